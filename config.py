@@ -1,0 +1,139 @@
+"""Every knob that the stages share: its default and its one-line help.
+
+Edit a default below, or override it for one run, with the same word and dashes:
+
+    python train.py --batch-size 64 --num-epochs 3
+
+A stage with knobs of its own subclasses `Config` at the top of its own script.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from core.console import UserError
+
+BUNDLED_BERT = Path("bert-mini-chinese")
+
+
+class Artefact(NamedTuple):
+    """A model that `--model` knows by name: where it lies, and the script that makes it."""
+
+    path: Path
+    script: str
+
+
+# The first one present is what predict_fun.py and api.py take when nobody names a model.
+MODELS = {
+    "teacher": Artefact(Path("save_models/test_bertclassifer_model.pt"), "train.py"),
+}
+
+
+def find_model(model: str | None) -> Path:
+    """The file of a model.
+
+    Args:
+        model: a name (`teacher`, …) or a path; None: the environment's NEWS_MODEL, else the first model present.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    model = model or os.environ.get("NEWS_MODEL")
+    if model is None:
+        for artefact in MODELS.values():
+            if artefact.path.is_file():
+                return artefact.path
+        raise UserError("there is no trained model yet: run `python train.py`, or name a file with --model")
+    if model in MODELS:
+        artefact = MODELS[model]
+        if not artefact.path.is_file():
+            raise UserError(f"{artefact.path} does not exist: run `python {artefact.script}`")
+        return artefact.path
+    if not Path(model).is_file():
+        raise UserError(f"there is no model {model}: give the path of a model file or one of {', '.join(MODELS)}")
+    return Path(model)
+
+
+@dataclass
+class Config:
+    """Knobs of every training stage."""
+
+    data_dir: Path = Path("data")
+    """Folder with class.txt, train.txt, dev.txt and, where there is one, test.txt."""
+    bert_path: Path = Path("bert-base-chinese")
+    """Folder with config.json, vocab.txt and weights; while it holds none, the bundled bert-mini-chinese is used."""
+    save_dir: Path = Path("save_models")
+    """Folder that the trained model is written to."""
+    output: Path = Path("reports")
+    """Folder for logs, reports and pictures."""
+
+    batch_size: int = 128
+    """Titles in a training step: 64 to 128 on 24 GB of GPU memory, 16 to 32 on 6 to 8 GB."""
+    num_epochs: int | None = None
+    """Passes over train.txt. None: what the encoder's finetune.json says for this many rows, else 2."""
+    learning_rate: float | None = None
+    """Peak learning rate. None: what the encoder's finetune.json says, else 5e-5."""
+    warmup_ratio: float = 0.1
+    """Share of the steps in which the learning rate climbs to its peak."""
+    weight_decay: float = 0.01
+    """Decay of the weights, bias and LayerNorm excepted."""
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    max_length: int = 64
+    """Tokens kept of a title, [CLS] and [SEP] included; what is longer is cut at the end."""
+    evals_per_epoch: int = 2
+    """Evaluations on dev.txt in an epoch, the one at its end included."""
+
+    seed: int = 42
+    """Seed of the shuffling, the new weights and dropout: on a CPU the same seed gives the same weights."""
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the forward pass: auto takes bf16 where the hardware multiplies it natively."""
+    limit: int | None = None
+    """Train on the first N rows only, to try things out; dev.txt and test.txt stay whole."""
+    resume: bool = False
+    """Go on with a run that was stopped or killed."""
+    save_minutes: float = 5.0
+    """Minutes between two saves of the state that --resume goes on from; it is also saved at the end of each epoch."""
+
+    def plain(self) -> dict[str, Any]:
+        """All knobs as plain values, to be kept with what they made."""
+        return {name: value.as_posix() if isinstance(value, Path) else value for name, value in asdict(self).items()}
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "num_epochs", "limit", "evals_per_epoch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{flag(name)} is {value}: it must be 1 or more")
+        if self.max_length < 3:
+            raise UserError(f"--max-length is {self.max_length}: it must be 3 or more ([CLS], a token, [SEP])")
+        for name in ("learning_rate", "max_grad_norm", "save_minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"{flag(name)} is {value}: it must be above 0")
+        if not 0 <= self.warmup_ratio < 1:
+            raise UserError(f"--warmup-ratio is {self.warmup_ratio}: it must be at least 0 and below 1")
+
+
+def flag(name: str) -> str:
+    """`batch_size` -> `--batch-size`."""
+    return "--" + name.replace("_", "-")
+
+
+Parsed = TypeVar("Parsed")
+
+
+def parse(config_class: type[Parsed], argv: Sequence[str] | None, description: str | None) -> Parsed:
+    """Read a config from the command line.
+
+    Args:
+        config_class: a dataclass; its fields are the flags, the strings under them the help.
+        argv: the arguments, or None for those of the process.
+        description: the script's docstring, shown above the flags.
+    """
+    import tyro
+
+    return tyro.cli(config_class, args=argv, description=description, config=(tyro.conf.FlagCreatePairsOff,))

@@ -1,0 +1,1 @@
+"""The parts that the scripts in the root share. Nothing here imports the root."""

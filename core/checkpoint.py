@@ -1,0 +1,112 @@
+"""Models on disk: one file that says all about itself, written whole, read safely.
+
+A checkpoint holds tensors and plain values only and is read with `weights_only=True`: opening a stranger's file
+runs none of its code. Its `meta` is enough to rebuild the model and its text encoding on another machine:
+
+    stage           "teacher", …
+    architecture    {"type": "bert", …}: what the model class needs to build itself
+    labels          class names in the order of their ids
+    vocab           tokens in the order of their ids
+    max_length      tokens kept of a text
+    truncation      "end": what is cut
+    config          the resolved knobs of the run
+    metrics         {"dev": {…}, "test": {…} or None}
+    parent_sha256   hash of the weights it started from
+    versions, git_commit, seed
+"""
+
+import pickle
+import subprocess
+import zipfile
+import zlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.console import UserError
+from core.files import atomic_write
+
+FORMAT_VERSION = 1
+META_KEYS = ("stage", "architecture", "labels", "vocab", "max_length")
+
+
+def save(path: Path, state_dict: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
+    """Write a checkpoint, atomically.
+
+    Raises:
+        UserError: the file could not be written; an earlier one is untouched.
+    """
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
+    write_tensors(path, {"format_version": FORMAT_VERSION, "state_dict": weights, "meta": meta})
+
+
+def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read a checkpoint: its state dict (on the CPU) and its `meta`.
+
+    Raises:
+        UserError: the file is missing, damaged, pickled, foreign, or of another format version.
+    """
+    content = read_tensors(path)
+    if not isinstance(content, dict) or not {"format_version", "state_dict", "meta"} <= content.keys():
+        raise UserError(f"{path} is not a checkpoint of this project (a bare state_dict?): train one with its scripts")
+    if content["format_version"] != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {content['format_version']}, this code reads {FORMAT_VERSION}: "
+            "make the model again, or use the code that wrote it"
+        )
+    meta = content["meta"]
+    if not isinstance(meta, dict) or any(key not in meta for key in META_KEYS):
+        raise UserError(f"{path} lacks facts about its model: make it again")
+    return content["state_dict"], meta
+
+
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write nested dicts and lists of tensors and plain values, atomically."""
+    atomic_write(path, lambda file: torch.save(content, file))
+
+
+def read_tensors(path: Path) -> Any:
+    """Read what `write_tensors` wrote; nothing else is accepted.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds pickled objects.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no file {path}: check the path, or make it with the script that trains it")
+    try:
+        with path.open("rb") as file:
+            pickled = file.read(1) == b"\x80"
+        if not pickled:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # torch.load itself would not notice a flipped bit
+            if damaged is None:
+                return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        pickled = True
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, ValueError, NotImplementedError):
+        pickled = False
+    if pickled:
+        raise UserError(
+            f"{path} holds pickled Python objects (a whole model saved with torch.save?), which could run code when "
+            "opened: it is refused; use a file written by this project's scripts"
+        )
+    raise UserError(f"{path} is damaged or not a model file: make it again or copy it again")
+
+
+def provenance() -> dict[str, Any]:
+    """Library versions and the git commit (None outside a clone) that a model is made with."""
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        commit = None
+    packages = ("torch", "transformers", "tokenizers", "numpy")
+    return {"versions": {name: version(name) for name in packages}, "git_commit": commit}
