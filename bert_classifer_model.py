@@ -1,0 +1,200 @@
+"""The teacher: a BERT encoder with a linear classifier on top.
+
+    model = BertClassifier.from_pretrained(find_bert(Path("bert-base-chinese")), num_labels=10)
+    logits = model(input_ids, attention_mask)
+
+Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding".
+"""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from config import BUNDLED_BERT, Config
+from core.console import UserError
+from core.encoding import Encoder, read_vocab
+
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+MODEL_FILES = (*WEIGHT_FILES, "config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json")
+FETCH_COMMAND = (
+    "hf download google-bert/bert-base-chinese config.json vocab.txt model.safetensors --local-dir bert-base-chinese"
+)
+# Some encoders pad their embedding to a round number of rows; a difference beyond that is another vocabulary.
+MAX_SPARE_EMBEDDINGS = 128
+
+
+class BertClassifier(nn.Module):
+    """BERT encoder -> one vector a text -> dropout -> linear.
+
+    The vector is BERT's pooler output where the pretrained weights carry a pooler, else the mean of the states of the
+    real tokens.
+
+    Args:
+        bert_config: the keys of a Hugging Face `config.json` of a BERT.
+        num_labels: number of classes.
+        pooling: "pooler" or "mean".
+    """
+
+    def __init__(self, bert_config: dict[str, Any], num_labels: int, pooling: str) -> None:
+        from transformers import BertConfig, BertModel
+
+        super().__init__()
+        config = BertConfig(**bert_config)
+        self.architecture = {
+            "type": "bert",
+            "bert_config": bert_config,
+            "num_labels": num_labels,
+            "pooling": pooling,
+        }
+        self.pooling = pooling
+        self.bert = BertModel(config, add_pooling_layer=pooling == "pooler")
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, num_labels)
+        nn.init.normal_(self.classifier.weight, std=config.initializer_range)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch; padding does not change them.
+
+        Args:
+            input_ids: (batch, seq) int64.
+            attention_mask: (batch, seq), 1 for tokens and 0 for padding.
+
+        Returns:
+            (batch, num_labels) float32.
+        """
+        output = self.bert(input_ids=input_ids, attention_mask=attention_mask)
+        if self.pooling == "pooler":
+            pooled = output.pooler_output  # (batch, hidden)
+        else:
+            states = output.last_hidden_state.float()  # (batch, seq, hidden)
+            mask = attention_mask.unsqueeze(-1).float()  # (batch, seq, 1)
+            pooled = (states * mask).sum(1) / mask.sum(1)
+        return self.classifier(self.dropout(pooled)).float()
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, num_labels: int) -> "BertClassifier":
+        """Take the encoder from a Hugging Face folder; the classifier starts at random.
+
+        Raises:
+            UserError: the weights are damaged or do not fit `config.json`.
+        """
+        from safetensors import SafetensorError
+        from transformers import BertModel
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        bert_config = read_bert_config(folder)
+        try:
+            bert, report = BertModel.from_pretrained(
+                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            )
+        except (
+            OSError,
+            EOFError,
+            RuntimeError,
+            ValueError,
+            KeyError,
+            pickle.UnpicklingError,
+            SafetensorError,
+        ) as fault:
+            raise UserError(
+                f"the weights in {folder} cannot be read ({_first_line(fault)}): fetch them again"
+            ) from fault
+        missing = {name for name in report["missing_keys"] if not name.startswith("pooler.")}
+        if missing or report["mismatched_keys"]:
+            raise UserError(
+                f"the weights in {folder} do not fit its config.json (no {min(missing, default='matching shapes')}): "
+                "take both from the same model"
+            )
+        model = cls(bert_config, num_labels, "mean" if report["missing_keys"] else "pooler")
+        model.bert = bert
+        if model.pooling == "mean":
+            model.bert.pooler = None
+        return model
+
+    @classmethod
+    def from_architecture(cls, architecture: dict[str, Any]) -> "BertClassifier":
+        """Rebuild the module, weights at random, from what `self.architecture` said."""
+        return cls(architecture["bert_config"], architecture["num_labels"], architecture["pooling"])
+
+
+def find_bert(bert_path: Path) -> Path:
+    """The folder to take the encoder from: `bert_path`, or the bundled BERT while the default folder is empty.
+
+    Raises:
+        UserError: the folder lacks weights, config or vocabulary.
+    """
+    present = [name for name in MODEL_FILES if (bert_path / name).is_file()]
+    if not present and bert_path == Config.bert_path:
+        print(f"encoder: {BUNDLED_BERT} (bundled). For the larger bert-base-chinese (400 MB): {FETCH_COMMAND}")
+        return BUNDLED_BERT
+    for accepted in (WEIGHT_FILES, ("config.json",), ("vocab.txt",)):
+        if not set(accepted) & set(present):
+            raise UserError(f"{bert_path} lacks {' or '.join(accepted)}: put it there, or run: {FETCH_COMMAND}")
+    print(f"encoder: {bert_path}")
+    return bert_path
+
+
+def find_weights(folder: Path) -> Path:
+    """The file with the weights in a folder that `find_bert` gave."""
+    return next(folder / name for name in WEIGHT_FILES if (folder / name).is_file())
+
+
+def read_bert_config(folder: Path) -> dict[str, Any]:
+    """The keys of `config.json`, less what depends on the library or file it was written by."""
+    try:
+        bert_config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if bert_config.get("model_type", "bert") != "bert":
+            raise UserError(f"{folder} holds a {bert_config['model_type']} model: only BERT encoders are supported")
+        if not all(isinstance(bert_config[key], int) for key in ("vocab_size", "max_position_embeddings")):
+            raise ValueError
+    except (OSError, ValueError, KeyError, AttributeError) as fault:
+        raise UserError(f"{folder / 'config.json'} is not the config.json of a BERT: fetch it again") from fault
+    dropped = ("transformers_version", "dtype", "torch_dtype", "architectures", "_name_or_path")
+    return {key: value for key, value in bert_config.items() if key not in dropped}
+
+
+def read_bert_encoder(folder: Path, max_length: int) -> Encoder:
+    """The text encoder of a BERT folder, its vocabulary checked against the rows of the embedding.
+
+    Raises:
+        UserError: `vocab.txt` belongs to another model, or the model has fewer positions than `max_length`.
+    """
+    vocab = read_vocab(folder / "vocab.txt")
+    bert_config = read_bert_config(folder)
+    rows, positions = bert_config["vocab_size"], bert_config["max_position_embeddings"]
+    if not 0 <= rows - len(vocab) < MAX_SPARE_EMBEDDINGS:
+        raise UserError(
+            f"{folder}: vocab.txt has {len(vocab)} tokens, the embedding {rows} rows; they belong to different models: "
+            "take vocab.txt, config.json and the weights from the same one"
+        )
+    if max_length > positions:
+        raise UserError(f"--max-length {max_length} is more than the {positions} positions of {folder}: lower it")
+    return Encoder(vocab, max_length)
+
+
+def finetune_defaults(folder: Path, rows: int) -> tuple[int, float]:
+    """The epochs and peak learning rate that suit an encoder and a number of training rows.
+
+    They stand in `finetune.json` beside the weights: `{"learning_rate": 4e-4, "num_epochs": [[2000, 12], …,
+    [null, 3]]}`, where each pair is (up to so many rows, epochs). Without that file: 2 epochs at 5e-5.
+    """
+    path = folder / "finetune.json"
+    if not path.is_file():
+        return 2, 5e-5
+    try:
+        defaults = json.loads(path.read_text(encoding="utf-8"))
+        epochs = next(epochs for up_to, epochs in defaults["num_epochs"] if up_to is None or rows <= up_to)
+        return int(epochs), float(defaults["learning_rate"])
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as fault:
+        raise UserError(f"{path} is damaged: mend it, delete it, or pass --num-epochs and --learning-rate") from fault
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).strip() or type(fault).__name__).splitlines()[0][:160]

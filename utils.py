@@ -1,0 +1,249 @@
+"""Data in: labels, labelled files read and checked, titles encoded once, length-bucketed batches; seed and device.
+
+A labelled file has one title a line, `text<TAB>label`, where the label is a class name or its id, the zero-based line
+of class.txt; the line is split at its last tab, so a title may hold tabs. UTF-8 (with or without BOM) and GB18030 are
+read, with any line ends.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.console import UserError
+from core.encoding import Encoder
+from core.files import detect_encoding
+
+MAX_LISTED_FAULTS = 20
+BUCKET_BATCHES = 50  # shuffled titles are sorted by length within so many batches
+
+
+@dataclass
+class Titles:
+    """A labelled file: `texts` and `labels` (ids) row by row, and what was odd about it, in sentences."""
+
+    texts: list[str]
+    labels: list[int]
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_labels(path: Path) -> list[str]:
+    """Read class.txt, one class name a line, in the order of their ids.
+
+    Raises:
+        UserError: the file is missing, repeats a name, or names fewer than two classes.
+    """
+    with path.open(encoding=detect_encoding(path), errors="replace") as file:
+        labels = [line.strip() for line in file]
+    while labels and not labels[-1]:
+        labels.pop()
+    if "" in labels:
+        raise UserError(f"{path} line {labels.index('') + 1} is blank: name a class on each line")
+    if len(labels) < 2:
+        raise UserError(f"{path} names {len(labels)} class(es): at least two are needed, one name a line")
+    repeated = [name for name, count in Counter(labels).items() if count > 1]
+    if repeated:
+        raise UserError(f"{path} names a class twice: {', '.join(repeated)}")
+    return labels
+
+
+def read_titles(path: Path, labels: Sequence[str], limit: int | None = None) -> Titles:
+    """Read and check a labelled file.
+
+    Args:
+        path: the file.
+        labels: class names in the order of their ids.
+        limit: read only the first so many valid rows.
+
+    Raises:
+        UserError: the file is missing or has no valid row; or lines without a tab or with an unknown label: the first
+            20 are listed, the rest counted.
+    """
+    label_ids = {name: index for index, name in enumerate(labels)}
+    label_ids.update({str(index): index for index in range(len(labels))})
+    titles = Titles([], [])
+    faults: list[str] = []
+    blank = 0
+    with path.open(encoding=detect_encoding(path), errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            text, tab, label = line.rstrip("\n").rpartition("\t")
+            text = text.strip()
+            if not text and (not label.strip() or tab):
+                blank += 1
+            elif not tab:
+                faults.append(f"line {number}: no tab between text and label: {_shorten(line)}")
+            elif label.strip() not in label_ids:
+                faults.append(f"line {number}: unknown label {_shorten(label)}: {_shorten(text)}")
+            else:
+                titles.texts.append(text)
+                titles.labels.append(label_ids[label.strip()])
+                if len(titles.texts) == limit:
+                    break
+    if faults:
+        listed = "\n  ".join(faults[:MAX_LISTED_FAULTS])
+        more = f"\n  … and {len(faults) - MAX_LISTED_FAULTS} more" if len(faults) > MAX_LISTED_FAULTS else ""
+        raise UserError(
+            f"{path} has {len(faults)} bad line(s); each must be text<TAB>label, label 0 to {len(labels) - 1} or a "
+            f"name from class.txt; mend these:\n  {listed}{more}"
+        )
+    if not titles.texts:
+        raise UserError(f"{path} has no labelled title: write lines of text<TAB>label into it")
+    titles.warnings = _oddities(titles, labels, blank)
+    return titles
+
+
+def _oddities(titles: Titles, labels: Sequence[str], blank: int) -> list[str]:
+    counts = {
+        "blank line(s), skipped": blank,
+        "title(s) with U+FFFD, a character lost in an earlier conversion": sum("\ufffd" in t for t in titles.texts),
+        "title(s) with control, zero-width or private-use characters": sum(not t.isprintable() for t in titles.texts),
+        "repeated title(s), kept": len(titles.texts) - len(set(titles.texts)),
+    }
+    warnings = [f"{count} {what}" for what, count in counts.items() if count]
+    absent = [name for index, name in enumerate(labels) if index not in set(titles.labels)]
+    if absent:
+        warnings.append(f"no row of class {', '.join(absent)}")
+    return warnings
+
+
+def _shorten(text: str) -> str:
+    text = text.strip()
+    return repr(text if len(text) <= 40 else text[:40] + "…")
+
+
+def read_data(data_dir: Path, limit: int | None = None) -> tuple[list[str], dict[str, Titles]]:
+    """Read and check a data folder; prints the size and the warnings of each file.
+
+    Args:
+        data_dir: folder with class.txt, train.txt, dev.txt and, where there is one, test.txt.
+        limit: keep only the first so many rows of train.txt; dev and test stay whole, so that scores can be compared.
+
+    Returns:
+        The class names in the order of their ids, and {"train": …, "dev": …, "test": … where there is one}.
+    """
+    labels = read_labels(data_dir / "class.txt")
+    splits = {}
+    for name in ("train", "dev", "test"):
+        path = data_dir / f"{name}.txt"
+        if name == "test" and not path.exists():
+            continue
+        splits[name] = read_titles(path, labels, limit if name == "train" else None)
+        print(f"{path}: {len(splits[name].texts)} titles")
+        for warning in splits[name].warnings:
+            print(f"  warning: {warning}")
+    return labels, splits
+
+
+class Batches:
+    """Titles encoded once and served in batches of like length, so that little padding is computed.
+
+    A batch is a dict of int64 tensors: `input_ids` and `attention_mask` (batch, seq), `labels` and `row` (batch,);
+    `row` is the index in the data.
+
+    Args:
+        titles: texts and label ids.
+        encoder: text -> ids.
+        batch_size: titles in a batch; the last one may be smaller.
+        device: where the tensors go.
+        seed: None serves all titles in one fixed order; a number shuffles, each epoch in its own reproducible order.
+    """
+
+    def __init__(
+        self, titles: Titles, encoder: Encoder, batch_size: int, device: torch.device, seed: int | None = None
+    ) -> None:
+        self.input_ids = encoder.encode(titles.texts).input_ids
+        self.labels = titles.labels
+        self.pad_id = encoder.pad_id
+        self.batch_size = batch_size
+        self.device = device
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.input_ids) // self.batch_size)
+
+    def epoch(self, number: int = 0, skip: int = 0) -> Iterator[dict[str, torch.Tensor]]:
+        """The batches of epoch `number`, less the first `skip`."""
+        for rows in self._order(number)[skip:]:
+            texts = [self.input_ids[row] for row in rows]
+            width = max(len(ids) for ids in texts)
+            input_ids = torch.tensor([ids + [self.pad_id] * (width - len(ids)) for ids in texts])
+            mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in texts])
+            labels = torch.tensor([self.labels[row] for row in rows])
+            batch = {"input_ids": input_ids, "attention_mask": mask, "labels": labels, "row": torch.tensor(rows)}
+            yield {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    def _order(self, epoch: int) -> list[list[int]]:
+        lengths = [len(ids) for ids in self.input_ids]
+        if self.seed is None:
+            return _cut(sorted(range(len(lengths)), key=lengths.__getitem__), self.batch_size)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        batches = []
+        shuffled = torch.randperm(len(lengths), generator=generator).tolist()
+        for bucket in _cut(shuffled, self.batch_size * BUCKET_BATCHES):
+            batches += _cut(sorted(bucket, key=lengths.__getitem__), self.batch_size)
+        return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+def _cut(rows: list[int], size: int) -> list[list[int]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def classification_metrics(true: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
+    """`accuracy`, `macro_f1`, `n` and `per_class` {name: precision, recall, f1, n}, fractions 0 to 1.
+
+    Macro-F1 is the mean F1 of the classes that have a row in `true`.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    scores = precision_recall_fscore_support(true, predicted, labels=range(len(labels)), zero_division=0.0)
+    per_class = {
+        name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "n": int(n)}
+        for name, precision, recall, f1, n in zip(labels, *scores, strict=True)
+    }
+    present = [row["f1"] for row in per_class.values() if row["n"]]
+    correct = sum(one == other for one, other in zip(true, predicted, strict=True))
+    return {
+        "accuracy": correct / len(true),
+        "macro_f1": sum(present) / len(present),
+        "n": len(true),
+        "per_class": per_class,
+    }
+
+
+def metrics_table(metrics: dict[str, Any]) -> str:
+    """The classes of `classification_metrics` as a table; names stand last, since Chinese ones have no fixed width."""
+    lines = ["precision  recall      f1       n  id class"]
+    for index, (name, row) in enumerate(metrics["per_class"].items()):
+        lines.append(f"{row['precision']:9.4f} {row['recall']:7.4f} {row['f1']:7.4f} {row['n']:7d}  {index:2d} {name}")
+    return "\n".join(lines)
+
+
+def pick_device(device: str) -> torch.device:
+    """`auto` -> a GPU where there is one, else the CPU; any other name as torch knows it.
+
+    Raises:
+        UserError: the device is unknown or not present.
+    """
+    if device == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        torch.empty(1, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError) as fault:
+        raise UserError(f"--device {device} cannot be used on this machine: try --device cpu") from fault
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """The context to run forward passes in: bf16 where asked for, or where `auto` finds that the hardware has it."""
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    else:
+        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    enabled = precision == "bf16" or (precision == "auto" and native)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
