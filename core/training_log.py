@@ -1,0 +1,46 @@
+"""What a training run leaves to look at: lines for people, `log.jsonl` for programs, `learning_curve.png`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+CURVES = (("loss", "dev_loss"), ("dev_accuracy", "dev_macro_f1"))
+
+
+class TrainingLog:
+    """The evaluations of a run in order.
+
+    Args:
+        folder: where `log.jsonl` and `learning_curve.png` go.
+        entries: what a resumed run had logged before.
+    """
+
+    def __init__(self, folder: Path, entries: list[dict[str, Any]]) -> None:
+        self.folder = folder
+        self.entries = entries
+        folder.mkdir(parents=True, exist_ok=True)
+        text = "".join(json.dumps(entry) + "\n" for entry in entries)
+        (folder / "log.jsonl").write_text(text, encoding="utf-8")
+
+    def add(self, entry: dict[str, Any]) -> str:
+        """Append an entry to the file; returns it as a line for people."""
+        self.entries.append(entry)
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        shown = (f"{name.replace('_', ' ')} {value:.4f}" for name, value in entry.items() if name in sum(CURVES, ()))
+        return f"epoch {entry['epoch']:<6} step {entry['step']:<6} {'  '.join(shown)}"
+
+    def draw(self) -> None:
+        """Draw losses and dev scores over the epochs."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        for axes, names in zip(figure.subplots(1, 2), CURVES, strict=True):
+            for name in names:
+                points = [(entry["epoch"], entry[name]) for entry in self.entries if name in entry]
+                label = "train loss" if name == "loss" else name.replace("_", " ")
+                axes.plot(*zip(*points, strict=True), marker=".", label=label)
+            axes.set_xlabel("epoch")
+            axes.grid(alpha=0.3)
+            axes.legend()
+        figure.savefig(self.folder / "learning_curve.png", dpi=120)

@@ -1,0 +1,189 @@
+"""train.py from end to end, and the loop that all stages use."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import LABELS, train_args, write_bert, write_data
+
+import train
+from config import Config
+from core import checkpoint
+from core.console import UserError
+from core.resume import state_path
+
+ARTEFACT = "test_bertclassifer_model.pt"
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.load(folder / "save" / ARTEFACT)[0]
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_teacher_learns_and_says_all_about_itself(teacher: Path, data: Path):
+    _, meta = checkpoint.load(teacher)
+    assert meta["metrics"]["test"]["accuracy"] > 0.8
+    assert meta["metrics"]["dev"]["n"] == 20
+    assert meta["labels"] == list(LABELS)
+    assert meta["config"]["num_epochs"] == 4 and meta["config"]["learning_rate"] == 5e-3  # finetune.json's
+    for key in ("vocab", "max_length", "truncation", "parent_sha256", "versions", "seed"):
+        assert meta[key], key
+
+
+def test_log_and_picture(teacher: Path):
+    reports = teacher.parent.parent / "reports" / "train"
+    log = [json.loads(line) for line in (reports / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [entry["epoch"] for entry in log] == [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
+    assert log[-1]["loss"] < log[0]["loss"]
+    assert all(
+        {"dev_accuracy", "dev_macro_f1", "dev_loss", "learning_rate", "seconds"} <= entry.keys() for entry in log
+    )
+    assert (reports / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert not (teacher.parent / "resume").exists()
+
+
+def test_same_seed_same_weights_and_another_seed_others(teacher: Path, bert: Path, data: Path, tmp_path: Path):
+    train.main(train_args(bert, data, tmp_path / "again"))
+    assert same(weights(tmp_path / "again"), checkpoint.load(teacher)[0])
+    train.main(train_args(bert, data, tmp_path / "other", "--seed", "7"))
+    assert not same(weights(tmp_path / "other"), checkpoint.load(teacher)[0])
+
+
+@pytest.mark.parametrize("stop_at", [2, 4, 11])
+def test_ctrl_c_and_resume_end_with_the_same_weights(
+    stop_at: int, teacher: Path, bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    steps = 0
+    real_step = train.train_step
+
+    def step_then_press(*args):
+        nonlocal steps
+        steps += 1
+        if steps == stop_at:
+            signal.raise_signal(signal.SIGINT)
+        return real_step(*args)
+
+    monkeypatch.setattr(train, "train_step", step_then_press)
+    with pytest.raises(UserError, match=f"stopped by Ctrl-C at step {stop_at} of 16.*--resume"):
+        train.main(train_args(bert, data, tmp_path))
+    assert not (tmp_path / "save" / ARTEFACT).exists()
+    assert state_path(tmp_path / "save" / ARTEFACT).is_file()
+
+    monkeypatch.setattr(train, "train_step", real_step)
+    train.main(train_args(bert, data, tmp_path, "--resume"))
+    assert same(weights(tmp_path), checkpoint.load(teacher)[0])
+    log = (tmp_path / "reports" / "train" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(log) == 8
+    assert not (tmp_path / "save" / "resume").exists()
+
+
+def test_resume_of_another_run_of_a_finished_one_and_of_none(
+    bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    real_step = train.train_step
+    monkeypatch.setattr(train, "train_step", lambda *args: signal.raise_signal(signal.SIGINT) or real_step(*args))
+    with pytest.raises(UserError, match="stopped by Ctrl-C"):
+        train.main(train_args(bert, data, tmp_path, "--resume"))  # nothing to resume: starts afresh
+    monkeypatch.setattr(train, "train_step", real_step)
+    with pytest.raises(UserError, match="had seed = 42, this one has 9"):
+        train.main(train_args(bert, data, tmp_path, "--resume", "--seed", "9"))
+
+    train.main(train_args(bert, data, tmp_path))
+    assert "discarded" in capsys.readouterr().out
+    before = (tmp_path / "save" / ARTEFACT).read_bytes()
+    train.main(train_args(bert, data, tmp_path, "--resume"))
+    assert "nothing to resume" in capsys.readouterr().out
+    assert (tmp_path / "save" / ARTEFACT).read_bytes() == before
+
+
+def test_a_full_disk_leaves_the_earlier_model(
+    bert: Path, data: Path, tmp_path: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
+):
+    artefact = tmp_path / "save" / ARTEFACT
+    artefact.parent.mkdir()
+    shutil.copy(teacher, artefact)
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("core.files.os.fsync", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        train.main(train_args(bert, data, tmp_path, "--num-epochs", "1"))
+    assert artefact.read_bytes() == teacher.read_bytes()
+
+
+@pytest.mark.parametrize("fault", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
+def test_out_of_memory_names_the_batch_size_to_try(
+    fault: Exception, bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def exhausted(*_args):
+        raise fault
+
+    monkeypatch.setattr(train, "cross_entropy", exhausted)
+    with pytest.raises(UserError, match="out of memory at batch size 16: try --batch-size 8"):
+        train.main(train_args(bert, data, tmp_path))
+
+
+def test_a_loss_that_is_not_a_number_stops_with_its_rows(bert: Path, data: Path, tmp_path: Path):
+    with pytest.raises(UserError, match="the loss is nan on training rows .*lower --learning-rate"):
+        train.main(train_args(bert, data, tmp_path, "--learning-rate", "1e30"))
+
+
+def test_bad_data_is_told_before_any_model_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    data = write_data(tmp_path / "data")
+    with (data / "dev.txt").open("a", encoding="utf-8") as file:
+        file.write("没有标签\n")
+    with pytest.raises(UserError, match="line 21: no tab"):
+        train.main(train_args(tmp_path / "no-bert", data, tmp_path))
+    (data / "dev.txt").unlink()
+    with pytest.raises(UserError, match="dev.txt does not exist"):
+        train.main(train_args(tmp_path / "no-bert", data, tmp_path))
+
+
+def test_a_vocabulary_that_does_not_know_the_data(data: Path, tmp_path: Path):
+    latin = write_bert(tmp_path / "latin", vocab=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b"])
+    with pytest.raises(UserError, match="does not know .* of the characters"):
+        train.main(train_args(latin, data, tmp_path))
+
+
+def test_without_test_file_limited_and_longer_than_the_model(bert: Path, tmp_path: Path):
+    data = write_data(tmp_path / "data")
+    (data / "test.txt").unlink()
+    train.main(train_args(bert, data, tmp_path, "--limit", "6"))
+    _, meta = checkpoint.load(tmp_path / "save" / ARTEFACT)
+    assert meta["metrics"]["test"] is None and meta["metrics"]["dev"]["n"] == 20
+    assert meta["config"]["num_epochs"] == 1  # finetune.json: up to 10 rows
+    with pytest.raises(UserError, match="--max-length 65.*64 positions"):
+        train.main(train_args(bert, data, tmp_path, "--max-length", "65"))
+
+
+def test_the_learning_rate_climbs_then_falls():
+    config = Config(learning_rate=1.0, warmup_ratio=0.2)
+    rates = [train.learning_rate(step, 10, config) for step in range(10)]
+    assert rates[1] == max(rates) == 1.0
+    assert 0 < rates[0] < 1 and 0 < rates[9] <= 0.125
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+
+
+def test_bias_and_layernorm_are_not_decayed(bert: Path):
+    model = train.BertClassifier.from_pretrained(bert, num_labels=3)
+    decayed, others = train.make_optimizer(model, Config()).param_groups
+    assert decayed["weight_decay"] > 0 and others["weight_decay"] == 0
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    undecayed = {names[id(parameter)] for parameter in others["params"]}
+    assert undecayed == {name for name in names.values() if name.endswith("bias") or "LayerNorm" in name}
+    assert len(decayed["params"]) + len(others["params"]) == len(names)
+
+
+@pytest.mark.parametrize(
+    "flags", [["--batch-size", "0"], ["--learning-rate", "nan"], ["--warmup-ratio", "1"], ["--max-length", "2"]]
+)
+def test_impossible_knobs(flags: list[str]):
+    with pytest.raises(UserError, match=f"{flags[0]} is {flags[1]}"):
+        train.main(flags)
