@@ -1,0 +1,57 @@
+"""The line to beat: character 1- to 3-gram TF-IDF and a linear support vector machine, fitted and scored at once.
+
+    python baseline.py
+    python baseline.py --data-dir my_data
+
+A neural model that does not beat this has no reason to exist. Writes reports/baseline/metrics.json, measured
+on test.txt where there is one, else on dev.txt.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import Config, parse
+from core.console import run
+from core.files import sha256, write_json
+from utils import classification_metrics, metrics_table, read_data
+
+
+@dataclass
+class BaselineConfig:
+    """Knobs of the linear model."""
+
+    data_dir: Path = Config.data_dir
+    """Folder with class.txt, train.txt, dev.txt and, where there is one, test.txt."""
+    output: Path = Config.output
+    """Folder for the report: baseline/metrics.json is written in it."""
+    limit: int | None = Config.limit
+    """Train on the first N rows only."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.svm import LinearSVC
+
+    config = parse(BaselineConfig, argv, __doc__)
+    labels, titles = read_data(config.data_dir, config.limit)
+    split = "test" if "test" in titles else "dev"
+    train, held_out = titles["train"], titles[split]
+
+    started = time.perf_counter()
+    model = make_pipeline(TfidfVectorizer(analyzer="char", ngram_range=(1, 3)), LinearSVC(C=1.0))
+    model.fit(train.texts, train.labels)
+    metrics = classification_metrics(held_out.labels, model.predict(held_out.texts).tolist(), labels)
+    seconds = time.perf_counter() - started
+
+    facts = {"model": "linear", "split": split, "data_sha256": sha256(config.data_dir / f"{split}.txt")}
+    path = config.output / "baseline" / "metrics.json"
+    write_json(path, {**metrics, **facts, "train_rows": len(train.texts), "seconds": round(seconds, 1)})
+    print(metrics_table(metrics))
+    print(f"{split} accuracy {metrics['accuracy']:.4f}, macro-F1 {metrics['macro_f1']:.4f}; {seconds:.1f} s; {path}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,265 @@
+"""Predict the class of titles with any model of this project.
+
+    python predict_fun.py                                            # a few sample titles
+    python predict_fun.py --text "央行宣布下调存款准备金率" --top-k 3
+    python predict_fun.py --file titles.txt --output classes.csv     # one title a line; the CSV opens in Excel
+    python predict_fun.py --file - < titles.txt                      # standard input
+    python predict_fun.py --model save_models/test_bertclassifer_model.pt
+
+From Python:
+
+    from predict_fun import NewsClassifier, predict
+    predict({"text": "…"})                                           # {"text": …, "pred_class": …}, default model
+    NewsClassifier.load(Path("model.pt")).predict(["…", "…"])        # all probabilities
+
+The model is `--model`, else the environment's NEWS_MODEL, else the first one that has been trained.
+"""
+
+import csv
+import functools
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from config import Config, find_model, parse
+from core.console import UserError, run
+from core.encoding import Encoder, replace_surrogates
+from core.files import atomic_write, detect_encoding, read_lines
+
+SAMPLES = (
+    "SpaceX 星舰今日成功发射，开启火星移民新篇章",
+    "央行下调存款准备金率 释放长期资金约一万亿元",
+    "高考语文作文题出炉，你会写哪一道？",
+    "加时赛绝杀！主队时隔六年重返决赛",
+    "二手房挂牌量创新高 卖家开始接受议价",
+)
+CHUNK = 1024  # titles read, predicted and written at a time
+# (input_ids, attention_mask), both (batch, seq) int64 -> logits (batch, num_labels) float32
+LogitsFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one text. `probabilities` maps each class name, in the order of the ids, to 0 … 1."""
+
+    text: str
+    pred_class: str
+    label_id: int
+    confidence: float
+    probabilities: dict[str, float]
+    truncated: bool
+
+    def top(self, k: int) -> list[tuple[str, float]]:
+        """The `k` likeliest classes with their probabilities, likeliest first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])[:k]
+
+
+class NewsClassifier:
+    """A trained model, whatever it runs on, ready to predict. Use `NewsClassifier.load`."""
+
+    def __init__(self, meta: dict[str, Any], logits_fn: LogitsFn) -> None:
+        self.meta = meta
+        self.name: str = meta["stage"]
+        self.labels: list[str] = meta["labels"]
+        self._encoder = Encoder(meta["vocab"], meta["max_length"])
+        self._logits_fn = logits_fn
+
+    @classmethod
+    def load(cls, path: Path, device: str = "auto") -> "NewsClassifier":
+        """Open a model file; weights, labels, vocabulary and sizes all come from it.
+
+        Raises:
+            UserError: the file is missing, damaged, foreign, or its parts do not fit together.
+        """
+        meta, logits_fn = _load_torch(path, device)
+        try:
+            return cls(meta, logits_fn)
+        except (KeyError, TypeError, ValueError) as fault:
+            raise UserError(f"{path} has a damaged vocabulary or labels: make the model again") from fault
+
+    def predict(self, texts: Sequence[str], batch_size: int = Config.batch_size) -> list[Prediction]:
+        """Predict texts in the given order; each must be usable (see `text_fault`).
+
+        Raises:
+            UserError: a text is not a string or is empty.
+        """
+        for index, text in enumerate(texts):
+            if fault := text_fault(text):
+                raise UserError(f"text {index + 1} of {len(texts)} is {FAULTS[fault]}")
+        encoded = self._encoder.encode(texts)
+        by_length = sorted(range(len(texts)), key=lambda row: len(encoded.input_ids[row]))
+        predictions: dict[int, Prediction] = {}
+        for start in range(0, len(texts), batch_size):
+            rows = by_length[start : start + batch_size]
+            ids = [encoded.input_ids[row] for row in rows]
+            input_ids = np.full((len(ids), max(map(len, ids))), self._encoder.pad_id, dtype=np.int64)
+            mask = np.zeros_like(input_ids)
+            for position, row_ids in enumerate(ids):
+                input_ids[position, : len(row_ids)] = row_ids
+                mask[position, : len(row_ids)] = 1
+            for row, probabilities in zip(rows, _softmax(self._logits_fn(input_ids, mask)), strict=True):
+                predictions[row] = self._prediction(texts[row], probabilities, encoded.truncated[row])
+        return [predictions[row] for row in range(len(texts))]
+
+    def _prediction(self, text: str, probabilities: np.ndarray, truncated: bool) -> Prediction:
+        best = int(probabilities.argmax())
+        by_name = dict(zip(self.labels, probabilities.tolist(), strict=True))
+        return Prediction(
+            replace_surrogates(text), self.labels[best], best, by_name[self.labels[best]], by_name, truncated
+        )
+
+
+def _load_torch(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
+    import torch
+
+    from bert_classifer_model import BertClassifier
+    from core import checkpoint
+    from utils import pick_device
+
+    state_dict, meta = checkpoint.load(path)
+    target = pick_device(device)
+    try:
+        model = BertClassifier.from_architecture(meta["architecture"])
+        model.load_state_dict(state_dict)
+        if model.classifier.out_features != len(meta["labels"]):
+            raise ValueError(f"{model.classifier.out_features} outputs, {len(meta['labels'])} labels")
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise UserError(f"the weights in {path} do not fit the model it describes: make it again ({fault})") from fault
+    model.to(target).eval()
+
+    def logits(input_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            batch = torch.from_numpy(input_ids).to(target), torch.from_numpy(mask).to(target)
+            return model(*batch).cpu().numpy()
+
+    return meta, logits
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+FAULTS = {"not_a_string": "not a string", "empty": "empty: nothing in it can be seen"}
+
+
+def text_fault(text: object) -> str | None:
+    """None for a text that can be predicted, else "not_a_string" or "empty" (only spaces or invisible characters)."""
+    if not isinstance(text, str):
+        return "not_a_string"
+    if not any(character.isprintable() and not character.isspace() for character in text):
+        return "empty"
+    return None
+
+
+@functools.cache
+def _default_classifier() -> NewsClassifier:
+    return NewsClassifier.load(find_model(None))
+
+
+def predict(data: dict[str, str]) -> dict[str, str]:
+    """`{"text": "…"}` -> `{"text": "…", "pred_class": "…"}` with the default model, loaded at the first call.
+
+    Raises:
+        UserError: no usable text, or no trained model.
+    """
+    if not isinstance(data, dict) or "text" not in data:
+        raise UserError('predict takes a dict with a text: {"text": "…"}')
+    prediction = _default_classifier().predict([data["text"]])[0]
+    return {"text": prediction.text, "pred_class": prediction.pred_class}
+
+
+@dataclass
+class PredictConfig:
+    """Knobs of prediction."""
+
+    model: str | None = None
+    """Name (teacher) or path of a model. None: NEWS_MODEL, else the first one that has been trained."""
+    text: str | None = None
+    """One title to predict."""
+    file: Path | None = None
+    """A text file with one title a line (UTF-8 or GB18030); - is standard input."""
+    output: Path | None = None
+    """With --file: the CSV file to write; without it the answers are printed."""
+    top_k: int = 1
+    """How many of the likeliest classes to give."""
+    batch_size: int = Config.batch_size
+    """Titles in a forward pass."""
+    device: str = Config.device
+    """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
+
+    def __post_init__(self) -> None:
+        if self.text is not None and self.file is not None:
+            raise UserError("--text and --file exclude each other: give one of them")
+        if self.output is not None and self.file is None:
+            raise UserError("--output goes with --file")
+        if min(self.top_k, self.batch_size) < 1:
+            raise UserError("--top-k and --batch-size must be 1 or more")
+
+
+def predict_lines(
+    classifier: NewsClassifier, lines: Iterator[str], batch_size: int
+) -> Iterator[tuple[str, Prediction | None]]:
+    """Each line with its prediction, None for a line with nothing to see in it; memory holds one chunk at a time."""
+    while chunk := list(islice(lines, CHUNK)):
+        predictions = iter(classifier.predict([line for line in chunk if not text_fault(line)], batch_size))
+        for line in chunk:
+            yield line, None if text_fault(line) else next(predictions)
+
+
+def write_csv(file: BinaryIO, answers: Iterator[tuple[str, Prediction | None]], top_k: int) -> None:
+    """Write a row for each line: text, class, confidence, truncated, error, then the further classes of `top_k`."""
+    further = [f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("pred_class", "confidence")]
+    text_file = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", errors="replace")
+    writer = csv.writer(text_file)
+    writer.writerow(["text", "pred_class", "confidence", "truncated", "error", *further])
+    for line, prediction in answers:
+        if prediction is None:
+            writer.writerow([line, "", "", "", "empty"])
+            continue
+        first, *others = prediction.top(top_k)
+        cells = [cell for name, share in others for cell in (name, f"{share:.6f}")]
+        writer.writerow([line, first[0], f"{first[1]:.6f}", prediction.truncated, "", *cells])
+    text_file.detach()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = parse(PredictConfig, argv, __doc__)
+    if config.text is not None and (fault := text_fault(config.text)):
+        raise UserError(f"--text is {FAULTS[fault]}: give a title")
+    encoding = detect_encoding(config.file) if config.file and str(config.file) != "-" else None
+    path = find_model(config.model)
+    classifier = NewsClassifier.load(path, config.device)
+    print(f"model: {classifier.name} ({path})", file=sys.stderr)
+    if config.file is None:
+        texts = [config.text] if config.text is not None else list(SAMPLES)
+        show(zip(texts, classifier.predict(texts), strict=True), config.top_k)
+        return
+
+    from tqdm import tqdm
+
+    with sys.stdin.buffer if encoding is None else config.file.open("rb") as file:
+        lines = tqdm(read_lines(file, encoding), desc="predicting", unit="title", disable=config.output is None)
+        answers = predict_lines(classifier, iter(lines), config.batch_size)
+        if config.output is None:
+            show(answers, config.top_k)
+        else:
+            atomic_write(config.output, lambda out: write_csv(out, answers, config.top_k))
+            print(f"wrote {config.output}")
+
+
+def show(answers: Iterator[tuple[str, Prediction | None]], top_k: int) -> None:
+    """Print a line for each text: the likeliest classes with their probabilities, a tab, the text."""
+    for line, prediction in answers:
+        classes = "  ".join(f"{name} {share:.4f}" for name, share in prediction.top(top_k)) if prediction else "(empty)"
+        print(f"{classes}\t{line}")
+
+
+if __name__ == "__main__":
+    run(main)
