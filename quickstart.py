@@ -1,0 +1,130 @@
+"""Set everything up and show it working, on a machine that has nothing but Python 3.11 to 3.13.
+
+python quickstart.py            make .venv, install, run every stage on the bundled data, print a summary
+python quickstart.py --serve    the same, then start the API and the page; Ctrl-C ends both
+python quickstart.py test       install what the tests need and run them all
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+if not (3, 11) <= sys.version_info[:2] <= (3, 13):  # at the top, and the whole file in the syntax of Python 3.6
+    sys.exit("error: needs Python 3.11 to 3.13, this is {}.{}: install one and run it".format(*sys.version_info))
+STAGES = [  # a command, and the product that makes a second run of it unnecessary
+    ("baseline.py", ""),
+    ("train.py --bert-path bert-mini-chinese", "save_models/test_bertclassifer_model.pt"),
+    ("evaluate.py --model teacher", ""),
+    ("predict_fun.py", ""),
+]
+SERVERS = ["api.py", "-m streamlit run app.py --server.port 8501 --server.address 127.0.0.1 --server.headless true"]
+PYTHON = str(Path(".venv/Scripts/python.exe" if os.name == "nt" else ".venv/bin/python"))
+INDEX = "https://download.pytorch.org/whl/cpu"  # of torch without CUDA
+
+
+def fingerprint() -> bytes:
+    """Of .venv's Python and the requirements; empty where .venv is missing, half made (pip comes last) or unfit."""
+    code = "import importlib.metadata as m, sys; m.version('pip'); assert (3, 11) <= sys.version_info[:2] <= (3, 13)"
+    found = shutil.which(PYTHON) and subprocess.run([PYTHON, "-c", code + "; print(sys.version)"], capture_output=True)
+    files = [path.read_bytes() for path in sorted(Path().glob("requirements*.txt"))]
+    return b"".join([found.stdout, *files]) if found and found.stdout else b""
+
+
+def cpu_index_helps() -> bool:
+    """Linux without an NVIDIA GPU, where the usual torch brings gigabytes of CUDA, and the CPU index answers in 5 s."""
+    nvidia = Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi")
+    probe = [sys.executable, "-c", f"import signal, urllib.request as u; signal.alarm(5); u.urlopen('{INDEX}/torch/')"]
+    return sys.platform == "linux" and not nvidia and not subprocess.call(probe, stderr=subprocess.DEVNULL)
+
+
+def install(requirements: str) -> None:
+    """Make .venv and fill it, unless its stamp says that this was done."""
+    if not fingerprint() and subprocess.call([sys.executable, "-m", "venv", "--clear", ".venv"]):
+        sys.exit("error: no .venv, see above: disk full? Debian: `sudo apt install python3-venv`; then run this again")
+    stamp, wanted = Path(".venv/quickstart.stamp"), fingerprint()
+    if stamp.exists() and stamp.read_bytes() in (requirements.encode() + wanted, b"requirements-dev.txt" + wanted):
+        return
+    stamp.unlink(missing_ok=True)  # a run that is killed from here on must not look finished
+    pip_install = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check"]
+    if cpu_index_helps():  # may fail in silence: the next command takes the usual torch then, and the rest in any case
+        torch = ["torch", "--constraint", "requirements.txt", "--no-deps", "--index-url", INDEX]
+        subprocess.call([*pip_install, *torch, "--timeout", "15", "--retries", "0"], stderr=subprocess.DEVNULL)
+    if subprocess.call([*pip_install, "--requirement", requirements]):
+        fix = f"check network and disk, or set a mirror with {PYTHON} -m pip config set global.index-url ADDRESS"
+        sys.exit(f"error: the installation failed: see the lines above, {fix}, then run this again")
+    stamp.write_bytes(requirements.encode() + wanted)
+
+
+def run_stage(command: str, product: str) -> str:
+    """Run a stage, unless its product is there; its row of the summary."""
+    script, start = command.split(".")[0], time.monotonic()
+    print(f"\n== {script}: {PYTHON} {command}")
+    if os.path.exists(product):
+        print(f"not run again, since {product} is there; the command above makes it anew")
+    elif subprocess.call([PYTHON, *command.split()]):
+        sys.exit(f"error: {script} failed: see the lines above; once that is mended, run {PYTHON} {command}")
+    row = f"{script:<12}{time.monotonic() - start:>8.1f}"
+    with contextlib.suppress(FileNotFoundError):  # not every stage measures
+        facts = json.loads(Path("reports", script, "metrics.json").read_text(encoding="utf-8"))
+        row += f"{facts['accuracy']:>10.1%}{facts['macro_f1']:>10.1%}{facts['n']:>8}   {facts['model']}"
+    return row
+
+
+def print_summary(rows: list) -> None:
+    print("\n== summary\nstage        seconds  accuracy  macro F1  titles   model", *rows, sep="\n")
+    print(f"\nNext, in {Path.cwd()}:\n  one title       {PYTHON} predict_fun.py --text 国足1-0胜叙利亚")
+    print(f"  API, page       {PYTHON} api.py   {PYTHON} -m streamlit run app.py   (both: quickstart.py --serve)")
+    print(f"  your own data   {PYTHON} train.py --data-dir FOLDER   (class.txt, train.txt and dev.txt, as in data/)")
+
+
+def serve() -> None:
+    """Run the API and the page until Ctrl-C, or until one of them ends."""
+    os.environ["no_proxy"] = "127.0.0.1"  # for the page too, which asks the API
+    children, told = [subprocess.Popen([PYTHON, *command.split()]) for command in SERVERS], False
+    try:
+        while all(child.poll() is None for child in children):
+            time.sleep(0.5)
+            with contextlib.suppress(OSError):  # until the API answers
+                if not told and urllib.request.urlopen("http://127.0.0.1:8004/health", timeout=2).status == 200:
+                    told = True
+                    print("\nAPI http://127.0.0.1:8004   page http://127.0.0.1:8501   Ctrl-C ends both")
+        ended = next(command for command, child in zip(SERVERS, children, strict=True) if child.poll() is not None)
+        sys.exit(f"error: {PYTHON} {ended} ended by itself: see the lines above; the other one is ended too")
+    except KeyboardInterrupt:
+        print("\nboth ended")
+    finally:
+        for child in children:
+            child.terminate()
+            child.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", nargs="?", choices=["test"])
+    parser.add_argument("--serve", action="store_true")
+    args = parser.parse_args()
+    os.chdir(Path(__file__).resolve().parent)
+    os.environ.update(PYTHONUTF8="1", PYTHONIOENCODING="utf-8", PYTHONUNBUFFERED="1")
+    install("requirements-dev.txt" if args.command else "requirements.txt")
+    if args.command:
+        sys.exit(subprocess.call([PYTHON, "-m", "pytest"]))
+    print_summary([run_stage(*stage) for stage in STAGES])
+    if args.serve:
+        serve()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs for this file ends with it
+    sys.stdout.reconfigure(encoding="utf-8", errors="replace", line_buffering=True)
+    try:
+        main()
+    except (KeyboardInterrupt, OSError) as fault:
+        sys.exit(f"error: stopped by {str(fault) or 'Ctrl-C'}; run this again to go on")

@@ -1,0 +1,78 @@
+"""Who may import whom, and what importing costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = {
+    "config": 1,
+    "utils": 2,
+    "bert_classifer_model": 2,
+    "train": 3,
+    "predict_fun": 3,
+    "baseline": 3,
+    "evaluate": 4,
+    "api": 4,
+}
+# Scripts that know other parts of the project only by HTTP or by running them.
+APART = {"app": {"config", "core"}, "api_test": {"config", "core"}, "quickstart": set()}
+LIGHT = ("config", "core.encoding", "core.files", "predict_fun", "api", "app", "api_test", "quickstart")
+SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level names that a file imports anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def test_every_script_has_its_floor():
+    assert set(SCRIPTS) == FLOORS.keys() | APART.keys()
+
+
+@pytest.mark.parametrize("script", sorted(FLOORS))
+def test_imports_point_down(script: str):
+    upward = {name for name in imported(ROOT / f"{script}.py") & set(SCRIPTS) if FLOORS.get(name, 9) >= FLOORS[script]}
+    assert not upward
+
+
+@pytest.mark.parametrize("script", sorted(APART))
+def test_scripts_apart_know_no_models(script: str):
+    assert imported(ROOT / f"{script}.py") & (set(SCRIPTS) | {"core"}) <= APART[script]
+
+
+def test_core_never_imports_the_root():
+    for path in (ROOT / "core").glob("*.py"):
+        assert not imported(path) & set(SCRIPTS), path
+
+
+def test_quickstart_needs_only_the_standard_library():
+    assert imported(ROOT / "quickstart.py") <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_light_modules_load_neither_torch_nor_transformers(module: str):
+    code = (
+        f"import sys, {module}; print(sorted({{'torch', 'transformers', 'sklearn', 'matplotlib'}} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_importing_the_training_scripts_writes_and_loads_nothing(tmp_path: Path):
+    scripts = "train, evaluate, baseline, predict_fun, api"
+    code = f"import sys; sys.path.insert(0, sys.argv[1]); import {scripts}; print('transformers' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "False"
+    assert not list(tmp_path.iterdir())
