@@ -15,7 +15,7 @@ from pathlib import Path
 from config import Config, parse
 from core.console import run
 from core.files import sha256, write_json
-from utils import classification_metrics, metrics_table, read_data
+from utils import classification_metrics, measured_on, metrics_table, read_data
 
 
 @dataclass
@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     facts = {"model": "linear", "split": split, "data_sha256": sha256(config.data_dir / f"{split}.txt")}
     path = config.output / "baseline" / "metrics.json"
-    write_json(path, {**metrics, **facts, "train_rows": len(train.texts), "seconds": round(seconds, 1)})
+    facts |= {"train_rows": len(train.texts), "seconds": round(seconds, 1), **measured_on()}
+    write_json(path, {**metrics, **facts})
     print(metrics_table(metrics))
     print(f"{split} accuracy {metrics['accuracy']:.4f}, macro-F1 {metrics['macro_f1']:.4f}; {seconds:.1f} s; {path}")
 

@@ -17,7 +17,7 @@ from config import Config, parse
 from core.console import run
 from core.files import atomic_write, sha256, write_json
 from predict_fun import NewsClassifier, find_model, predict_lines
-from utils import classification_metrics, metrics_table, read_labels, read_titles
+from utils import classification_metrics, measured_on, metrics_table, pick_device, read_labels, read_titles
 
 CJK_FONTS = (
     "Microsoft YaHei",
@@ -121,7 +121,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     folder = config.output / "evaluate"
     facts = {"model": classifier.name, "data": config.data.name, "data_sha256": sha256(config.data)}
-    write_json(folder / "metrics.json", {**metrics, **facts})
+    facts |= {"train_rows": classifier.meta.get("training", {}).get("rows"), "seed": classifier.meta.get("seed")}
+    write_json(folder / "metrics.json", {**metrics, **facts, **measured_on(pick_device(config.device))})
     report = metrics_table(metrics)
     summary = f"{config.data} accuracy {metrics['accuracy']:.4f}, macro-F1 {metrics['macro_f1']:.4f}, n {metrics['n']}"
     report = f"model: {classifier.name} ({model_path})\n{report}\n{summary}"

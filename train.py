@@ -233,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "truncation": "end",
         "config": config.plain(),
         "metrics": metrics,
-        "training": {key: result[key] for key in ("step", "steps", "seconds")},
+        "training": {"rows": len(titles["train"].texts), **{key: result[key] for key in ("step", "steps", "seconds")}},
         "parent_sha256": sha256(find_weights(bert_path)),
         "seed": config.seed,
         **checkpoint.provenance(),

@@ -5,10 +5,13 @@ of class.txt; the line is split at its last tab, so a title may hold tabs. UTF-8
 read, with any line ends.
 """
 
+import os
+import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from core.console import UserError
 from core.encoding import Encoder
 from core.files import detect_encoding
 
+CPU = torch.device("cpu")
 MAX_LISTED_FAULTS = 20
 BUCKET_BATCHES = 50  # shuffled titles are sorted by length within so many batches
 
@@ -221,6 +225,15 @@ def metrics_table(metrics: dict[str, Any]) -> str:
     for index, (name, row) in enumerate(metrics["per_class"].items()):
         lines.append(f"{row['precision']:9.4f} {row['recall']:7.4f} {row['f1']:7.4f} {row['n']:7d}  {index:2d} {name}")
     return "\n".join(lines)
+
+
+def measured_on(device: torch.device = CPU) -> dict[str, str]:
+    """The machine and the date of a measurement, to be kept beside its figures."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine()
+    return {"machine": f"{name}, {os.cpu_count()} CPU cores, {platform.system()}", "date": date.today().isoformat()}
 
 
 def pick_device(device: str) -> torch.device:
