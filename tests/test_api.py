@@ -1,0 +1,349 @@
+"""The server's contract, its errors and its client, with a classifier that needs no weights."""
+
+import json
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import api
+import api_test
+from core.console import UserError
+from predict_fun import Prediction
+
+ROOT = Path(__file__).parents[1]
+LABELS = ["财经", "科技", "体育"]
+
+
+class FakeClassifier:
+    """财经 unless a text names another class; marks a text of over 100 characters as truncated."""
+
+    name = "fake"
+    labels = LABELS
+
+    def predict(self, texts):
+        return [self.predict_one(text) for text in texts]
+
+    def predict_one(self, text):
+        if text == "故障":
+            raise RuntimeError("secret of /home/someone/weights.pt")
+        label = next((label for label in LABELS if label in text), LABELS[0])
+        shares = {name: 0.7 if name == label else 0.15 for name in LABELS}
+        return Prediction(text, label, LABELS.index(label), 0.7, shares, truncated=len(text) > 100)
+
+
+def make_client(**limits):
+    return api.create_app(FakeClassifier(), api.ApiConfig(**limits)).test_client()
+
+
+@pytest.fixture
+def client():
+    return make_client()
+
+
+def error_code(response, status):
+    """The code of an error, once its shape is checked."""
+    body = response.get_json()
+    assert response.status_code == status
+    assert response.content_type == "application/json; charset=utf-8"
+    assert body.keys() == {"status", "code", "error"}
+    assert body["status"] == status
+    assert re.search("[\u4e00-\u9fff]", body["error"])
+    return body["code"]
+
+
+def test_single_text_gets_the_documented_answer(client):
+    response = client.post("/predict", json={"text": "科技新闻"})
+    body = response.get_json()
+    assert response.status_code == 200
+    assert body.pop("elapsed_ms") >= 0
+    assert re.fullmatch("[0-9a-f]{12}", body.pop("request_id"))
+    assert body == {
+        "text": "科技新闻",
+        "pred_class": "科技",
+        "status": 200,
+        "confidence": 0.7,
+        "top_k": [
+            {"pred_class": "科技", "confidence": 0.7},
+            {"pred_class": "财经", "confidence": 0.15},
+            {"pred_class": "体育", "confidence": 0.15},
+        ],
+        "model": "fake",
+        "truncated": False,
+    }
+
+
+def test_answer_is_readable_chinese_in_declared_utf8(client):
+    response = client.post("/predict", json={"text": "科技新闻"})
+    assert "科技新闻".encode() in response.data
+    assert response.content_type == "application/json; charset=utf-8"
+
+
+def test_list_gets_predictions_in_order(client):
+    body = client.post("/predict", json={"text": ["体育", "科技", "x" * 101], "top_k": 1, "model": "fake"}).get_json()
+    assert body.keys() == {"status", "model", "predictions", "elapsed_ms", "request_id"}
+    assert [item["pred_class"] for item in body["predictions"]] == ["体育", "科技", "财经"]
+    assert [item["truncated"] for item in body["predictions"]] == [False, False, True]
+    assert body["predictions"][0] == {
+        "text": "体育",
+        "pred_class": "体育",
+        "confidence": 0.7,
+        "top_k": [{"pred_class": "体育", "confidence": 0.7}],
+        "truncated": False,
+    }
+
+
+def test_unusable_items_do_not_fail_their_neighbours():
+    items = ["科技", "", "   ", 7, None, ["科技"], {"a": "\ud800"}, "长" * 21, "体育"]
+    data = json.dumps({"text": items})
+    response = make_client(max_chars=20).post("/predict", data=data, content_type="application/json")
+    answers = response.get_json()["predictions"]
+    assert [answer.get("pred_class") for answer in answers] == ["科技", *[None] * 7, "体育"]
+    assert all(answer.keys() == {"text", "error"} for answer in answers[1:-1])
+    assert [answer["text"] for answer in answers[1:-1]] == ["", "   ", None, None, None, None, "长" * 21]
+    assert "21" in answers[-2]["error"]
+
+
+def test_list_without_a_usable_item_is_answered(client):
+    body = client.post("/predict", json={"text": ["", 1]}).get_json()
+    assert body["status"] == 200
+    assert all("error" in answer for answer in body["predictions"])
+
+
+@pytest.mark.parametrize(("top_k", "count"), [(1, 1), (2, 2), (3, 3), (1000, 3), (10**30, 3)])
+def test_top_k_is_clipped_to_the_classes(client, top_k, count):
+    body = client.post("/predict", json={"text": "科技", "top_k": top_k}).get_json()
+    assert [item["pred_class"] for item in body["top_k"]] == ["科技", "财经", "体育"][:count]
+
+
+@pytest.mark.parametrize("top_k", [0, -1, True, 2.0, "2", None, [1]])
+def test_wrong_top_k(client, top_k):
+    assert error_code(client.post("/predict", json={"text": "科技", "top_k": top_k}), 422) == "bad_top_k"
+
+
+@pytest.mark.parametrize("model", ["teacher", "", 5])
+def test_a_model_that_is_not_served(client, model):
+    assert error_code(client.post("/predict", json={"text": "科技", "model": model}), 404) == "unknown_model"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({}, "text_missing"),
+        ({"texts": ["科技"]}, "text_missing"),
+        ({"text": ""}, "text_empty"),
+        ({"text": " \t\r\n\u3000"}, "text_empty"),
+        ({"text": None}, "text_not_a_string"),
+        ({"text": 5}, "text_not_a_string"),
+        ({"text": {"a": 1}}, "text_not_a_string"),
+        ({"text": []}, "empty_list"),
+    ],
+)
+def test_unusable_text(client, body, code):
+    assert error_code(client.post("/predict", json=body), 422) == code
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b'{"text": "a"',
+        b"text=a",
+        b"null",
+        b"[1]",
+        b'"text"',
+        b'{"text": NaN}',
+        b'{"text": "a", "top_k": -Infinity}',
+        b'{"text": "\xff\xfe"}',
+        b'{"text": "\xed\xa0\x80"}',
+        '{"text": "标题"}'.encode("gbk"),
+        b"[" * 100_000,
+        b'{"text": ' * 50_000,
+        b'{"text": ' + b"9" * 5_000 + b"}",
+    ],
+)
+def test_body_that_is_no_json_object(client, data):
+    assert error_code(client.post("/predict", data=data, content_type="application/json"), 400) == "bad_json"
+
+
+def test_body_may_start_with_a_byte_order_mark(client):
+    response = client.post("/predict", data='{"text": "科技"}'.encode("utf-8-sig"), content_type="application/json")
+    assert response.get_json()["pred_class"] == "科技"
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_wrong_content_type(client, content_type):
+    response = client.post("/predict", data='{"text": "a"}', content_type=content_type)
+    assert error_code(response, 415) == "unsupported_media_type"
+
+
+def test_too_much():
+    client = make_client(max_chars=10, max_texts=2, max_body_mb=0.001)
+    assert client.post("/predict", json={"text": "a" * 10}).status_code == 200
+    assert error_code(client.post("/predict", json={"text": "a" * 11}), 413) == "text_too_long"
+    assert client.post("/predict", json={"text": ["a"] * 2}).status_code == 200
+    assert error_code(client.post("/predict", json={"text": ["a"] * 3}), 413) == "too_many_texts"
+    assert error_code(client.post("/predict", json={"text": "a" * 1100}), 413) == "body_too_large"
+
+
+def test_a_text_of_100_000_characters_is_too_long_by_default(client):
+    assert error_code(client.post("/predict", json={"text": "字" * 100_000}), 413) == "text_too_long"
+
+
+def test_unknown_route_and_method(client):
+    assert error_code(client.get("/"), 404) == "not_found"
+    assert error_code(client.post("/predict/科技", json={}), 404) == "not_found"
+    response = client.get("/predict")
+    assert error_code(response, 405) == "method_not_allowed"
+    assert "POST" in response.headers["Allow"]
+
+
+@pytest.mark.parametrize("text", ["🎉🎉", "a\x00b", "\x00科技", "<b>科技</b>", "\u202e科技"])
+def test_odd_text_is_classified_and_echoed_unchanged(client, text):
+    assert client.post("/predict", json={"text": text}).get_json()["text"] == text
+
+
+def test_lone_surrogates_become_replacement_characters(client):
+    data = rb'{"text": ["\ud800\u79d1\u6280\udfff", "\ud83d\ude00"]}'
+    body = json.loads(client.post("/predict", data=data, content_type="application/json").data.decode("utf-8"))
+    assert [item["text"] for item in body["predictions"]] == ["\ufffd科技\ufffd", "😀"]
+    assert body["predictions"][0]["pred_class"] == "科技"
+
+
+def test_internal_error_hides_its_details_and_logs_them(client, caplog):
+    response = client.post("/predict", json={"text": "故障"})
+    assert error_code(response, 500) == "internal_error"
+    body = response.get_data(as_text=True)
+    assert "secret" not in body and "Traceback" not in body and "/home" not in body
+    request_id = re.search("[0-9a-f]{12}", body)[0]
+    assert f"request {request_id} failed" in caplog.text
+    assert "secret of /home/someone/weights.pt" in caplog.text
+
+
+def test_health(client):
+    response = client.get("/health")
+    assert response.status_code == 200
+    assert response.get_json() == {"status": 200, "model": "fake", "labels": LABELS}
+
+
+def test_one_log_line_a_request_without_its_text(client, caplog):
+    caplog.set_level("INFO", logger="api")
+    request_id = client.post("/predict", json={"text": "科技秘密"}).get_json()["request_id"]
+    client.get("/秘密%0Aforged")
+    first, second = [record.getMessage() for record in caplog.records]
+    assert re.fullmatch(rf"POST '/predict' 200 [\d.]+ ms {request_id}", first)
+    assert re.fullmatch(r"GET '/\\u79d8\\u5bc6\\nforged' 404 [\d.]+ ms [0-9a-f]{12}", second)
+
+
+def test_api_imports_neither_torch_nor_transformers():
+    code = "import sys, api; print(sorted({'torch', 'transformers'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_port_in_use(monkeypatch):
+    use_fake(monkeypatch)
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match="--port"):
+        api.main(["--host", "127.0.0.1", "--port", str(taken.getsockname()[1])])
+
+
+@pytest.mark.parametrize("port", ["-1", "70000"])
+def test_impossible_port(port):
+    with pytest.raises(UserError, match="--port"):
+        api.main(["--port", port])
+
+
+def use_fake(monkeypatch):
+    monkeypatch.setattr(api, "find_model", lambda model: Path("fake.pt"))
+    monkeypatch.setattr(api.NewsClassifier, "load", lambda path: FakeClassifier())
+
+
+SERVER = """
+import api
+from core.console import run
+from tests.test_api import FakeClassifier
+
+api.find_model = lambda model: model
+api.NewsClassifier.load = lambda path: FakeClassifier()
+run(lambda: api.main(["--host", "127.0.0.1", "--port", "0", "--max-body-mb", "0.1"]))
+"""
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A real server in a process of its own: the process and the address it printed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+    )
+    lines = queue.Queue()
+    threading.Thread(target=lambda: lines.put(process.stdout.readline()), daemon=True).start()
+    try:
+        line = lines.get(timeout=60)
+        assert re.fullmatch(r"Running on http://127\.0\.0\.1:\d+\n", line)
+        yield process, line.split()[-1]
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_client_against_a_real_server(server, capsys, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NEWS_API_URL", server[1] + "/")
+    api_test.main(["--text", "体育新闻"])
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == "体育  70.0%"
+    assert json.loads("\n".join(rest))["text"] == "体育新闻"
+
+
+def test_client_tells_the_servers_error(server):
+    with pytest.raises(UserError, match="422.*标题是空的"):
+        api_test.main(["--text", " ", "--url", server[1]])
+    with pytest.raises(UserError, match="500.*编号"):
+        api_test.main(["--text", "故障", "--url", server[1]])
+    with pytest.raises(UserError, match="413.*请求体太大"):
+        api_test.main(["--text", "字" * 200_000, "--url", server[1]])
+
+
+def test_client_without_a_server():
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    with pytest.raises(UserError, match=re.escape("python api.py")):
+        api_test.main(["--url", url])
+
+
+def test_client_with_a_silent_server():
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(UserError, match="--timeout"):
+        api_test.main(["--url", f"http://127.0.0.1:{silent.getsockname()[1]}", "--timeout", "0.2"])
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8004", "ftp://127.0.0.1", "http://[::1", "http://127.0.0.1:99999"])
+def test_client_with_a_wrong_address(url):
+    with pytest.raises(UserError, match="not the address of this API"):
+        api_test.main(["--url", url])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without asking it")
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_server_stops_cleanly(ending):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    )
+    assert process.stdout.readline().startswith("Running on")
+    process.send_signal(ending)
+    output, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
