@@ -14,8 +14,9 @@ from pathlib import Path
 
 from config import Config, parse
 from core.console import run
+from core.device import measured_on
 from core.files import sha256, write_json
-from utils import classification_metrics, measured_on, metrics_table, read_data
+from utils import classification_metrics, metrics_table, read_data
 
 
 @dataclass

@@ -90,12 +90,20 @@ class Config:
     """Seed of the shuffling, the new weights and dropout: on a CPU the same seed gives the same weights."""
     device: str = "auto"
     """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the forward pass: auto takes bf16 where the hardware multiplies it natively."""
+    gradient_accumulation: int = 1
+    """Compute each batch in so many pieces: less memory, the same result."""
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: much less memory, about a third slower."""
     limit: int | None = None
     """Train on the first N rows only, to try things out; dev.txt and test.txt stay whole."""
     resume: bool = False
     """Go on with a run that was stopped or killed."""
+    patience: int | None = None
+    """Stop early after so many evaluations in a row without a better macro-F1 on dev.txt."""
+    max_steps: int | None = None
+    """Stop after so many steps, to try things out."""
     save_minutes: float = 5.0
     """Minutes between two saves of the state that --resume goes on from; it is also saved at the end of each epoch."""
 
@@ -104,10 +112,16 @@ class Config:
         return {name: value.as_posix() if isinstance(value, Path) else value for name, value in asdict(self).items()}
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "num_epochs", "limit", "evals_per_epoch"):
+        at_least_one = ("batch_size", "num_epochs", "limit", "evals_per_epoch", "gradient_accumulation")
+        for name in (*at_least_one, "patience", "max_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{flag(name)} is {value}: it must be 1 or more")
+        if self.gradient_accumulation > self.batch_size:
+            raise UserError(
+                f"--gradient-accumulation {self.gradient_accumulation} is more than --batch-size {self.batch_size}: "
+                "a piece must hold at least one title"
+            )
         if self.max_length < 3:
             raise UserError(f"--max-length is {self.max_length}: it must be 3 or more ([CLS], a token, [SEP])")
         for name in ("learning_rate", "max_grad_norm", "save_minutes"):

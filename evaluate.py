@@ -15,23 +15,11 @@ import numpy as np
 
 from config import Config, parse
 from core.console import run
+from core.device import measured_on, pick_device
 from core.files import atomic_write, sha256, write_json
+from core.plots import class_axis
 from predict_fun import NewsClassifier, find_model, predict_lines
-from utils import classification_metrics, measured_on, metrics_table, pick_device, read_labels, read_titles
-
-CJK_FONTS = (
-    "Microsoft YaHei",
-    "SimHei",
-    "PingFang SC",
-    "Hiragino Sans GB",
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Source Han Sans SC",
-    "Source Han Sans CN",
-    "WenQuanYi Micro Hei",
-    "WenQuanYi Zen Hei",
-    "Droid Sans Fallback",
-)
+from utils import classification_metrics, metrics_table, read_labels, read_titles
 
 
 @dataclass
@@ -52,14 +40,6 @@ class EvaluateConfig:
     """Use only the first N rows."""
 
 
-def cjk_font() -> str | None:
-    """The name of an installed font that has Chinese characters."""
-    from matplotlib import font_manager
-
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return next((name for name in CJK_FONTS if name in installed), None)
-
-
 def draw_confusion_matrix(counts: np.ndarray, labels: Sequence[str], path: Path) -> None:
     """Draw who is taken for whom as a PNG: a row for each true class, shares of it by colour, counts in the cells.
 
@@ -73,13 +53,10 @@ def draw_confusion_matrix(counts: np.ndarray, labels: Sequence[str], path: Path)
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    font = cjk_font()
-    names, axis = list(labels), ""
-    if font is None and not "".join(labels).isascii():
-        names, axis = [str(index) for index in range(len(labels))], " (ids, see report.txt)"
+    names, axis, settings = class_axis(labels)
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     size = 2.5 + 0.55 * len(labels)
-    with rc_context({"font.family": [font, "DejaVu Sans"] if font else ["DejaVu Sans"]}):
+    with rc_context(settings):
         figure = Figure(figsize=(size, size * 0.92), layout="constrained")
         axes = figure.subplots()
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)

@@ -120,7 +120,7 @@ def _load_torch(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
 
     from bert_classifer_model import BertClassifier
     from core import checkpoint
-    from utils import pick_device
+    from core.device import pick_device
 
     state_dict, meta = checkpoint.load(path)
     target = pick_device(device)

@@ -11,6 +11,7 @@ a model, batches and a loss, and neither BERT nor text.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,28 @@ from bert_classifer_model import BertClassifier, find_bert, find_weights, finetu
 from config import MODELS, Config, parse
 from core import checkpoint
 from core.console import UserError, run
+from core.device import Devices
 from core.encoding import check_coverage
 from core.files import sha256
-from core.resume import drop_state, hold_ctrl_c, load_state, save_state, state_path
+from core.resume import RunState, hold_ctrl_c, rng_state, set_rng_state
 from core.training_log import TrainingLog
-from utils import Batches, autocast, classification_metrics, metrics_table, pick_device, read_data
+from core.updater import Batch, LossFn, Updater, learning_rate
+from utils import Batches, classification_metrics, metrics_table, read_data
 
-Batch = dict[str, torch.Tensor]
-LossFn = Callable[[nn.Module, Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
 # A run may be resumed although these have changed.
 MAY_CHANGE = ("resume", "save_minutes", "output", "save_dir", "data_dir", "bert_path", "device")
+
+
+@dataclass
+class Progress:
+    """Where a run is, beside its weights, optimizer and random numbers."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best: dict[str, Any] = field(default_factory=lambda: {"metrics": {"macro_f1": -1.0}})
+    misses: int = 0  # evaluations since the best one
+    losses: dict[str, list[float]] = field(default_factory=dict)  # since the last evaluation
+    log: list[dict[str, Any]] = field(default_factory=list)
 
 
 def fit(
@@ -41,150 +54,120 @@ def fit(
     loss_fn: LossFn,
     score: Callable[[nn.Module], dict[str, Any]],
     config: Config,
+    devices: Devices,
     artefact: Path,
     reports: Path,
-) -> dict[str, Any]:
+) -> Progress:
     """Train a model and leave it with the weights that scored best.
 
-    AdamW (Loshchilov & Hutter 2019) with linear warm-up and decay, clipped gradients, and evaluation
-    `config.evals_per_epoch` times an epoch. The run can be stopped at any moment and resumed.
+    AdamW with linear warm-up and decay, clipped gradients, and evaluation `config.evals_per_epoch` times an epoch. The
+    run can be stopped at any moment and resumed; on a CPU it then ends with the very weights of one that was not.
 
     Args:
         model: on its device already.
         batches: the training data; `batches.epoch(n, skip)` yields dicts of tensors.
-        loss_fn: (model, batch) -> (loss, {name: part}); the parts are logged.
-        score: model -> metrics with `macro_f1`, higher being better; plain numbers among them are logged.
+        loss_fn: (model, batch) -> (mean loss, {name: part}); the parts are logged.
+        score: model -> metrics with `macro_f1`, higher being better; the fractions among them are logged.
         config: the knobs; `num_epochs` and `learning_rate` are numbers here.
+        devices: what to compute on.
         artefact: the file that the caller will write; the state to resume from lies in `resume/` beside it.
         reports: the folder for `log.jsonl` and `learning_curve.png`.
-
-    Returns:
-        {"metrics": those of the best state, "step": its step, "steps": all, "seconds": spent training}.
 
     Raises:
         UserError: Ctrl-C (the state is saved), out of memory, or a loss that is not a number.
     """
-    steps = len(batches) * config.num_epochs
+    steps = min(len(batches) * config.num_epochs, config.max_steps or 10**12)
     eval_every = -(-len(batches) // config.evals_per_epoch)
-    optimizer = make_optimizer(model, config)
-    state_file = state_path(artefact)
-    identity = {key: value for key, value in config.plain().items() if key not in MAY_CHANGE}
-    identity["training rows"] = len(batches.labels)
-    step, seconds, best, entries = 0, 0.0, {"metrics": {"macro_f1": -1.0}}, []
+    patience = config.patience or 10**12
+    piece = -(-config.batch_size // (config.gradient_accumulation * devices.world))
+    updater = Updater(model, loss_fn, devices, piece, config.weight_decay, config.max_grad_norm)
+    torch.manual_seed(config.seed + devices.rank)
 
-    if state_file.is_file() and config.resume:
-        state = load_state(state_file, identity)
+    identity = {key: value for key, value in config.plain().items() if key not in MAY_CHANGE}
+    run_state = RunState(artefact, {**identity, "data": batches.sha256(), "processes": devices.world})
+    now = Progress()
+    if config.resume and run_state.exists():
+        state = run_state.load()
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, seconds, best, entries = state["step"], state["seconds"], state["best"], state["log"]
-        print(f"resumed at step {step} of {steps}")
-    elif state_file.is_file():
+        updater.load_state_dict(state["updater"])
+        set_rng_state(state["rng"][devices.rank])
+        now = Progress(**state["progress"])
+        print(f"resumed at step {now.step} of {steps}")
+    elif run_state.exists():
         print("a stopped run is discarded (--resume would have gone on with it)")
 
     def save() -> None:
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": spent()}
-        save_state(state_file, identity, {**state, "best": best, "log": log.entries})
+        state = {"model": model.state_dict(), "updater": updater.state_dict(), "progress": vars(now)}
+        state["rng"] = devices.gather(rng_state())
+        if devices.is_main:
+            run_state.save(state)
 
-    def spent() -> float:
-        return round(seconds + time.perf_counter() - started, 1)
-
-    log = TrainingLog(reports, entries)
-    losses: dict[str, list[float]] = {}
-    started = saved = time.perf_counter()
+    log = TrainingLog(reports, now.log, devices.is_main)
     model.train()
-    bar = tqdm(total=steps, initial=step, desc="training", unit="step", mininterval=1.0, dynamic_ncols=True)
+    clock = saved = time.perf_counter()
+    bar = tqdm(
+        total=steps, initial=now.step, desc="training", unit="step", mininterval=1.0, disable=not devices.is_main
+    )
     with hold_ctrl_c() as ctrl_c, bar:
-        while step < steps:
-            epoch, done = divmod(step, len(batches))
+        while now.step < steps and now.misses < patience:
+            epoch, done = divmod(now.step, len(batches))
             for batch in batches.epoch(epoch, skip=done):
-                rate = learning_rate(step, steps, config)
-                parts = train_step(model, batch, loss_fn, optimizer, rate, config)
-                step += 1
+                rate = learning_rate(now.step, steps, config.learning_rate, config.warmup_ratio)
+                parts = updater.step(batch, rate)
+                now.step += 1
                 for name, part in parts.items():
-                    losses.setdefault(name, []).append(part)
+                    now.losses.setdefault(name, []).append(part)
                 bar.set_postfix(loss=f"{parts['loss']:.3f}", lr=f"{rate:.1e}", refresh=False)
                 bar.update()
 
-                end_of_epoch = step % len(batches) == 0
-                if end_of_epoch or step % len(batches) % eval_every == 0:
+                end_of_epoch = now.step % len(batches) == 0 or now.step == steps
+                if end_of_epoch or now.step % len(batches) % eval_every == 0:
                     metrics = score(model)
                     model.train()
-                    entry = {"step": step, "epoch": round(step / len(batches), 3), "learning_rate": rate}
-                    entry |= {name: sum(values) / len(values) for name, values in losses.items()}
-                    entry |= {f"dev_{name}": value for name, value in metrics.items() if isinstance(value, float)}
-                    losses.clear()
-                    better = metrics["macro_f1"] > best["metrics"]["macro_f1"]
+                    better = metrics["macro_f1"] > now.best["metrics"]["macro_f1"]
+                    now.misses = 0 if better else now.misses + 1
                     if better:
                         weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-                        best = {"metrics": metrics, "step": step, "weights": weights}
-                    bar.write(log.add({**entry, "seconds": spent()}) + ("  best so far" if better else ""))
-                if ctrl_c.is_set():
+                        now.best = {"metrics": metrics, "step": now.step, "weights": weights}
+                    entry = {"step": now.step, "epoch": round(now.step / len(batches), 3), "learning_rate": rate}
+                    entry |= {name: sum(values) / len(values) for name, values in now.losses.items()}
+                    entry |= {f"dev_{name}": value for name, value in metrics.items() if isinstance(value, float)}
+                    entry["seconds"] = round(now.seconds + time.perf_counter() - clock, 1)
+                    now.losses.clear()
+                    bar.write(log.add(entry) + ("  best so far" if better else ""))
+                now.seconds, clock = now.seconds + time.perf_counter() - clock, time.perf_counter()
+                if devices.any(ctrl_c.is_set()):
                     save()
-                    raise UserError(f"stopped by Ctrl-C at step {step} of {steps}: go on with the same flags, --resume")
-                if (end_of_epoch and step < steps) or time.perf_counter() - saved > config.save_minutes * 60:
+                    raise UserError(f"stopped at step {now.step} of {steps}: go on with the same flags and --resume")
+                if devices.any(end_of_epoch or clock - saved > config.save_minutes * 60):
                     save()
                     saved = time.perf_counter()
+                if now.step == steps or now.misses >= patience:
+                    break
 
-    model.load_state_dict(best.pop("weights"))
-    log.draw()
-    return {**best, "steps": steps, "seconds": spent()}
-
-
-def train_step(
-    model: nn.Module, batch: Batch, loss_fn: LossFn, optimizer: torch.optim.Optimizer, rate: float, config: Config
-) -> dict[str, float]:
-    """One update of the weights. Returns the loss and its parts as numbers."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    try:
-        with autocast(batch["labels"].device, config.precision):
-            loss, parts = loss_fn(model, batch)
-        numbers = {"loss": loss.item(), **{name: part.item() for name, part in parts.items()}}
-        if not torch.isfinite(loss):
-            rows = ", ".join(str(row) for row in batch["row"].tolist()[:20])
-            raise UserError(f"the loss is {numbers['loss']} on training rows {rows} …: lower --learning-rate")
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as fault:
-        if isinstance(fault, RuntimeError) and "memory" not in str(fault).lower():
-            raise
-        smaller = max(1, len(batch["labels"]) // 2)
-        raise UserError(f"out of memory at batch size {len(batch['labels'])}: try --batch-size {smaller}") from fault
-    return numbers
+    model.load_state_dict(now.best["weights"])
+    if devices.is_main:
+        log.draw()
+    return now
 
 
-def make_optimizer(model: nn.Module, config: Config) -> torch.optim.AdamW:
-    """AdamW that decays matrices but neither biases nor LayerNorm weights."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=0.0)
-
-
-def learning_rate(step: int, steps: int, config: Config) -> float:
-    """Linear from 0 to the peak over the warm-up, then linear to 0."""
-    warmup = config.warmup_ratio * steps
-    share = (step + 1) / warmup if step + 1 < warmup else (steps - step) / max(1.0, steps - warmup)
-    return config.learning_rate * min(1.0, share)
-
-
-def predict_logits(model: nn.Module, batches: Batches, precision: str) -> torch.Tensor:
-    """Logits of all titles in the order of the data, (rows, num_labels) float32 on the CPU."""
+def predict_logits(model: nn.Module, batches: Batches, devices: Devices) -> torch.Tensor:
+    """Logits of all titles in the order of the data, (rows, num_labels) float32 on the CPU, in each process."""
     model.eval()
     rows, logits = [], []
-    with torch.inference_mode(), autocast(batches.device, precision):
-        for batch in batches.epoch():
-            logits.append(model(batch["input_ids"], batch["attention_mask"]).float().cpu())
-            rows.append(batch["row"].cpu())
-    order = torch.cat(rows).argsort()
-    return torch.cat(logits)[order]
+    with torch.inference_mode(), devices.autocast():
+        for batch in batches.epoch(skip=devices.rank, stride=devices.world):
+            output = model(batch["input_ids"].to(devices.device), batch["attention_mask"].to(devices.device))
+            logits.append(output.float().cpu())
+            rows.append(batch["row"])
+    parts = devices.gather((torch.cat(rows), torch.cat(logits)) if rows else None)
+    order = torch.cat([part[0] for part in parts if part]).argsort()
+    return torch.cat([part[1] for part in parts if part])[order]
 
 
-def evaluate(model: nn.Module, batches: Batches, labels: Sequence[str], precision: str) -> dict[str, Any]:
+def evaluate(model: nn.Module, batches: Batches, labels: Sequence[str], devices: Devices) -> dict[str, Any]:
     """`classification_metrics` of a model on labelled batches, and its mean cross-entropy as `loss`."""
-    logits = predict_logits(model, batches, precision)
+    logits = predict_logits(model, batches, devices)
     metrics = classification_metrics(batches.labels, logits.argmax(1).tolist(), labels)
     return {**metrics, "loss": F.cross_entropy(logits, torch.tensor(batches.labels)).item()}
 
@@ -197,11 +180,12 @@ def cross_entropy(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[st
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(Config, argv, __doc__)
     artefact = config.save_dir / MODELS["teacher"].path.name
-    if config.resume and artefact.is_file() and not state_path(artefact).is_file():
+    run_state = RunState(artefact, {})
+    if config.resume and artefact.is_file() and not run_state.exists():
         print(f"nothing to resume: the run that made {artefact} has finished")
         return
 
-    device = pick_device(config.device)
+    devices = Devices.find(config.device, config.precision)
     labels, titles = read_data(config.data_dir, config.limit)
     bert_path = find_bert(config.bert_path)
     encoder = read_bert_encoder(bert_path, config.max_length)
@@ -209,21 +193,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     epochs, rate = finetune_defaults(bert_path, len(titles["train"].texts))
     config.num_epochs = config.num_epochs or epochs
     config.learning_rate = config.learning_rate or rate
-    print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, on {device}")
+    print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
 
     torch.manual_seed(config.seed)
-    model = BertClassifier.from_pretrained(bert_path, len(labels)).to(device)
-    train_batches = Batches(titles["train"], encoder, config.batch_size, device, seed=config.seed)
-    dev_batches = Batches(titles["dev"], encoder, config.batch_size, device)
+    model = BertClassifier.from_pretrained(bert_path, len(labels)).to(devices.device)
+    if config.gradient_checkpointing:
+        model.bert.activation_checkpointing_enable()
+    train_batches = Batches(titles["train"], encoder, config.batch_size, seed=config.seed)
+    dev_batches = Batches(titles["dev"], encoder, config.batch_size)
 
     def score(candidate: nn.Module) -> dict[str, Any]:
-        return evaluate(candidate, dev_batches, labels, config.precision)
+        return evaluate(candidate, dev_batches, labels, devices)
 
-    result = fit(model, train_batches, cross_entropy, score, config, artefact, config.output / "train")
-    metrics = {"dev": result["metrics"], "test": None}
+    fitted = fit(model, train_batches, cross_entropy, score, config, devices, artefact, config.output / "train")
+    metrics = {"dev": fitted.best["metrics"], "test": None}
     if "test" in titles:
-        test_batches = Batches(titles["test"], encoder, config.batch_size, device)
-        metrics["test"] = evaluate(model, test_batches, labels, config.precision)
+        test_batches = Batches(titles["test"], encoder, config.batch_size)
+        metrics["test"] = evaluate(model, test_batches, labels, devices)
     meta = {
         "stage": "teacher",
         "architecture": model.architecture,
@@ -233,18 +219,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         "truncation": "end",
         "config": config.plain(),
         "metrics": metrics,
-        "training": {"rows": len(titles["train"].texts), **{key: result[key] for key in ("step", "steps", "seconds")}},
+        "training": {"rows": len(train_batches.labels), "step": fitted.best["step"], "seconds": fitted.seconds},
         "parent_sha256": sha256(find_weights(bert_path)),
         "seed": config.seed,
         **checkpoint.provenance(),
     }
-    checkpoint.save(artefact, model.state_dict(), meta)
-    drop_state(state_path(artefact))
+    if devices.is_main:
+        checkpoint.save(artefact, model.state_dict(), meta)
+        run_state.drop()
+    devices.leave()
 
     split = "test" if "test" in titles else "dev"
     print(metrics_table(metrics[split]))
     print(f"{split} accuracy {metrics[split]['accuracy']:.4f}, macro-F1 {metrics[split]['macro_f1']:.4f}; ", end="")
-    print(f"trained in {result['seconds']:.0f} s; saved {artefact} (best of step {result['step']} on dev)")
+    print(f"trained in {fitted.seconds:.0f} s; saved {artefact} (step {fitted.best['step']}, the best on dev)")
 
 
 if __name__ == "__main__":

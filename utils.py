@@ -1,27 +1,30 @@
-"""Data in: labels, labelled files read and checked, titles encoded once, length-bucketed batches; seed and device.
+"""Data in: labels, labelled files read and checked, titles encoded once, length-bucketed batches; metrics.
+
+    python utils.py check my_data       # look a data set over before training on it; writes reports/check/
 
 A labelled file has one title a line, `text<TAB>label`, where the label is a class name or its id, the zero-based line
 of class.txt; the line is split at its last tab, so a title may hold tabs. UTF-8 (with or without BOM) and GB18030 are
 read, with any line ends.
 """
 
-import os
-import platform
+import hashlib
+import json
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from tyro.conf import Positional, arg
 
-from core.console import UserError
+from config import BUNDLED_BERT, Config, flag, parse
+from core.console import UserError, run
+from core.data_report import check
 from core.encoding import Encoder
 from core.files import detect_encoding
 
-CPU = torch.device("cpu")
 MAX_LISTED_FAULTS = 20
 BUCKET_BATCHES = 50  # shuffled titles are sorted by length within so many batches
 
@@ -152,34 +155,35 @@ class Batches:
         titles: texts and label ids.
         encoder: text -> ids.
         batch_size: titles in a batch; the last one may be smaller.
-        device: where the tensors go.
         seed: None serves all titles in one fixed order; a number shuffles, each epoch in its own reproducible order.
     """
 
-    def __init__(
-        self, titles: Titles, encoder: Encoder, batch_size: int, device: torch.device, seed: int | None = None
-    ) -> None:
+    def __init__(self, titles: Titles, encoder: Encoder, batch_size: int, seed: int | None = None) -> None:
         self.input_ids = encoder.encode(titles.texts).input_ids
         self.labels = titles.labels
         self.pad_id = encoder.pad_id
         self.batch_size = batch_size
-        self.device = device
         self.seed = seed
+
+    def sha256(self) -> str:
+        """A fingerprint of the encoded titles and their labels, in order."""
+        return hashlib.sha256(json.dumps([self.input_ids, self.labels]).encode()).hexdigest()
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         return -(-len(self.input_ids) // self.batch_size)
 
-    def epoch(self, number: int = 0, skip: int = 0) -> Iterator[dict[str, torch.Tensor]]:
-        """The batches of epoch `number`, less the first `skip`."""
-        for rows in self._order(number)[skip:]:
+    def epoch(self, number: int = 0, skip: int = 0, stride: int = 1) -> Iterator[dict[str, torch.Tensor]]:
+        """The batches of epoch `number` from the one at `skip` on, every one or every `stride`-th."""
+        for rows in self._order(number)[skip::stride]:
             texts = [self.input_ids[row] for row in rows]
             width = max(len(ids) for ids in texts)
-            input_ids = torch.tensor([ids + [self.pad_id] * (width - len(ids)) for ids in texts])
-            mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in texts])
-            labels = torch.tensor([self.labels[row] for row in rows])
-            batch = {"input_ids": input_ids, "attention_mask": mask, "labels": labels, "row": torch.tensor(rows)}
-            yield {name: tensor.to(self.device) for name, tensor in batch.items()}
+            yield {
+                "input_ids": torch.tensor([ids + [self.pad_id] * (width - len(ids)) for ids in texts]),
+                "attention_mask": torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in texts]),
+                "labels": torch.tensor([self.labels[row] for row in rows]),
+                "row": torch.tensor(rows),
+            }
 
     def _order(self, epoch: int) -> list[list[int]]:
         lengths = [len(ids) for ids in self.input_ids]
@@ -227,36 +231,38 @@ def metrics_table(metrics: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def measured_on(device: torch.device = CPU) -> dict[str, str]:
-    """The machine and the date of a measurement, to be kept beside its figures."""
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    else:
-        name = torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine()
-    return {"machine": f"{name}, {os.cpu_count()} CPU cores, {platform.system()}", "date": date.today().isoformat()}
+@dataclass
+class CheckConfig:
+    """Knobs of the data check."""
+
+    command: Positional[Literal["check"]]
+    """check: read a data set as training does, report on it, draw it."""
+    data_dir: Positional[Annotated[Path, arg(metavar="DATA_DIR")]]
+    """Folder with class.txt, train.txt, dev.txt and, where there is one, test.txt."""
+    bert_path: Path = Config.bert_path
+    """Folder with the vocab.txt that counts tokens; the default one falls back to the bundled bert-mini-chinese."""
+    max_length: int = Config.max_length
+    """Tokens kept of a title, [CLS] and [SEP] included."""
+    output: Path = Config.output
+    """Folder for the report: check/ is made in it."""
 
 
-def pick_device(device: str) -> torch.device:
-    """`auto` -> a GPU where there is one, else the CPU; any other name as torch knows it.
+def main(argv: Sequence[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    config = parse(CheckConfig, argv or ["--help"], __doc__)
+    Config(max_length=config.max_length)  # refuses what training refuses
+    labels, splits = read_data(config.data_dir)
+    train_flags = ["--data-dir", str(config.data_dir)]
+    for name in ("bert_path", "max_length"):
+        if (value := getattr(config, name)) != getattr(Config, name):
+            train_flags += [flag(name), str(value)]
+    vocab = config.bert_path / "vocab.txt"
+    if config.bert_path == Config.bert_path and not vocab.is_file():
+        vocab = BUNDLED_BERT / "vocab.txt"
+    folder = config.output / "check"
+    print("\n" + check(labels, splits, vocab, config.max_length, folder, train_flags))
+    print(f"wrote report.txt data.png to {folder}")
 
-    Raises:
-        UserError: the device is unknown or not present.
-    """
-    if device == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
-        torch.empty(1, device=device)
-        return torch.device(device)
-    except (RuntimeError, AssertionError) as fault:
-        raise UserError(f"--device {device} cannot be used on this machine: try --device cpu") from fault
 
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """The context to run forward passes in: bf16 where asked for, or where `auto` finds that the hardware has it."""
-    if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    else:
-        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    enabled = precision == "bf16" or (precision == "auto" and native)
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+if __name__ == "__main__":
+    run(main)

@@ -1,5 +1,7 @@
 """Stopping a training run and going on with it: its state on disk, and a Ctrl-C that waits for the step to end."""
 
+import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,55 +15,84 @@ from core.checkpoint import read_tensors, write_tensors
 from core.console import UserError
 
 
-def state_path(artefact: Path) -> Path:
-    """Where the state of the run that makes `artefact` lies while it runs."""
-    return artefact.parent / "resume" / artefact.name / "state.pt"
+class RunState:
+    """The state of the run that makes `artefact`, in `resume/` beside it while the run lasts.
 
-
-def save_state(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
-    """Write all that a run needs to go on, random number generators included, atomically.
+    The state before the last one is kept too: it serves when the last one turns out to be damaged.
 
     Args:
-        path: the file.
-        identity: plain values that must be the same when the run goes on (knobs, data).
-        state: tensors and plain values.
+        artefact: the file that the run will write.
+        identity: plain values that must be the same when the run goes on (knobs, data, number of processes).
     """
-    rng = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        rng["cuda"] = torch.cuda.get_rng_state()
-    write_tensors(path, {"identity": identity, "rng": rng, **state})
+
+    def __init__(self, artefact: Path, identity: dict[str, Any]) -> None:
+        self.folder = artefact.parent / "resume" / artefact.name
+        self.identity = identity
+        self._last, self._before = self.folder / "state.pt", self.folder / "before.pt"
+
+    def exists(self) -> bool:
+        return self._last.is_file() or self._before.is_file()
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write tensors and plain values, atomically."""
+        fresh = self.folder / "fresh.pt"
+        write_tensors(fresh, {"identity": self.identity, **state})
+        if self._last.is_file():
+            os.replace(self._last, self._before)
+        os.replace(fresh, self._last)
+
+    def load(self) -> dict[str, Any]:
+        """Read what was saved last.
+
+        Raises:
+            UserError: no saved state can be read, or it belongs to a run with other knobs or data.
+        """
+        state = self._read()
+        for key, value in self.identity.items():
+            if (saved := state["identity"].get(key)) != value:
+                raise UserError(
+                    f"the stopped run had {key} = {saved}, this one has {value}: "
+                    "repeat its flags and data, or start afresh without --resume"
+                )
+        return state
+
+    def _read(self) -> dict[str, Any]:
+        for path in (self._last, self._before):
+            try:
+                state = read_tensors(path)
+                if isinstance(state, dict) and "identity" in state:
+                    return state
+            except UserError as fault:
+                if path.is_file():
+                    print(f"warning: {fault}")
+        raise UserError(f"no state in {self.folder} can be read: start afresh without --resume")
+
+    def drop(self) -> None:
+        """Remove the state once the run has ended."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.parent.is_dir() and not any(self.folder.parent.iterdir()):
+            self.folder.parent.rmdir()
 
 
-def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """Read what `save_state` wrote and put the random number generators back.
-
-    Raises:
-        UserError: the file is damaged, or belongs to a run with other knobs or data.
-    """
-    state = read_tensors(path)
-    for key, value in identity.items():
-        if (saved := state["identity"].get(key)) != value:
-            raise UserError(
-                f"the stopped run had {key} = {saved}, this one has {value}: "
-                "repeat its flags, or start afresh without --resume"
-            )
-    torch.set_rng_state(state["rng"]["cpu"])
-    if "cuda" in state["rng"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["rng"]["cuda"])
-    return state
+def rng_state() -> dict[str, torch.Tensor]:
+    """The random number generators of this process."""
+    cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
+    return {"cpu": torch.get_rng_state(), **cuda}
 
 
-def drop_state(path: Path) -> None:
-    """Remove the state of a run that has ended, and its folders when nothing else is in them."""
-    path.unlink(missing_ok=True)
-    for folder in (path.parent, path.parent.parent):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+def set_rng_state(state: dict[str, torch.Tensor]) -> None:
+    """Put back what `rng_state` gave."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
 
 
 @contextmanager
 def hold_ctrl_c() -> Iterator[threading.Event]:
-    """Within the block the first Ctrl-C only sets the event, so that no step is cut in half; a second one stops."""
+    """Within the block the first Ctrl-C or SIGTERM only sets the event, so that no step is cut in half.
+
+    A second one stops at once.
+    """
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield pressed
@@ -72,8 +103,9 @@ def hold_ctrl_c() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         pressed.set()
 
-    earlier = signal.signal(signal.SIGINT, on_press)
+    earlier = {number: signal.signal(number, on_press) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield pressed
     finally:
-        signal.signal(signal.SIGINT, earlier)
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

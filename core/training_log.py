@@ -12,12 +12,16 @@ class TrainingLog:
 
     Args:
         folder: where `log.jsonl` and `learning_curve.png` go.
-        entries: what a resumed run had logged before.
+        entries: what a resumed run had logged before; grows.
+        write: whether this process writes the files.
     """
 
-    def __init__(self, folder: Path, entries: list[dict[str, Any]]) -> None:
+    def __init__(self, folder: Path, entries: list[dict[str, Any]], write: bool) -> None:
         self.folder = folder
         self.entries = entries
+        self.write = write
+        if not write:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         text = "".join(json.dumps(entry) + "\n" for entry in entries)
         (folder / "log.jsonl").write_text(text, encoding="utf-8")
@@ -25,8 +29,9 @@ class TrainingLog:
     def add(self, entry: dict[str, Any]) -> str:
         """Append an entry to the file; returns it as a line for people."""
         self.entries.append(entry)
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        if self.write:
+            with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
         shown = (f"{name.replace('_', ' ')} {value:.4f}" for name, value in entry.items() if name in sum(CURVES, ()))
         return f"epoch {entry['epoch']:<6} step {entry['step']:<6} {'  '.join(shown)}"
 

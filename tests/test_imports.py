@@ -15,8 +15,10 @@ FLOORS = {
     "train": 3,
     "predict_fun": 3,
     "baseline": 3,
+    "download": 3,
     "evaluate": 4,
     "api": 4,
+    "benchmark": 5,
 }
 # Scripts that know other parts of the project only by HTTP or by running them.
 APART = {"app": {"config", "core"}, "api_test": {"config", "core"}, "quickstart": set()}

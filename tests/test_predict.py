@@ -17,7 +17,7 @@ import baseline
 import evaluate
 import predict_fun
 from config import MODELS, find_model
-from core import checkpoint
+from core import checkpoint, plots
 from core.console import UserError
 from predict_fun import NewsClassifier, text_fault
 from utils import read_titles
@@ -186,7 +186,7 @@ def test_evaluate_writes_what_it_says(teacher: Path, data: Path, tmp_path: Path,
 def test_evaluate_warns_of_other_classes_and_lists_mistakes(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(evaluate, "cjk_font", lambda: None)
+    monkeypatch.setattr(plots, "cjk_font", lambda: None)
     data = write_data(tmp_path / "data")
     (data / "class.txt").write_text("科技\n财经\n体育\n", encoding="utf-8")
     (data / "mine.txt").write_text("球队夺冠\t科技\n银行利率\t财经\n\u200b\t1\n", encoding="utf-8")

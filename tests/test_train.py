@@ -1,5 +1,6 @@
 """train.py from end to end, and the loop that all stages use."""
 
+import itertools
 import json
 import shutil
 import signal
@@ -10,10 +11,10 @@ import torch
 from conftest import LABELS, train_args, write_bert, write_data
 
 import train
-from config import Config
 from core import checkpoint
 from core.console import UserError
-from core.resume import state_path
+from core.resume import RunState
+from core.updater import Updater, learning_rate, make_optimizer
 
 ARTEFACT = "test_bertclassifer_model.pt"
 
@@ -24,6 +25,19 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Have Ctrl-C pressed during the step with this number, from 1."""
+    real_step = Updater.step
+    steps = itertools.count(1)
+
+    def step_and_press(*args):
+        if next(steps) == at:
+            signal.raise_signal(signal.SIGINT)
+        return real_step(*args)
+
+    monkeypatch.setattr(Updater, "step", step_and_press)
 
 
 def test_the_teacher_learns_and_says_all_about_itself(teacher: Path, data: Path):
@@ -59,23 +73,11 @@ def test_same_seed_same_weights_and_another_seed_others(teacher: Path, bert: Pat
 def test_ctrl_c_and_resume_end_with_the_same_weights(
     stop_at: int, teacher: Path, bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    steps = 0
-    real_step = train.train_step
-
-    def step_then_press(*args):
-        nonlocal steps
-        steps += 1
-        if steps == stop_at:
-            signal.raise_signal(signal.SIGINT)
-        return real_step(*args)
-
-    monkeypatch.setattr(train, "train_step", step_then_press)
-    with pytest.raises(UserError, match=f"stopped by Ctrl-C at step {stop_at} of 16.*--resume"):
+    press_ctrl_c(monkeypatch, at=stop_at)
+    with pytest.raises(UserError, match=f"stopped at step {stop_at} of 16.*--resume"):
         train.main(train_args(bert, data, tmp_path))
     assert not (tmp_path / "save" / ARTEFACT).exists()
-    assert state_path(tmp_path / "save" / ARTEFACT).is_file()
-
-    monkeypatch.setattr(train, "train_step", real_step)
+    monkeypatch.undo()
     train.main(train_args(bert, data, tmp_path, "--resume"))
     assert same(weights(tmp_path), checkpoint.load(teacher)[0])
     log = (tmp_path / "reports" / "train" / "log.jsonl").read_text(encoding="utf-8").splitlines()
@@ -83,14 +85,44 @@ def test_ctrl_c_and_resume_end_with_the_same_weights(
     assert not (tmp_path / "save" / "resume").exists()
 
 
+def test_a_damaged_state_gives_way_to_the_one_before(
+    teacher: Path, bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    press_ctrl_c(monkeypatch, at=10)
+    with pytest.raises(UserError, match="stopped at step 10"):
+        train.main(train_args(bert, data, tmp_path))
+    monkeypatch.undo()
+    folder = RunState(tmp_path / "save" / ARTEFACT, {}).folder
+    (folder / "state.pt").write_bytes(b"half")
+    train.main(train_args(bert, data, tmp_path, "--resume"))
+    assert same(weights(tmp_path), checkpoint.load(teacher)[0])
+
+    press_ctrl_c(monkeypatch, at=10)
+    with pytest.raises(UserError, match="stopped at step 10"):
+        train.main(train_args(bert, data, tmp_path))
+    for name in ("state.pt", "before.pt"):
+        (folder / name).write_bytes(b"half")
+    with pytest.raises(UserError, match="no state .* can be read: start afresh"):
+        train.main(train_args(bert, data, tmp_path, "--resume"))
+
+
+def test_early_stopping_and_a_limit_of_steps(bert: Path, data: Path, tmp_path: Path):
+    train.main(train_args(bert, data, tmp_path, "--max-steps", "5"))
+    log = (tmp_path / "reports" / "train" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in log] == [2, 4, 5]
+    train.main(train_args(bert, data, tmp_path, "--num-epochs", "60", "--patience", "3"))
+    log = (tmp_path / "reports" / "train" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    scores = [json.loads(line)["dev_macro_f1"] for line in log]
+    assert len(scores) < 120 and scores.index(max(scores)) == len(scores) - 4
+
+
 def test_resume_of_another_run_of_a_finished_one_and_of_none(
     bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    real_step = train.train_step
-    monkeypatch.setattr(train, "train_step", lambda *args: signal.raise_signal(signal.SIGINT) or real_step(*args))
-    with pytest.raises(UserError, match="stopped by Ctrl-C"):
+    press_ctrl_c(monkeypatch, at=1)
+    with pytest.raises(UserError, match="stopped at step 1 of 16"):
         train.main(train_args(bert, data, tmp_path, "--resume"))  # nothing to resume: starts afresh
-    monkeypatch.setattr(train, "train_step", real_step)
+    monkeypatch.undo()
     with pytest.raises(UserError, match="had seed = 42, this one has 9"):
         train.main(train_args(bert, data, tmp_path, "--resume", "--seed", "9"))
 
@@ -118,16 +150,43 @@ def test_a_full_disk_leaves_the_earlier_model(
     assert artefact.read_bytes() == teacher.read_bytes()
 
 
-@pytest.mark.parametrize("fault", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
-def test_out_of_memory_names_the_batch_size_to_try(
-    fault: Exception, bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    def exhausted(*_args):
-        raise fault
+def memory_for(titles: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the memory hold so many titles at once."""
+    real_loss = train.cross_entropy
 
-    monkeypatch.setattr(train, "cross_entropy", exhausted)
-    with pytest.raises(UserError, match="out of memory at batch size 16: try --batch-size 8"):
+    def loss(model, batch):
+        if len(batch["row"]) > titles:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real_loss(model, batch)
+
+    monkeypatch.setattr(train, "cross_entropy", loss)
+
+
+def test_out_of_memory_halves_the_pieces_and_keeps_the_result(
+    bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    calm = write_bert(tmp_path / "bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    train.main(train_args(calm, data, tmp_path / "whole", "--precision", "fp32"))
+    memory_for(5, monkeypatch)
+    train.main(train_args(calm, data, tmp_path / "pieces", "--precision", "fp32"))
+    assert "computed 4 titles at a time" in capsys.readouterr().out
+    for name, tensor in weights(tmp_path / "whole").items():
+        assert torch.allclose(tensor, weights(tmp_path / "pieces")[name], atol=1e-4), name
+
+
+def test_no_memory_at_all(bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    memory_for(0, monkeypatch)
+    with pytest.raises(UserError, match="out of memory with 1 titles at once: try --gradient-checkpointing"):
         train.main(train_args(bert, data, tmp_path))
+
+
+@pytest.mark.parametrize("flag", [["--gradient-accumulation", "3"], ["--gradient-checkpointing"]])
+def test_ways_to_save_memory_keep_the_result(flag: list[str], data: Path, tmp_path: Path):
+    calm = write_bert(tmp_path / "bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    for name, more in (("plain", []), ("saving", flag)):
+        train.main(train_args(calm, data, tmp_path / name, "--precision", "fp32", *more))
+    for name, tensor in weights(tmp_path / "plain").items():
+        assert torch.allclose(tensor, weights(tmp_path / "saving")[name], atol=1e-4), name
 
 
 def test_a_loss_that_is_not_a_number_stops_with_its_rows(bert: Path, data: Path, tmp_path: Path):
@@ -164,8 +223,7 @@ def test_without_test_file_limited_and_longer_than_the_model(bert: Path, tmp_pat
 
 
 def test_the_learning_rate_climbs_then_falls():
-    config = Config(learning_rate=1.0, warmup_ratio=0.2)
-    rates = [train.learning_rate(step, 10, config) for step in range(10)]
+    rates = [learning_rate(step, 10, 1.0, 0.2) for step in range(10)]
     assert rates[1] == max(rates) == 1.0
     assert 0 < rates[0] < 1 and 0 < rates[9] <= 0.125
     assert rates[1:] == sorted(rates[1:], reverse=True)
@@ -173,7 +231,7 @@ def test_the_learning_rate_climbs_then_falls():
 
 def test_bias_and_layernorm_are_not_decayed(bert: Path):
     model = train.BertClassifier.from_pretrained(bert, num_labels=3)
-    decayed, others = train.make_optimizer(model, Config()).param_groups
+    decayed, others = make_optimizer(model, 0.01).param_groups
     assert decayed["weight_decay"] > 0 and others["weight_decay"] == 0
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     undecayed = {names[id(parameter)] for parameter in others["params"]}
@@ -182,8 +240,22 @@ def test_bias_and_layernorm_are_not_decayed(bert: Path):
 
 
 @pytest.mark.parametrize(
-    "flags", [["--batch-size", "0"], ["--learning-rate", "nan"], ["--warmup-ratio", "1"], ["--max-length", "2"]]
+    "flags",
+    [
+        ["--batch-size", "0"],
+        ["--learning-rate", "nan"],
+        ["--warmup-ratio", "1"],
+        ["--max-length", "2"],
+        ["--max-steps", "0"],
+    ],
 )
 def test_impossible_knobs(flags: list[str]):
     with pytest.raises(UserError, match=f"{flags[0]} is {flags[1]}"):
         train.main(flags)
+
+
+def test_knobs_that_contradict_each_other():
+    with pytest.raises(UserError, match="--gradient-accumulation 9 is more than --batch-size 8"):
+        train.main(["--batch-size", "8", "--gradient-accumulation", "9"])
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
+        train.main(["--precision", "fp16", "--device", "cpu"])

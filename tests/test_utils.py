@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from core.console import UserError
+from core.device import pick_device
 from core.encoding import Encoder
-from utils import Batches, Titles, classification_metrics, pick_device, read_labels, read_titles
+from utils import Batches, Titles, classification_metrics, read_labels, read_titles
 
 LABELS = ["财经", "体育", "科技"]
 
@@ -109,7 +110,7 @@ def test_class_file_with_bom_and_crlf(tmp_path: Path):
 def batches() -> Batches:
     encoder = Encoder(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "好"], max_length=32)
     titles = Titles([("好" * (row % 7 + 1)) for row in range(23)], [row % 3 for row in range(23)])
-    return Batches(titles, encoder, 4, torch.device("cpu"), seed=1)
+    return Batches(titles, encoder, 4, seed=1)
 
 
 def test_an_epoch_serves_each_row_once_with_its_own_text_and_label(batches: Batches):
@@ -132,7 +133,7 @@ def test_epochs_differ_repeat_and_can_be_entered_in_the_middle(batches: Batches)
 def test_bucketing_saves_padding():
     encoder = Encoder(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "好"], max_length=64)
     titles = Titles([("好" * (row * 37 % 50 + 1)) for row in range(800)], [0] * 800)
-    served = list(Batches(titles, encoder, 16, torch.device("cpu"), seed=1).epoch(0))
+    served = list(Batches(titles, encoder, 16, seed=1).epoch(0))
     tokens = sum(batch["attention_mask"].sum().item() for batch in served)
     assert tokens / sum(batch["attention_mask"].numel() for batch in served) > 0.9
 

@@ -1,0 +1,135 @@
+"""What a run computes on: one device or many, in which arithmetic, on which machine.
+
+Started plainly, a script is the only process. Started by `torchrun` or `accelerate launch`, it is one of several that
+do the same job; `Devices` tells each its place, which Hugging Face accelerate finds out, and lets them agree.
+"""
+
+import os
+import platform
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.console import UserError
+
+CPU = torch.device("cpu")
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The device of this process, its place among `world` processes, and the arithmetic of its forward passes."""
+
+    device: torch.device = CPU
+    dtype: torch.dtype = torch.float32
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def find(cls, device: str, precision: str) -> "Devices":
+        """Join the other processes, if there are any.
+
+        Args:
+            device: auto, or a name that torch knows; among several processes each on a GPU has its own.
+            precision: fp32, bf16, fp16, or auto: bf16 where the hardware multiplies it natively.
+
+        Raises:
+            UserError: the device is not there, or cannot do the precision.
+        """
+        rank, world, target = 0, int(os.environ.get("WORLD_SIZE", "1")), pick_device(device)
+        if world > 1:
+            from accelerate import PartialState
+
+            state = PartialState(cpu=target.type == "cpu")
+            rank, world, target = state.process_index, state.num_processes, state.device
+            if rank:
+                sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - one process speaks for all
+        if precision == "auto":
+            precision = "bf16" if has_native_bf16(target) else "fp32"
+        if precision == "fp16" and target.type == "cpu":
+            raise UserError("--precision fp16 needs a GPU: take bf16 or fp32 on the CPU")
+        return cls(target, PRECISIONS[precision], rank, world)
+
+    def __str__(self) -> str:
+        many = f"{self.world} processes, each " if self.world > 1 else ""
+        return f"{many}on {self.device} in {str(self.dtype).removeprefix('torch.')}"
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context for forward passes."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """The model as it is, or wrapped so that gradients are averaged over the processes."""
+        if self.world == 1:
+            return model
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=None if self.device.type == "cpu" else [self.device]
+        )
+
+    def no_sync(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """The context for backward passes that are not the last of a step."""
+        return nullcontext() if self.world == 1 else model.no_sync()
+
+    def gather(self, value: Any) -> list[Any]:
+        """The value of each process, in the order of their ranks."""
+        if self.world == 1:
+            return [value]
+        values = [None] * self.world
+        torch.distributed.all_gather_object(values, value)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process; all get the same answer."""
+        if self.world == 1:
+            return flag
+        answer = torch.tensor(float(flag), device=self.device)
+        torch.distributed.all_reduce(answer, torch.distributed.ReduceOp.MAX)
+        return bool(answer.item())
+
+    def leave(self) -> None:
+        """Part from the other processes once the job is done."""
+        if self.world > 1:
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
+
+
+def pick_device(device: str) -> torch.device:
+    """`auto` -> a GPU where there is one, else the CPU; any other name as torch knows it.
+
+    Raises:
+        UserError: the device is unknown or not present.
+    """
+    if device == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or CPU
+    try:
+        torch.empty(1, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError) as fault:
+        raise UserError(f"--device {device} cannot be used on this machine: try --device cpu") from fault
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bf16; emulated bf16 is slower than fp32."""
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def measured_on(device: torch.device = CPU) -> dict[str, str]:
+    """The machine and the date of a measurement, to be kept beside its figures."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine()
+    return {"machine": f"{name}, {os.cpu_count()} CPU cores, {platform.system()}", "date": date.today().isoformat()}

@@ -1,0 +1,122 @@
+"""One update of the weights by the gradient of one batch, in whatever pieces and processes it is computed."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from torch import nn
+from tqdm import tqdm
+
+from core.console import UserError
+from core.device import Devices
+
+Batch = dict[str, torch.Tensor]
+# (model, batch) -> (mean loss over the batch, {name: part of it worth logging})
+LossFn = Callable[[nn.Module, Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
+
+
+def make_optimizer(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019) that decays matrices, but neither biases nor LayerNorm weights."""
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=0.0, fused=True)
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup_ratio: float) -> float:
+    """The rate of step `step` (from 0) of `steps`: linear to `peak` over the warm-up, then linear to 0."""
+    warmup = warmup_ratio * steps
+    share = (step + 1) / warmup if step + 1 < warmup else (steps - step) / max(1.0, steps - warmup)
+    return peak * min(1.0, share)
+
+
+class Updater:
+    """The optimizer of a model at work.
+
+    A batch is shared out over the processes, and each computes its share `piece` titles at a time; the update is the
+    same as if it were computed at once, dropout apart. Where memory runs out, pieces are halved and the step repeated.
+
+    Args:
+        model: on its device already.
+        loss_fn: what to lessen.
+        devices: what to compute on.
+        piece: titles computed at once on one device.
+        weight_decay: of matrices.
+        max_grad_norm: gradients are clipped to this norm.
+    """
+
+    def __init__(
+        self, model: nn.Module, loss_fn: LossFn, devices: Devices, piece: int, weight_decay: float, max_grad_norm: float
+    ) -> None:
+        self.model = devices.parallel(model)
+        self.loss_fn = loss_fn
+        self.devices = devices
+        self.piece = piece
+        self.max_grad_norm = max_grad_norm
+        self.optimizer = make_optimizer(model, weight_decay)
+        self.scaler = torch.amp.GradScaler(devices.device.type, enabled=devices.dtype == torch.float16)
+
+    def step(self, batch: Batch, rate: float) -> dict[str, float]:
+        """Update the weights by a batch at a learning rate; returns the loss and its parts as numbers.
+
+        Raises:
+            UserError: out of memory with nothing left to halve, or a loss that is not a number.
+        """
+        mine = {name: t[self.devices.rank :: self.devices.world].to(self.devices.device) for name, t in batch.items()}
+        while True:
+            self.optimizer.zero_grad()
+            try:
+                numbers = self._accumulate(mine, len(batch["row"]))
+                break
+            except RuntimeError as fault:
+                if not should_reduce_batch_size(fault):
+                    raise
+                if self.piece == 1 or self.devices.world > 1:
+                    raise UserError(
+                        f"out of memory with {self.piece} titles at once: try --gradient-checkpointing, a higher "
+                        "--gradient-accumulation, a lower --batch-size or a lower --max-length"
+                    ) from fault
+            clear_device_cache(garbage_collection=True)
+            self.piece = -(-self.piece // 2)
+            tqdm.write(
+                f"out of memory: from here on a batch is computed {self.piece} titles at a time, with the same result; "
+                f"--batch-size {self.piece} would need no pieces"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return numbers
+
+    def _accumulate(self, mine: Batch, rows: int) -> dict[str, float]:
+        """Add up the gradient of this process's share of a batch of `rows` titles."""
+        numbers: dict[str, float] = {}
+        starts = range(0, max(1, len(mine["row"])), self.piece)
+        for start in starts:
+            piece = {name: tensor[start : start + self.piece] for name, tensor in mine.items()}
+            share = len(piece["row"]) / rows
+            with nullcontext() if start == starts[-1] else self.devices.no_sync(self.model):
+                with self.devices.autocast():
+                    loss, parts = self.loss_fn(self.model, piece)
+                if not torch.isfinite(loss):
+                    shown = ", ".join(str(row) for row in piece["row"].tolist()[:20])
+                    raise UserError(f"the loss is {loss.item()} on training rows {shown} …: lower --learning-rate")
+                # Processes average their gradients; times their number that is the sum.
+                self.scaler.scale(loss * share * self.devices.world).backward()
+            for name, value in {"loss": loss, **parts}.items():
+                numbers[name] = numbers.get(name, 0.0) + value.item() * len(piece["row"]) / len(mine["row"])
+        return numbers
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs beside the weights."""
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "piece": self.piece}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.piece = state["piece"]

@@ -1,0 +1,101 @@
+"""Several processes train as one: gloo on the CPU, the same code as NCCL on GPUs."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from conftest import train_args, write_bert
+
+import train
+from core import checkpoint
+from core.resume import RunState
+
+ROOT = Path(__file__).parent.parent
+ARTEFACT = "test_bertclassifer_model.pt"
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"],
+    "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "29612"],
+}
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="PyTorch's launcher has no libuv on Windows")
+
+
+def launch(launcher: str, args: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *LAUNCHERS[launcher], str(ROOT / "train.py"), *args],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT without dropout, whose training does not depend on random numbers of each process."""
+    folder = tmp_path_factory.mktemp("calm")
+    return write_bert(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+
+
+@pytest.fixture(scope="module")
+def alone(calm: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    folder = tmp_path_factory.mktemp("alone")
+    train.main(train_args(calm, data, folder, "--precision", "fp32"))
+    state_dict, meta = checkpoint.load(folder / "save" / ARTEFACT)
+    return {"weights": state_dict, "metrics": meta["metrics"]}
+
+
+def assert_same(folder: Path, alone: dict) -> None:
+    state_dict, meta = checkpoint.load(folder / "save" / ARTEFACT)
+    for name, tensor in alone["weights"].items():
+        assert torch.allclose(tensor, state_dict[name], atol=1e-4), name
+    for split in ("dev", "test"):
+        assert meta["metrics"][split]["accuracy"] == alone["metrics"][split]["accuracy"]
+        assert meta["metrics"][split]["loss"] == pytest.approx(alone["metrics"][split]["loss"], abs=1e-3)
+    assert not (folder / "save" / "resume").exists()
+
+
+@pytest.mark.parametrize("launcher", sorted(LAUNCHERS))
+def test_two_processes_give_the_result_of_one(launcher: str, calm: Path, data: Path, tmp_path: Path, alone: dict):
+    result = launch(launcher, train_args(calm, data, tmp_path, "--precision", "fp32"))
+    assert result.returncode == 0, result.stderr
+    assert_same(tmp_path, alone)
+    assert result.stdout.count("test accuracy") == 1  # one process speaks for all
+
+
+def test_two_processes_stop_and_resume(calm: Path, data: Path, tmp_path: Path, alone: dict):
+    args = train_args(calm, data, tmp_path, "--precision", "fp32", "--save-minutes", "0.00001")
+    command = [sys.executable, "-m", *LAUNCHERS["torchrun"], str(ROOT / "train.py"), *args]
+    state = RunState(tmp_path / "save" / ARTEFACT, {})
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as launcher:
+        deadline = time.monotonic() + 60
+        while not state.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for process in [*psutil.Process(launcher.pid).children(recursive=True), launcher]:
+            process.kill()
+    assert state.exists() and not (tmp_path / "save" / ARTEFACT).exists()
+
+    result = launch("torchrun", [*args, "--resume"])
+    assert result.returncode == 0, result.stderr
+    assert "resumed at step" in result.stdout
+    assert_same(tmp_path, alone)
+
+
+def test_another_number_of_processes_cannot_resume(calm: Path, data: Path, tmp_path: Path, monkeypatch):
+    real_save = RunState.save
+
+    def save_and_break(self, state):
+        real_save(self, state)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunState, "save", save_and_break)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(train_args(calm, data, tmp_path, "--precision", "fp32"))
+    result = launch("torchrun", train_args(calm, data, tmp_path, "--precision", "fp32", "--resume"))
+    assert result.returncode != 0
+    assert "had processes = 1, this one has 2" in result.stderr
