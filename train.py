@@ -33,7 +33,7 @@ from core.updater import Batch, LossFn, Updater, learning_rate
 from utils import Batches, classification_metrics, metrics_table, read_data
 
 # A run may be resumed although these have changed.
-MAY_CHANGE = ("resume", "save_minutes", "output", "save_dir", "data_dir", "bert_path", "device")
+MAY_CHANGE = ("resume", "save_minutes", "output", "save_dir", "data_dir", "device")
 
 
 @dataclass
@@ -187,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     devices = Devices.find(config.device, config.precision)
     labels, titles = read_data(config.data_dir, config.limit)
-    bert_path = find_bert(config.bert_path)
+    config.bert_path = bert_path = find_bert(config.bert_path)
     encoder = read_bert_encoder(bert_path, config.max_length)
     check_coverage(encoder, titles["train"].texts, bert_path)
     epochs, rate = finetune_defaults(bert_path, len(titles["train"].texts))
@@ -219,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "truncation": "end",
         "config": config.plain(),
         "metrics": metrics,
-        "training": {"rows": len(train_batches.labels), "step": fitted.best["step"], "seconds": fitted.seconds},
+        "training": {"rows": len(train_batches.labels), "step": fitted.best["step"], "seconds": round(fitted.seconds, 1)},
         "parent_sha256": sha256(find_weights(bert_path)),
         "seed": config.seed,
         **checkpoint.provenance(),

@@ -1,5 +1,7 @@
 """Models on disk: one file that says all about itself, written whole, read safely.
 
+    python -m core.checkpoint save_models/test_bertclassifer_model.pt      # what is this file?
+
 A checkpoint holds tensors and plain values only and is read with `weights_only=True`: opening a stranger's file
 runs none of its code. Its `meta` is enough to rebuild the model and its text encoding on another machine:
 
@@ -15,6 +17,7 @@ runs none of its code. Its `meta` is enough to rebuild the model and its text en
     versions, git_commit, seed
 """
 
+import argparse
 import pickle
 import subprocess
 import zipfile
@@ -25,8 +28,8 @@ from typing import Any
 
 import torch
 
-from core.console import UserError
-from core.files import atomic_write
+from core.console import UserError, run
+from core.files import atomic_write, sha256
 
 FORMAT_VERSION = 1
 META_KEYS = ("stage", "architecture", "labels", "vocab", "max_length")
@@ -110,3 +113,41 @@ def provenance() -> dict[str, Any]:
         commit = None
     packages = ("torch", "transformers", "tokenizers", "numpy")
     return {"versions": {name: version(name) for name in packages}, "git_commit": commit}
+
+
+def describe(path: Path) -> list[tuple[str, str]]:
+    """What a checkpoint says about itself, as (name, value) rows for people.
+
+    Raises:
+        UserError: as `load`.
+    """
+    state_dict, meta = load(path)
+    rows = [("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB"), ("sha256", sha256(path))]
+    rows.append(("parameters", f"{sum(tensor.numel() for tensor in state_dict.values()):,}"))
+    for name, value in meta.items():
+        if name == "labels":
+            rows.append((name, f"{len(value)}: {' '.join(value)}"))
+        elif name == "vocab":
+            rows.append((name, f"{len(value):,} tokens"))
+        elif name == "metrics":
+            for split, scores in value.items():
+                if scores:
+                    shown = f"accuracy {scores['accuracy']:.4f}, macro-F1 {scores['macro_f1']:.4f}, n {scores['n']}"
+                    rows.append((f"metrics, {split}", shown))
+        elif isinstance(value, dict):
+            rows += [(f"{name}, {key}", str(item)) for key, item in value.items()]
+        else:
+            rows.append((name, str(value)))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m core.checkpoint", description="Print what a checkpoint is.")
+    parser.add_argument("file", type=Path)
+    rows = describe(parser.parse_args().file)
+    width = max(len(name) for name, _ in rows)
+    print("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
+
+
+if __name__ == "__main__":
+    run(main)

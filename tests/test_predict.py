@@ -169,6 +169,24 @@ def test_weights_with_a_wrong_shape(teacher: Path, tmp_path: Path):
         NewsClassifier.load(tmp_path / "m.pt", "cpu")
 
 
+def test_a_checkpoint_tells_what_it_is(teacher: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "core.checkpoint"]
+    result = subprocess.run([*command, str(teacher)], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    for expected in (
+        "teacher",
+        "3: 体育 财经 科技",
+        "metrics, test",
+        "config, seed",
+        "parent_sha256",
+        "versions, torch",
+    ):
+        assert expected in result.stdout, result.stderr
+    bad = tmp_path / "bad.pt"
+    bad.write_bytes(b"no")
+    result = subprocess.run([*command, str(bad)], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    assert result.returncode == 1 and result.stderr.startswith("error: ") and "damaged" in result.stderr
+
+
 def test_evaluate_writes_what_it_says(teacher: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     evaluate.main(["--model", str(teacher), "--data", str(data / "test.txt"), "--output", str(tmp_path)])
     folder = tmp_path / "evaluate"

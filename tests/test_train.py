@@ -2,8 +2,12 @@
 
 import itertools
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,6 +87,21 @@ def test_ctrl_c_and_resume_end_with_the_same_weights(
     log = (tmp_path / "reports" / "train" / "log.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(log) == 8
     assert not (tmp_path / "save" / "resume").exists()
+
+
+def test_killed_in_the_middle_and_resumed(teacher: Path, bert: Path, data: Path, tmp_path: Path):
+    args = train_args(bert, data, tmp_path, "--save-minutes", "0.00001")
+    state = RunState(tmp_path / "save" / ARTEFACT, {})
+    script = Path(train.__file__)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([sys.executable, str(script), *args], env=environment, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not state.exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.kill()
+    assert state.exists() and not (tmp_path / "save" / ARTEFACT).exists()
+    train.main([*args, "--resume"])
+    assert same(weights(tmp_path), checkpoint.load(teacher)[0])
 
 
 def test_a_damaged_state_gives_way_to_the_one_before(
