@@ -44,13 +44,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.perf_counter()
     model = make_pipeline(TfidfVectorizer(analyzer="char", ngram_range=(1, 3)), LinearSVC(C=1.0))
     model.fit(train.texts, train.labels)
-    metrics = classification_metrics(held_out.labels, model.predict(held_out.texts).tolist(), labels)
+    predicted = model.predict(held_out.texts).tolist()
+    metrics = classification_metrics(held_out.labels, predicted, labels)
     seconds = time.perf_counter() - started
 
     facts = {"model": "linear", "split": split, "data_sha256": sha256(config.data_dir / f"{split}.txt")}
     path = config.output / "baseline" / "metrics.json"
     facts |= {"train_rows": len(train.texts), "seconds": round(seconds, 1), **measured_on()}
-    write_json(path, {**metrics, **facts})
+    write_json(path, {**metrics, **facts, "predicted": " ".join(map(str, predicted))})
     print(metrics_table(metrics))
     print(f"{split} accuracy {metrics['accuracy']:.4f}, macro-F1 {metrics['macro_f1']:.4f}; {seconds:.1f} s; {path}")
 

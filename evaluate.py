@@ -2,22 +2,26 @@
 
     python evaluate.py                                        # the default model on data/test.txt
     python evaluate.py --model teacher --data my_data/dev.txt
+    python evaluate.py --against reports/baseline             # is it better, or only luckier?
 
 Writes to reports/evaluate/: metrics.json, report.txt, confusion_matrix.png, and bad_cases.tsv: the mistakes, surest
 first. Labels that are wrong in the data show up there.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from config import Config, parse
-from core.console import run
+from core.console import UserError, run
 from core.device import measured_on, pick_device
 from core.files import atomic_write, sha256, write_json
 from core.plots import class_axis
+from core.stats import paired_bootstrap
 from predict_fun import NewsClassifier, find_model, predict_lines
 from utils import classification_metrics, metrics_table, read_labels, read_titles
 
@@ -30,6 +34,8 @@ class EvaluateConfig:
     """Name (teacher) or path of a model. None: NEWS_MODEL, else the first one that has been trained."""
     data: Path = Config.data_dir / "test.txt"
     """Labelled file; label ids follow the classes in the model."""
+    against: Path | None = None
+    """Folder with the metrics.json of another model on the same file: also tell how sure the difference is."""
     output: Path = Config.output
     """Folder for the report: evaluate/ is made in it."""
     batch_size: int = Config.batch_size
@@ -74,6 +80,25 @@ def draw_confusion_matrix(counts: np.ndarray, labels: Sequence[str], path: Path)
         figure.savefig(path, dpi=120)
 
 
+def compare(metrics: dict[str, Any], true: Sequence[int], folder: Path) -> dict[str, Any]:
+    """The difference to the accuracy in another folder's metrics.json, with its 95 % interval (paired bootstrap).
+
+    Raises:
+        UserError: there is no such file, or it is about other data.
+    """
+    path = folder / "metrics.json"
+    try:
+        other = json.loads(path.read_text(encoding="utf-8"))
+        same_data = other["data_sha256"] == metrics["data_sha256"]
+        ours, theirs = (np.array(found["predicted"].split(), dtype=int) for found in (metrics, other))
+        name = other["model"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise UserError(f"{path} is not a report of baseline.py or evaluate.py: run one of them first") from fault
+    if not same_data or len(theirs) != len(true):
+        raise UserError(f"{path} was measured on other data: measure both models on the same file")
+    return {"model": name, **asdict(paired_bootstrap(ours == true, theirs == true))}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(EvaluateConfig, argv, __doc__)
     model_path = find_model(config.model)
@@ -99,10 +124,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = config.output / "evaluate"
     facts = {"model": classifier.name, "data": config.data.name, "data_sha256": sha256(config.data)}
     facts |= {"train_rows": classifier.meta.get("training", {}).get("rows"), "seed": classifier.meta.get("seed")}
-    write_json(folder / "metrics.json", {**metrics, **facts, **measured_on(pick_device(config.device))})
-    report = metrics_table(metrics)
-    summary = f"{config.data} accuracy {metrics['accuracy']:.4f}, macro-F1 {metrics['macro_f1']:.4f}, n {metrics['n']}"
-    report = f"model: {classifier.name} ({model_path})\n{report}\n{summary}"
+    metrics |= {**facts, **measured_on(pick_device(config.device)), "predicted": " ".join(map(str, predicted))}
+    report = f"model: {classifier.name} ({model_path})\n{metrics_table(metrics)}\n"
+    report += f"{config.data} accuracy {metrics['accuracy']:.4f}, macro-F1 {metrics['macro_f1']:.4f}, n {metrics['n']}"
+    if config.against:
+        metrics["against"] = found = compare(metrics, titles.labels, config.against)
+        interval = f"95 % interval {100 * found['low']:+.1f} to {100 * found['high']:+.1f}, p {found['p']:.4f}"
+        report += f"\naccuracy {100 * found['difference']:+.1f} points against {found['model']} ({interval})"
+    write_json(folder / "metrics.json", metrics)
     atomic_write(folder / "report.txt", lambda file: file.write(f"{report}\n".encode()))
 
     counts = np.zeros((len(labels), len(labels)), dtype=int)

@@ -219,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "truncation": "end",
         "config": config.plain(),
         "metrics": metrics,
-        "training": {"rows": len(train_batches.labels), "step": fitted.best["step"], "seconds": round(fitted.seconds, 1)},
+        "training": {"rows": len(train_batches.labels), "step": fitted.best["step"], "seconds": round(fitted.seconds)},
         "parent_sha256": sha256(find_weights(bert_path)),
         "seed": config.seed,
         **checkpoint.provenance(),

@@ -30,3 +30,5 @@ def run(main: Callable[[], object]) -> None:
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         sys.stderr.close()
         sys.exit(0)
+    except OSError as fault:
+        sys.exit(f"error: {fault}: check the path, its permissions and the disk space")

@@ -201,6 +201,21 @@ def test_evaluate_writes_what_it_says(teacher: Path, data: Path, tmp_path: Path,
     assert "warning" not in capsys.readouterr().out
 
 
+def test_a_difference_comes_with_its_interval(teacher: Path, data: Path, tmp_path: Path, capsys):
+    common = ["--model", str(teacher), "--data", str(data / "test.txt"), "--output", str(tmp_path)]
+    baseline.main(["--data-dir", str(data), "--output", str(tmp_path)])
+    evaluate.main([*common, "--against", str(tmp_path / "baseline")])
+    assert "points against linear (95 % interval" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
+    linear = json.loads((tmp_path / "baseline" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["against"]["difference"] == pytest.approx(metrics["accuracy"] - linear["accuracy"])
+
+    with pytest.raises(UserError, match="measured on other data"):
+        evaluate.main([*common, "--data", str(data / "dev.txt"), "--against", str(tmp_path / "baseline")])
+    with pytest.raises(UserError, match="not a report of baseline.py or evaluate.py"):
+        evaluate.main([*common, "--against", str(tmp_path / "nowhere")])
+
+
 def test_evaluate_warns_of_other_classes_and_lists_mistakes(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -1,0 +1,75 @@
+"""The commands that the READMEs show exist as shown."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "README_EN.md", "CONTRIBUTING.md", "bert-base-chinese/README.md", "data/README.md")
+LAUNCHERS = ("torchrun", "accelerate launch")
+
+
+def commands(page: str) -> list[str]:
+    """The lines of a page's code that run a script of the project."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    code = re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
+    lines = [line.strip() for block in code for line in block.splitlines()]
+    return [line for line in lines if line.startswith(("python ", "streamlit ", *LAUNCHERS)) and "-m venv" not in line]
+
+
+def test_both_languages_show_the_same_commands():
+    def plain(page: str) -> list[str]:
+        return sorted({re.sub(r'"[^"]*"|\S*[^\x00-\x7f]\S*', "…", line) for line in commands(page)})
+
+    assert plain("README.md") == plain("README_EN.md")
+
+
+@pytest.fixture(scope="module")
+def helps() -> dict[str, str]:
+    return {}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_names_a_script_and_flags_that_exist(page: str, helps: dict[str, str]):
+    shown = commands(page)
+    assert shown or page == "bert-base-chinese/README.md"
+    for line in shown:
+        words = shlex.split(line)
+        if words[:2] == ["python", "-m"]:
+            target = ["-m", words[2]]
+            assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file(), line
+        else:
+            script = next((word for word in words if word.endswith(".py")), "")
+            assert (ROOT / script).is_file(), line
+            target = [script]
+        if "app.py" in target:
+            continue
+        own = words[words.index(target[-1]) + 1 :]
+        if target == ["utils.py"]:
+            target.append(own[0])
+        key = " ".join(target)
+        if key not in helps:
+            result = subprocess.run(
+                [sys.executable, *target, "--help"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8"
+            )
+            assert result.returncode == 0, result.stderr
+            helps[key] = result.stdout
+        for flag in (word for word in own if word.startswith("--")):
+            assert re.search(rf"{flag}\b", helps[key]), f"{line}: {key} has no {flag}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_pictures_exist(page: str):
+    folder = (ROOT / page).parent
+    for link in re.findall(r"\]\(([^)#][^)]*)\)", (ROOT / page).read_text(encoding="utf-8")):
+        if not link.startswith(("http://", "https://")):
+            assert (folder / link).exists(), link
+
+
+def test_no_placeholder_is_left():
+    for page in PAGES:
+        assert not re.search(r"\{[A-Z_]+\}", (ROOT / page).read_text(encoding="utf-8")), page
