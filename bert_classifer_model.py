@@ -20,9 +20,7 @@ from core.encoding import Encoder, read_vocab
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 MODEL_FILES = (*WEIGHT_FILES, "config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json")
-FETCH_COMMAND = (
-    "hf download google-bert/bert-base-chinese config.json vocab.txt model.safetensors --local-dir bert-base-chinese"
-)
+FETCH_COMMAND = "python download.py bert"
 # Some encoders pad their embedding to a round number of rows; a difference beyond that is another vocabulary.
 MAX_SPARE_EMBEDDINGS = 128
 
@@ -92,7 +90,11 @@ class BertClassifier(nn.Module):
         bert_config = read_bert_config(folder)
         try:
             bert, report = BertModel.from_pretrained(
-                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+                folder,
+                local_files_only=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told below, in one sentence
             )
         except (
             OSError,
@@ -108,9 +110,9 @@ class BertClassifier(nn.Module):
             ) from fault
         missing = {name for name in report["missing_keys"] if not name.startswith("pooler.")}
         if missing or report["mismatched_keys"]:
+            reason = f"no {min(missing)}" if missing else "other shapes"
             raise UserError(
-                f"the weights in {folder} do not fit its config.json (no {min(missing, default='matching shapes')}): "
-                "take both from the same model"
+                f"the weights in {folder} do not fit its config.json ({reason}): take both from the same model"
             )
         model = cls(bert_config, num_labels, "mean" if report["missing_keys"] else "pooler")
         model.bert = bert

@@ -29,7 +29,7 @@ import numpy as np
 
 from config import Config, find_model, parse
 from core.console import UserError, run
-from core.encoding import Encoder, replace_surrogates
+from core.encoding import Encoder, pad, replace_surrogates
 from core.files import atomic_write, detect_encoding, read_lines
 
 SAMPLES = (
@@ -97,12 +97,7 @@ class NewsClassifier:
         predictions: dict[int, Prediction] = {}
         for start in range(0, len(texts), batch_size):
             rows = by_length[start : start + batch_size]
-            ids = [encoded.input_ids[row] for row in rows]
-            input_ids = np.full((len(ids), max(map(len, ids))), self._encoder.pad_id, dtype=np.int64)
-            mask = np.zeros_like(input_ids)
-            for position, row_ids in enumerate(ids):
-                input_ids[position, : len(row_ids)] = row_ids
-                mask[position, : len(row_ids)] = 1
+            input_ids, mask = pad([encoded.input_ids[row] for row in rows], self._encoder.pad_id)
             for row, probabilities in zip(rows, _softmax(self._logits_fn(input_ids, mask)), strict=True):
                 predictions[row] = self._prediction(texts[row], probabilities, encoded.truncated[row])
         return [predictions[row] for row in range(len(texts))]

@@ -8,7 +8,6 @@ read, with any line ends.
 """
 
 import hashlib
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from tyro.conf import Positional, arg
 
 from config import BUNDLED_BERT, Config, flag, parse
 from core.console import UserError, run
 from core.data_report import check
-from core.encoding import Encoder
+from core.encoding import Encoder, pad
 from core.files import detect_encoding
 
 MAX_LISTED_FAULTS = 20
@@ -159,7 +159,7 @@ class Batches:
     """
 
     def __init__(self, titles: Titles, encoder: Encoder, batch_size: int, seed: int | None = None) -> None:
-        self.input_ids = encoder.encode(titles.texts).input_ids
+        self.input_ids = [np.array(ids, dtype=np.int32) for ids in encoder.encode(titles.texts).input_ids]
         self.labels = titles.labels
         self.pad_id = encoder.pad_id
         self.batch_size = batch_size
@@ -167,7 +167,10 @@ class Batches:
 
     def sha256(self) -> str:
         """A fingerprint of the encoded titles and their labels, in order."""
-        return hashlib.sha256(json.dumps([self.input_ids, self.labels]).encode()).hexdigest()
+        digest = hashlib.sha256(np.array(self.labels).tobytes())
+        for ids in self.input_ids:
+            digest.update(len(ids).to_bytes(4) + ids.tobytes())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -176,11 +179,10 @@ class Batches:
     def epoch(self, number: int = 0, skip: int = 0, stride: int = 1) -> Iterator[dict[str, torch.Tensor]]:
         """The batches of epoch `number` from the one at `skip` on, every one or every `stride`-th."""
         for rows in self._order(number)[skip::stride]:
-            texts = [self.input_ids[row] for row in rows]
-            width = max(len(ids) for ids in texts)
+            input_ids, mask = pad([self.input_ids[row] for row in rows], self.pad_id)
             yield {
-                "input_ids": torch.tensor([ids + [self.pad_id] * (width - len(ids)) for ids in texts]),
-                "attention_mask": torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in texts]),
+                "input_ids": torch.from_numpy(input_ids),
+                "attention_mask": torch.from_numpy(mask),
                 "labels": torch.tensor([self.labels[row] for row in rows]),
                 "row": torch.tensor(rows),
             }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
@@ -13,6 +14,7 @@ from core.console import UserError
 from core.files import detect_encoding
 
 MAX_UNKNOWN_SHARE = 0.02  # of the characters; far more with another language's vocabulary
+CHUNK = 10_000  # texts encoded at a time, to keep memory small
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
@@ -45,9 +47,13 @@ class Encoder:
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode texts of any content: what UTF-8 cannot hold (lone surrogates) counts as U+FFFD."""
-        encodings = self._tokenizer.encode_batch_fast([replace_surrogates(text) for text in texts])
-        input_ids = [[self.cls_id, *encoding.ids[: self._room], self.sep_id] for encoding in encodings]
-        return Encoded(input_ids, [len(encoding.ids) > self._room for encoding in encodings])
+        encoded = Encoded([], [])
+        for start in range(0, len(texts), CHUNK):
+            chunk = [replace_surrogates(text) for text in texts[start : start + CHUNK]]
+            for encoding in self._tokenizer.encode_batch_fast(chunk):
+                encoded.input_ids.append([self.cls_id, *encoding.ids[: self._room], self.sep_id])
+                encoded.truncated.append(len(encoding.ids) > self._room)
+        return encoded
 
     def unknown_share(self, texts: Sequence[str]) -> float:
         """The share of the visible characters, 0 to 1, that the vocabulary does not know ([UNK])."""
@@ -58,6 +64,16 @@ class Encoder:
             for token_id, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
                 unknown += (end - start) * (token_id == self.unknown_id)
         return unknown / max(total, 1)
+
+
+def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids of different lengths as `input_ids` and `attention_mask`, both (rows, longest) int64."""
+    input_ids = np.full((len(rows), max(map(len, rows))), pad_id, dtype=np.int64)
+    mask = np.zeros_like(input_ids)
+    for index, ids in enumerate(rows):
+        input_ids[index, : len(ids)] = ids
+        mask[index, : len(ids)] = 1
+    return input_ids, mask
 
 
 def replace_surrogates(text: str) -> str:

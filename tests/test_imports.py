@@ -22,7 +22,7 @@ FLOORS = {
 }
 # Scripts that know other parts of the project only by HTTP or by running them.
 APART = {"app": {"config", "core"}, "api_test": {"config", "core"}, "quickstart": set()}
-LIGHT = ("config", "core.encoding", "core.files", "predict_fun", "api", "app", "api_test", "quickstart")
+LIGHT = ("config", "core.encoding", "core.files", "predict_fun", "api", "app", "api_test", "download", "quickstart")
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
 
 

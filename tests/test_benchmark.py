@@ -1,0 +1,58 @@
+"""The measurements, on models small enough to measure in a test."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import benchmark
+from core.console import UserError
+from core.device import Devices
+
+
+@pytest.fixture
+def small(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny models in place of the bundled one and BERT-base, measured in this process."""
+    monkeypatch.setattr(benchmark, "BUNDLED_BERT", bert)
+    tiny = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    monkeypatch.setattr(benchmark, "BERT_BASE", {**benchmark.BERT_BASE, **tiny, "vocab_size": 100})
+    monkeypatch.setattr(benchmark, "in_a_process_of_its_own", lambda function, *args: function(*args))
+
+
+def test_the_training_benchmark_from_end_to_end(small: None, data: Path, tmp_path: Path):
+    flags = ["--batch-size", "16", "--seconds", "0.05", "--rounds", "2", "--seeds", "1", "--device", "cpu"]
+    benchmark.main(["--training", "--data-dir", str(data), "--output", str(tmp_path), *flags])
+    report = json.loads((tmp_path / "training_speed.json").read_text(encoding="utf-8"))
+    assert [row["shape"] for row in report["rows"]] == ["small", "bert-base"]
+    for row in report["rows"]:
+        assert row["plain_titles_per_s"] > 0 and row["fit_titles_per_s"] > 0 and row["fit_peak_mb"] > 0
+        assert row["ratio"] == pytest.approx(row["fit_titles_per_s"] / row["plain_titles_per_s"], rel=0.9)
+    for loop in ("plain", "fit"):
+        (training,) = report["trainings"][loop]
+        assert training["dev_accuracy"] > 0.8
+        assert training["curve"][-1][1] == training["dev_accuracy"]
+    assert report["machine"] and report["date"] and report["threads"]
+    table = (tmp_path / "training_speed.md").read_text(encoding="utf-8")
+    assert "| small |" in table and "| bert-base |" in table and "seconds to" in table
+    assert str(data) not in json.dumps(report)
+
+
+def test_both_loops_take_the_same_steps(small: None, data: Path, bert: Path):
+    """Without dropout, bucketing and bf16 the two loops differ in nothing but their order of titles."""
+    config = benchmark.BenchmarkConfig(training=True, data_dir=data, batch_size=60, device="cpu")
+    labels, splits = benchmark.read_data(data)
+    weights = {}
+    for loop in ("plain", "fit"):
+        model, steps, devices = benchmark.start(loop, "small", splits["train"], config, 4, len(labels), seed=1)
+        assert isinstance(devices, Devices)
+        model.eval()  # no dropout
+        assert [next(steps) for _ in range(4)] == [60] * 4  # a batch is the whole file, so order does not matter
+        weights[loop] = model.classifier.weight.detach().clone()
+    assert torch.allclose(weights["plain"], weights["fit"], atol=2e-2)
+
+
+@pytest.mark.parametrize("flags", [[], ["--training", "--rounds", "0"], ["--training", "--seconds", "0"]])
+def test_nothing_to_measure(flags: list[str]):
+    with pytest.raises(UserError):
+        benchmark.main(flags)
