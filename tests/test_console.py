@@ -57,7 +57,7 @@ def test_foreign_consoles_and_folders_with_spaces_and_chinese_names(
     encoding: str, bert: Path, data: Path, tmp_path: Path
 ):
     folder = tmp_path / "我的 文件夹"
-    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "LC_ALL": "C", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "OMP_NUM_THREADS": "1"}
 
     def script(name: str, *args: str) -> str:
         result = subprocess.run(
