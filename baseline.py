@@ -3,8 +3,8 @@
     python baseline.py
     python baseline.py --data-dir my_data
 
-A neural model that does not beat this has no reason to exist. Writes reports/baseline/metrics.json, measured
-on test.txt where there is one, else on dev.txt.
+A neural model that does not beat this has no reason to exist. Of n-grams seen at least once or at least twice, it takes
+what is better on dev.txt. Writes reports/baseline/metrics.json, measured on test.txt, else on dev.txt.
 """
 
 import time
@@ -42,15 +42,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     train, held_out = titles["train"], titles[split]
 
     started = time.perf_counter()
-    model = make_pipeline(TfidfVectorizer(analyzer="char", ngram_range=(1, 3)), LinearSVC(C=1.0))
-    model.fit(train.texts, train.labels)
+    dev, best, model, min_df = titles["dev"], -1.0, None, 0
+    for candidate in (1, 2):  # n-grams seen once help on few titles and hurt on many
+        vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, min_df=candidate)
+        pipeline = make_pipeline(vectorizer, LinearSVC(C=1.0)).fit(train.texts, train.labels)
+        if (accuracy := pipeline.score(dev.texts, dev.labels)) > best:
+            best, model, min_df = accuracy, pipeline, candidate
     predicted = model.predict(held_out.texts).tolist()
     metrics = classification_metrics(held_out.labels, predicted, labels)
     seconds = time.perf_counter() - started
 
     facts = {"model": "linear", "split": split, "data_sha256": sha256(config.data_dir / f"{split}.txt")}
     path = config.output / "baseline" / "metrics.json"
-    facts |= {"train_rows": len(train.texts), "seconds": round(seconds, 1), **measured_on()}
+    facts |= {"min_df": min_df, "train_rows": len(train.texts), "seconds": round(seconds, 1), **measured_on()}
     write_json(path, {**metrics, **facts, "predicted": " ".join(map(str, predicted))})
     print(metrics_table(metrics))
     print(f"{split} accuracy {metrics['accuracy']:.4f}, macro-F1 {metrics['macro_f1']:.4f}; {seconds:.1f} s; {path}")

@@ -22,7 +22,7 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13):  # at the top, and the whole 
 STAGES = [  # a command, and the product that makes a second run of it unnecessary
     ("baseline.py", ""),
     ("train.py --bert-path bert-mini-chinese", "save_models/test_bertclassifer_model.pt"),
-    ("evaluate.py --model teacher", ""),
+    ("evaluate.py --model teacher --against reports/baseline", ""),
     ("predict_fun.py", ""),
 ]
 SERVERS = ["api.py", "-m streamlit run app.py --server.port 8501 --server.address 127.0.0.1 --server.headless true"]
