@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     folder = config.output / "evaluate"
     facts = {"model": classifier.name, "data": config.data.name, "data_sha256": sha256(config.data)}
-    facts |= {"train_rows": classifier.meta.get("training", {}).get("rows"), "seed": classifier.meta.get("seed")}
+    facts |= {"seed": classifier.meta.get("seed"), "training": classifier.meta.get("training")}
     metrics |= {**facts, **measured_on(pick_device(config.device)), "predicted": " ".join(map(str, predicted))}
     report = f"model: {classifier.name} ({model_path})\n{metrics_table(metrics)}\n"
     report += f"{config.data} accuracy {metrics['accuracy']:.4f}, macro-F1 {metrics['macro_f1']:.4f}, n {metrics['n']}"
