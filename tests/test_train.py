@@ -144,6 +144,9 @@ def test_resume_of_another_run_of_a_finished_one_and_of_none(
     monkeypatch.undo()
     with pytest.raises(UserError, match="had seed = 42, this one has 9"):
         train.main(train_args(bert, data, tmp_path, "--resume", "--seed", "9"))
+    other = write_data(tmp_path / "other", seed=5)
+    with pytest.raises(UserError, match="had data = .*repeat its flags and data"):
+        train.main(train_args(bert, other, tmp_path, "--resume"))
 
     train.main(train_args(bert, data, tmp_path))
     assert "discarded" in capsys.readouterr().out
