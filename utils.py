@@ -111,7 +111,8 @@ def _oddities(titles: Titles, labels: Sequence[str], blank: int) -> list[str]:
         "repeated title(s), kept": len(titles.texts) - len(set(titles.texts)),
     }
     warnings = [f"{count} {what}" for what, count in counts.items() if count]
-    absent = [name for index, name in enumerate(labels) if index not in set(titles.labels)]
+    present = set(titles.labels)
+    absent = [name for index, name in enumerate(labels) if index not in present]
     if absent:
         warnings.append(f"no row of class {', '.join(absent)}")
     return warnings
