@@ -1,7 +1,7 @@
 """Predict the class of titles with any model of this project.
 
     python predict_fun.py                                            # a few sample titles
-    python predict_fun.py --text "央行宣布下调存款准备金率" --top-k 3
+    python predict_fun.py --text "央行下调存款准备金率 释放长期资金约一万亿元" --top-k 3
     python predict_fun.py --file titles.txt --output classes.csv     # one title a line; the CSV opens in Excel
     python predict_fun.py --file - < titles.txt                      # standard input
     python predict_fun.py --model save_models/test_bertclassifer_model.pt

@@ -80,7 +80,7 @@ def run_stage(command: str, product: str) -> str:
 
 def print_summary(rows: list) -> None:
     print("\n== summary\nstage        seconds  accuracy  macro F1  titles   model", *rows, sep="\n")
-    print(f"\nNext, in {Path.cwd()}:\n  one title       {PYTHON} predict_fun.py --text 央行宣布降准")
+    print(f"\nNext, in {Path.cwd()}:\n  one title       {PYTHON} predict_fun.py --text 主队加时绝杀夺冠")
     print(f"  API, page       {PYTHON} api.py   {PYTHON} -m streamlit run app.py   (both: quickstart.py --serve)")
     print(f"  your own data   {PYTHON} train.py --data-dir FOLDER   (class.txt, train.txt and dev.txt, as in data/)")
 
