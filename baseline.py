@@ -16,7 +16,8 @@ from config import Config, parse
 from core.console import run
 from core.device import measured_on
 from core.files import sha256, write_json
-from utils import classification_metrics, metrics_table, read_data
+from core.metrics import classification_metrics, metrics_table
+from utils import read_data
 
 
 @dataclass

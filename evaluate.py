@@ -20,10 +20,11 @@ from config import Config, parse
 from core.console import UserError, run
 from core.device import measured_on, pick_device
 from core.files import atomic_write, sha256, write_json
+from core.metrics import classification_metrics, metrics_table
 from core.plots import class_axis
 from core.stats import paired_bootstrap
 from predict_fun import NewsClassifier, find_model, predict_lines
-from utils import classification_metrics, metrics_table, read_labels, read_titles
+from utils import read_labels, read_titles
 
 
 @dataclass
@@ -76,8 +77,7 @@ def draw_confusion_matrix(counts: np.ndarray, labels: Sequence[str], path: Path)
                 colour = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
         figure.colorbar(image, shrink=0.8, label="share of the true class")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
+        atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
 def compare(metrics: dict[str, Any], true: Sequence[int], folder: Path) -> dict[str, Any]:

@@ -27,10 +27,11 @@ from core.console import UserError, run
 from core.device import Devices
 from core.encoding import check_coverage
 from core.files import sha256
+from core.metrics import classification_metrics, metrics_table
 from core.resume import RunState, hold_ctrl_c, rng_state, set_rng_state
 from core.training_log import TrainingLog
 from core.updater import Batch, LossFn, Updater, learning_rate
-from utils import Batches, classification_metrics, metrics_table, read_data
+from utils import Batches, read_data
 
 # A run may be resumed although these have changed.
 MAY_CHANGE = ("resume", "save_minutes", "output", "save_dir", "data_dir", "device")

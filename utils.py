@@ -1,4 +1,4 @@
-"""Data in: labels, labelled files read and checked, titles encoded once, length-bucketed batches; metrics.
+"""Data in: labels, labelled files read and checked, titles encoded once, length-bucketed batches.
 
     python utils.py check my_data       # look a data set over before training on it; writes reports/check/
 
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -202,36 +202,6 @@ class Batches:
 
 def _cut(rows: list[int], size: int) -> list[list[int]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
-def classification_metrics(true: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
-    """`accuracy`, `macro_f1`, `n` and `per_class` {name: precision, recall, f1, n}, fractions 0 to 1.
-
-    Macro-F1 is the mean F1 of the classes that have a row in `true`.
-    """
-    from sklearn.metrics import precision_recall_fscore_support
-
-    scores = precision_recall_fscore_support(true, predicted, labels=range(len(labels)), zero_division=0.0)
-    per_class = {
-        name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "n": int(n)}
-        for name, precision, recall, f1, n in zip(labels, *scores, strict=True)
-    }
-    present = [row["f1"] for row in per_class.values() if row["n"]]
-    correct = sum(one == other for one, other in zip(true, predicted, strict=True))
-    return {
-        "accuracy": correct / len(true),
-        "macro_f1": sum(present) / len(present),
-        "n": len(true),
-        "per_class": per_class,
-    }
-
-
-def metrics_table(metrics: dict[str, Any]) -> str:
-    """The classes of `classification_metrics` as a table; names stand last, since Chinese ones have no fixed width."""
-    lines = ["precision  recall      f1       n  id class"]
-    for index, (name, row) in enumerate(metrics["per_class"].items()):
-        lines.append(f"{row['precision']:9.4f} {row['recall']:7.4f} {row['f1']:7.4f} {row['n']:7d}  {index:2d} {name}")
-    return "\n".join(lines)
 
 
 @dataclass

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from core.files import atomic_write
+
 CURVES = (("loss", "dev_loss"), ("dev_accuracy", "dev_macro_f1"))
 
 
@@ -48,4 +50,4 @@ class TrainingLog:
             axes.set_xlabel("epoch")
             axes.grid(alpha=0.3)
             axes.legend()
-        figure.savefig(self.folder / "learning_curve.png", dpi=120)
+        atomic_write(self.folder / "learning_curve.png", lambda file: figure.savefig(file, format="png", dpi=120))

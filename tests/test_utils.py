@@ -8,7 +8,8 @@ import torch
 from core.console import UserError
 from core.device import pick_device
 from core.encoding import Encoder
-from utils import Batches, Titles, classification_metrics, read_labels, read_titles
+from core.metrics import classification_metrics
+from utils import Batches, Titles, read_labels, read_titles
 
 LABELS = ["财经", "体育", "科技"]
 
