@@ -102,7 +102,7 @@ def our_loop(
 ) -> Iterator[int]:
     """What `train.fit` does in each step; yields the number of titles of each step, without end."""
     batches = Batches(titles, encoder, batch_size, seed=torch.initial_seed() % 2**31)
-    updater = Updater(model, cross_entropy, devices, batch_size, Config.weight_decay, Config.max_grad_norm)
+    updater = Updater(model, cross_entropy, devices, 1, Config.weight_decay, Config.max_grad_norm)
     for epoch in itertools.count():
         for batch in batches.epoch(epoch):
             updater.step(batch, next(rates))

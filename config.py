@@ -57,22 +57,14 @@ def find_model(model: str | None) -> Path:
 
 
 @dataclass
-class Config:
-    """Knobs of every training stage."""
+class LoopConfig:
+    """Knobs of the training loop."""
 
-    data_dir: Path = Path("data")
-    """Folder with class.txt, train.txt, dev.txt and, where there is one, test.txt."""
-    bert_path: Path = Path("bert-base-chinese")
-    """Folder with config.json, vocab.txt and weights; while it holds none, the bundled bert-mini-chinese is used."""
-    save_dir: Path = Path("save_models")
-    """Folder that the trained model is written to."""
     output: Path = Path("reports")
     """Folder for logs, reports and pictures."""
 
-    batch_size: int = 128
-    """Titles in a training step: 64 to 128 on 24 GB of GPU memory, 16 to 32 on 6 to 8 GB."""
     num_epochs: int | None = None
-    """Passes over train.txt. None: what the encoder's finetune.json says for this many rows, else 2."""
+    """Passes over the training data. None: what the encoder's finetune.json says for this many rows, else 2."""
     learning_rate: float | None = None
     """Peak learning rate. None: what the encoder's finetune.json says, else 5e-5."""
     warmup_ratio: float = 0.1
@@ -81,10 +73,8 @@ class Config:
     """Decay of the weights, bias and LayerNorm excepted."""
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm."""
-    max_length: int = 64
-    """Tokens kept of a title, [CLS] and [SEP] included; what is longer is cut at the end."""
     evals_per_epoch: int = 2
-    """Evaluations on dev.txt in an epoch, the one at its end included."""
+    """Evaluations on the dev data in an epoch, the one at its end included."""
 
     seed: int = 42
     """Seed of the shuffling, the new weights and dropout: on a CPU the same seed gives the same weights."""
@@ -96,27 +86,58 @@ class Config:
     """Compute each batch in so many pieces: less memory, the same result."""
     gradient_checkpointing: bool = False
     """Compute activations twice instead of keeping them: much less memory, about a third slower."""
-    limit: int | None = None
-    """Train on the first N rows only, to try things out; dev.txt and test.txt stay whole."""
     resume: bool = False
     """Go on with a run that was stopped or killed."""
     patience: int | None = None
-    """Stop early after so many evaluations in a row without a better macro-F1 on dev.txt."""
+    """Stop early after so many evaluations in a row without a better score on the dev data."""
     max_steps: int | None = None
     """Stop after so many steps, to try things out."""
+    minutes: float | None = None
+    """Train for so many minutes instead of so many epochs; the learning rate follows the clock."""
     save_minutes: float = 5.0
     """Minutes between two saves of the state that --resume goes on from; it is also saved at the end of each epoch."""
 
     def plain(self) -> dict[str, Any]:
         """All knobs as plain values, to be kept with what they made."""
-        return {name: value.as_posix() if isinstance(value, Path) else value for name, value in asdict(self).items()}
+        return {name: _plain(value) for name, value in asdict(self).items()}
 
     def __post_init__(self) -> None:
-        at_least_one = ("batch_size", "num_epochs", "limit", "evals_per_epoch", "gradient_accumulation")
-        for name in (*at_least_one, "patience", "max_steps"):
+        self.require_one_or_more("num_epochs", "evals_per_epoch", "gradient_accumulation", "patience", "max_steps")
+        for name in ("learning_rate", "max_grad_norm", "save_minutes", "minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"{flag(name)} is {value}: it must be above 0")
+        if not 0 <= self.warmup_ratio < 1:
+            raise UserError(f"--warmup-ratio is {self.warmup_ratio}: it must be at least 0 and below 1")
+
+    def require_one_or_more(self, *names: str) -> None:
+        """Refuse a knob that is set and below 1."""
+        for name in names:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{flag(name)} is {value}: it must be 1 or more")
+
+
+@dataclass
+class Config(LoopConfig):
+    """Knobs of every stage that trains on labelled titles."""
+
+    data_dir: Path = Path("data")
+    """Folder with class.txt, train.txt, dev.txt and, where there is one, test.txt."""
+    bert_path: Path = Path("bert-base-chinese")
+    """Folder with config.json, vocab.txt and weights; while it holds none, the bundled bert-mini-chinese is used."""
+    save_dir: Path = Path("save_models")
+    """Folder that the trained model is written to."""
+    batch_size: int = 128
+    """Titles in a training step: 64 to 128 on 24 GB of GPU memory, 16 to 32 on 6 to 8 GB."""
+    max_length: int = 64
+    """Tokens kept of a title, [CLS] and [SEP] included; what is longer is cut at the end."""
+    limit: int | None = None
+    """Train on the first N rows only, to try things out; dev.txt and test.txt stay whole."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_one_or_more("batch_size", "limit")
         if self.gradient_accumulation > self.batch_size:
             raise UserError(
                 f"--gradient-accumulation {self.gradient_accumulation} is more than --batch-size {self.batch_size}: "
@@ -124,12 +145,12 @@ class Config:
             )
         if self.max_length < 3:
             raise UserError(f"--max-length is {self.max_length}: it must be 3 or more ([CLS], a token, [SEP])")
-        for name in ("learning_rate", "max_grad_norm", "save_minutes"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UserError(f"{flag(name)} is {value}: it must be above 0")
-        if not 0 <= self.warmup_ratio < 1:
-            raise UserError(f"--warmup-ratio is {self.warmup_ratio}: it must be at least 0 and below 1")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value.as_posix() if isinstance(value, Path) else value
 
 
 def flag(name: str) -> str:

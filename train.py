@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from bert_classifer_model import BertClassifier, find_bert, find_weights, finetune_defaults, read_bert_encoder
-from config import MODELS, Config, parse
+from config import MODELS, Config, LoopConfig, parse
 from core import checkpoint
 from core.console import UserError, run
 from core.device import Devices
@@ -30,7 +30,7 @@ from core.files import sha256
 from core.metrics import classification_metrics, metrics_table
 from core.resume import RunState, hold_ctrl_c, rng_state, set_rng_state
 from core.training_log import TrainingLog
-from core.updater import Batch, LossFn, Updater, learning_rate
+from core.updater import Batch, BatchSource, LossFn, Updater, learning_rate
 from utils import Batches, read_data
 
 # A run may be resumed although these have changed.
@@ -43,21 +43,23 @@ class Progress:
 
     step: int = 0
     seconds: float = 0.0
-    best: dict[str, Any] = field(default_factory=lambda: {"metrics": {"macro_f1": -1.0}})
+    best: dict[str, Any] = field(default_factory=dict)  # {"metrics", "step", "weights"}
     misses: int = 0  # evaluations since the best one
     losses: dict[str, list[float]] = field(default_factory=dict)  # since the last evaluation
+    tokens: int = 0  # of real text so far
     log: list[dict[str, Any]] = field(default_factory=list)
 
 
 def fit(
     model: nn.Module,
-    batches: Batches,
+    batches: BatchSource,
     loss_fn: LossFn,
     score: Callable[[nn.Module], dict[str, Any]],
-    config: Config,
+    config: LoopConfig,
     devices: Devices,
     artefact: Path,
     reports: Path,
+    best_by: str = "macro_f1",
 ) -> Progress:
     """Train a model and leave it with the weights that scored best.
 
@@ -66,22 +68,23 @@ def fit(
 
     Args:
         model: on its device already.
-        batches: the training data; `batches.epoch(n, skip)` yields dicts of tensors.
+        batches: the training data.
         loss_fn: (model, batch) -> (mean loss, {name: part}); the parts are logged.
-        score: model -> metrics with `macro_f1`, higher being better; the fractions among them are logged.
+        score: model -> metrics; the floats among them are logged.
         config: the knobs; `num_epochs` and `learning_rate` are numbers here.
         devices: what to compute on.
         artefact: the file that the caller will write; the state to resume from lies in `resume/` beside it.
         reports: the folder for `log.jsonl` and `learning_curve.png`.
+        best_by: the metric that is best when highest.
 
     Raises:
         UserError: Ctrl-C (the state is saved), out of memory, or a loss that is not a number.
     """
-    steps = min(len(batches) * config.num_epochs, config.max_steps or 10**12)
+    steps = min(10**12 if config.minutes else len(batches) * config.num_epochs, config.max_steps or 10**12)
     eval_every = -(-len(batches) // config.evals_per_epoch)
+    of_steps = "" if config.minutes else f" of {steps}"
     patience = config.patience or 10**12
-    piece = -(-config.batch_size // (config.gradient_accumulation * devices.world))
-    updater = Updater(model, loss_fn, devices, piece, config.weight_decay, config.max_grad_norm)
+    updater = Updater(model, loss_fn, devices, config.gradient_accumulation, config.weight_decay, config.max_grad_norm)
     torch.manual_seed(config.seed + devices.rank)
 
     identity = {key: value for key, value in config.plain().items() if key not in MAY_CHANGE}
@@ -93,7 +96,7 @@ def fit(
         updater.load_state_dict(state["updater"])
         set_rng_state(state["rng"][devices.rank])
         now = Progress(**state["progress"])
-        print(f"resumed at step {now.step} of {steps}")
+        print(f"resumed at step {now.step}{of_steps}")
     elif run_state.exists():
         print("a stopped run is discarded (--resume would have gone on with it)")
 
@@ -106,26 +109,41 @@ def fit(
     log = TrainingLog(reports, now.log, devices.is_main)
     model.train()
     clock = saved = time.perf_counter()
+
+    def position() -> tuple[float, float]:
+        """How far the run is and where it ends: in seconds with --minutes, else in steps."""
+        return (devices.gather(now.seconds)[0], config.minutes * 60) if config.minutes else (now.step, steps)
+
+    at, end = position()
     bar = tqdm(
-        total=steps, initial=now.step, desc="training", unit="step", mininterval=1.0, disable=not devices.is_main
+        total=None if config.minutes else steps,
+        initial=now.step,
+        desc="training",
+        unit="step",
+        mininterval=1.0,
+        disable=not devices.is_main,
     )
     with hold_ctrl_c() as ctrl_c, bar:
-        while now.step < steps and now.misses < patience:
+        while at < end and now.step < steps and now.misses < patience:
             epoch, done = divmod(now.step, len(batches))
             for batch in batches.epoch(epoch, skip=done):
-                rate = learning_rate(now.step, steps, config.learning_rate, config.warmup_ratio)
+                rate = learning_rate(at, end, config.learning_rate, config.warmup_ratio)
                 parts = updater.step(batch, rate)
                 now.step += 1
+                now.tokens += int(batch["attention_mask"].sum())
+                now.seconds, clock = now.seconds + time.perf_counter() - clock, time.perf_counter()
+                at, end = position()
                 for name, part in parts.items():
                     now.losses.setdefault(name, []).append(part)
                 bar.set_postfix(loss=f"{parts['loss']:.3f}", lr=f"{rate:.1e}", refresh=False)
                 bar.update()
 
-                end_of_epoch = now.step % len(batches) == 0 or now.step == steps
+                last = at >= end or now.step == steps
+                end_of_epoch = now.step % len(batches) == 0 or last
                 if end_of_epoch or now.step % len(batches) % eval_every == 0:
                     metrics = score(model)
                     model.train()
-                    better = metrics["macro_f1"] > now.best["metrics"]["macro_f1"]
+                    better = not now.best or metrics[best_by] > now.best["metrics"][best_by]
                     now.misses = 0 if better else now.misses + 1
                     if better:
                         weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
@@ -133,17 +151,16 @@ def fit(
                     entry = {"step": now.step, "epoch": round(now.step / len(batches), 3), "learning_rate": rate}
                     entry |= {name: sum(values) / len(values) for name, values in now.losses.items()}
                     entry |= {f"dev_{name}": value for name, value in metrics.items() if isinstance(value, float)}
-                    entry["seconds"] = round(now.seconds + time.perf_counter() - clock, 1)
+                    entry["tokens"], entry["seconds"] = now.tokens, round(now.seconds, 1)
                     now.losses.clear()
                     bar.write(log.add(entry) + ("  best so far" if better else ""))
-                now.seconds, clock = now.seconds + time.perf_counter() - clock, time.perf_counter()
                 if devices.any(ctrl_c.is_set()):
                     save()
-                    raise UserError(f"stopped at step {now.step} of {steps}: go on with the same flags and --resume")
+                    raise UserError(f"stopped at step {now.step}{of_steps}: go on with the same flags and --resume")
                 if devices.any(end_of_epoch or clock - saved > config.save_minutes * 60):
                     save()
                     saved = time.perf_counter()
-                if now.step == steps or now.misses >= patience:
+                if last or now.misses >= patience:
                     break
 
     model.load_state_dict(now.best["weights"])

@@ -1,20 +1,24 @@
 """Text -> token ids, with the `tokenizers` library alone: no torch, no transformers."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import Model, WordPiece
 from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.pre_tokenizers import BertPreTokenizer, FixedLength, Split
+from tokenizers.pre_tokenizers import Sequence as PreTokenizers
+from tokenizers.processors import TemplateProcessing
 
 from core.console import UserError
 from core.files import detect_encoding
 
 MAX_UNKNOWN_SHARE = 0.02  # of the characters; far more with another language's vocabulary
 CHUNK = 10_000  # texts encoded at a time, to keep memory small
+LONGEST_RUN = 32  # characters between spaces and punctuation that words are matched in; longer runs are cut
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
@@ -29,6 +33,9 @@ class Encoded:
 class Encoder:
     """WordPiece encoding as BERT does it; text longer than `max_length` tokens is cut at its end.
 
+    A vocabulary of Chinese words, which has no pieces marked `##`, is matched longest first anywhere between spaces and
+    punctuation (as WoBERT does, Su 2020); any other one sees Chinese characters one by one.
+
     Args:
         vocab: tokens in the order of their ids.
         max_length: tokens kept, [CLS] and [SEP] included.
@@ -40,30 +47,70 @@ class Encoder:
         self._room = max_length - 2  # beside [CLS] and [SEP]
         ids = {token: index for index, token in enumerate(self.vocab)}
         self.pad_id, self.unknown_id, self.cls_id, self.sep_id = (ids[token] for token in SPECIAL_TOKENS)
-        self._tokenizer = Tokenizer(WordPiece(ids, unk_token="[UNK]"))
+        words = is_word_vocab(self.vocab)
+        known = {token for token in self.vocab if len(token) == 1}
+        model = WordPiece(ids, unk_token="[UNK]", continuing_subword_prefix="" if words else "##")
         # A vocabulary without capitals belongs to a lower-casing BERT, whatever its tokenizer_config.json says.
-        self._tokenizer.normalizer = BertNormalizer(lowercase="A" not in ids)
-        self._tokenizer.pre_tokenizer = BertPreTokenizer()
+        self.tokenizer = build_tokenizer(model, words, "A" not in ids, known)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode texts of any content: what UTF-8 cannot hold (lone surrogates) counts as U+FFFD."""
         encoded = Encoded([], [])
         for start in range(0, len(texts), CHUNK):
             chunk = [replace_surrogates(text) for text in texts[start : start + CHUNK]]
-            for encoding in self._tokenizer.encode_batch_fast(chunk):
+            for encoding in self.tokenizer.encode_batch_fast(chunk):
                 encoded.input_ids.append([self.cls_id, *encoding.ids[: self._room], self.sep_id])
                 encoded.truncated.append(len(encoding.ids) > self._room)
         return encoded
 
+    def encode_pieces(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        """Token ids of texts without [CLS] and [SEP]; a text of more than fits is cut into several of like length."""
+        for encoding in self.tokenizer.encode_batch_fast([replace_surrogates(text) for text in texts]):
+            pieces = max(1, -(-len(encoding.ids) // self._room))
+            size = max(1, -(-len(encoding.ids) // pieces))
+            for start in range(0, len(encoding.ids), size):
+                yield encoding.ids[start : start + size]
+
+    def to_json(self) -> str:
+        """The content of a `tokenizer.json` with which Hugging Face's AutoTokenizer gives the same ids."""
+        tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
+        special = [("[CLS]", self.cls_id), ("[SEP]", self.sep_id)]
+        tokenizer.post_processor = TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", special)
+        return tokenizer.to_str()
+
     def unknown_share(self, texts: Sequence[str]) -> float:
         """The share of the visible characters, 0 to 1, that the vocabulary does not know ([UNK])."""
         unknown = total = 0
-        encodings = self._tokenizer.encode_batch([replace_surrogates(text) for text in texts])
+        encodings = self.tokenizer.encode_batch([replace_surrogates(text) for text in texts])
         for text, encoding in zip(texts, encodings, strict=True):
             total += sum(not character.isspace() for character in text)
             for token_id, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
                 unknown += (end - start) * (token_id == self.unknown_id)
         return unknown / max(total, 1)
+
+
+def build_tokenizer(model: Model, words: bool, lowercase: bool, known: Collection[str] = ()) -> Tokenizer:
+    """The tokenizer of a BERT.
+
+    Args:
+        model: finds the tokens in a run of characters.
+        words: whether Chinese characters stay together in runs, or each is apart.
+        lowercase: whether capitals are lowered and accents dropped.
+        known: with `words`, the characters of the vocabulary; any other stands apart, so that only it becomes [UNK].
+    """
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = BertNormalizer(lowercase=lowercase, handle_chinese_chars=not words)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    if words:
+        others = [Split(Regex(f"[^{re.escape(''.join(sorted(known)))}]"), "isolated")] if known else []
+        tokenizer.pre_tokenizer = PreTokenizers([BertPreTokenizer(), *others, FixedLength(LONGEST_RUN)])
+    return tokenizer
+
+
+def is_word_vocab(vocab: Sequence[str]) -> bool:
+    """Whether a vocabulary holds Chinese words instead of single characters and pieces marked `##`."""
+    pieces = any(token.startswith("##") for token in vocab)
+    return not pieces and any(len(token) > 1 and all("\u4e00" <= c <= "\u9fff" for c in token) for token in vocab)
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from core.files import atomic_write
 
-CURVES = (("loss", "dev_loss"), ("dev_accuracy", "dev_macro_f1"))
+CURVES = (("loss", "dev_loss"), ("dev_accuracy", "dev_macro_f1"), ("tokens_per_s",))
+SHOWN = ("loss", "dev_loss", "dev_accuracy", "dev_macro_f1")
 
 
 class TrainingLog:
@@ -29,24 +30,27 @@ class TrainingLog:
         (folder / "log.jsonl").write_text(text, encoding="utf-8")
 
     def add(self, entry: dict[str, Any]) -> str:
-        """Append an entry to the file; returns it as a line for people."""
+        """Append an entry to the file, with `tokens_per_s` since the one before; returns it as a line for people."""
+        before = self.entries[-1] if self.entries else {"tokens": 0, "seconds": 0.0}
+        seconds = max(entry["seconds"] - before["seconds"], 1e-9)
+        entry["tokens_per_s"] = round((entry["tokens"] - before["tokens"]) / seconds, 1)
         self.entries.append(entry)
         if self.write:
             with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
-        shown = (f"{name.replace('_', ' ')} {value:.4f}" for name, value in entry.items() if name in sum(CURVES, ()))
+        shown = (f"{name.replace('_', ' ')} {value:.4f}" for name, value in entry.items() if name in SHOWN)
         return f"epoch {entry['epoch']:<6} step {entry['step']:<6} {'  '.join(shown)}"
 
     def draw(self) -> None:
-        """Draw losses and dev scores over the epochs."""
+        """Draw losses, dev scores and speed over the epochs."""
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
-        for axes, names in zip(figure.subplots(1, 2), CURVES, strict=True):
+        figure = Figure(figsize=(12, 3.6), layout="constrained")
+        for axes, names in zip(figure.subplots(1, 3), CURVES, strict=True):
             for name in names:
-                points = [(entry["epoch"], entry[name]) for entry in self.entries if name in entry]
-                label = "train loss" if name == "loss" else name.replace("_", " ")
-                axes.plot(*zip(*points, strict=True), marker=".", label=label)
+                if points := [(entry["epoch"], entry[name]) for entry in self.entries if name in entry]:
+                    label = "train loss" if name == "loss" else name.replace("_", " ")
+                    axes.plot(*zip(*points, strict=True), marker=".", label=label)
             axes.set_xlabel("epoch")
             axes.grid(alpha=0.3)
             axes.legend()

@@ -1,8 +1,8 @@
 """One update of the weights by the gradient of one batch, in whatever pieces and processes it is computed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
@@ -13,6 +13,21 @@ from core.console import UserError
 from core.device import Devices
 
 Batch = dict[str, torch.Tensor]
+
+
+class BatchSource(Protocol):
+    """Training data in batches: `input_ids`, `attention_mask` and `row`, and what else the loss needs."""
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+
+    def epoch(self, number: int, skip: int) -> Iterator[Batch]:
+        """The batches of epoch `number` from the one at `skip` on, the same ones each time it is called."""
+
+    def sha256(self) -> str:
+        """A fingerprint of the data."""
+
+
 # (model, batch) -> (mean loss over the batch, {name: part of it worth logging})
 LossFn = Callable[[nn.Module, Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
 
@@ -35,25 +50,31 @@ def learning_rate(step: int, steps: int, peak: float, warmup_ratio: float) -> fl
 class Updater:
     """The optimizer of a model at work.
 
-    A batch is shared out over the processes, and each computes its share `piece` titles at a time; the update is the
-    same as if it were computed at once, dropout apart. Where memory runs out, pieces are halved and the step repeated.
+    A batch is shared out over the processes, and each computes its share in `pieces`; the update is the same as if it
+    were computed at once, dropout apart. Where memory runs out, pieces are halved and the step repeated.
 
     Args:
         model: on its device already.
         loss_fn: what to lessen.
         devices: what to compute on.
-        piece: titles computed at once on one device.
+        pieces: parts that a batch is computed in.
         weight_decay: of matrices.
         max_grad_norm: gradients are clipped to this norm.
     """
 
     def __init__(
-        self, model: nn.Module, loss_fn: LossFn, devices: Devices, piece: int, weight_decay: float, max_grad_norm: float
+        self,
+        model: nn.Module,
+        loss_fn: LossFn,
+        devices: Devices,
+        pieces: int,
+        weight_decay: float,
+        max_grad_norm: float,
     ) -> None:
         self.model = devices.parallel(model)
         self.loss_fn = loss_fn
         self.devices = devices
-        self.piece = piece
+        self.pieces = pieces
         self.max_grad_norm = max_grad_norm
         self.optimizer = make_optimizer(model, weight_decay)
         self.scaler = torch.amp.GradScaler(devices.device.type, enabled=devices.dtype == torch.float16)
@@ -73,16 +94,17 @@ class Updater:
             except RuntimeError as fault:
                 if not should_reduce_batch_size(fault):
                     raise
-                if self.piece == 1 or self.devices.world > 1:
+                if self.pieces >= len(mine["row"]) or self.devices.world > 1:
+                    at_once = -(-len(mine["row"]) // self.pieces)
                     raise UserError(
-                        f"out of memory with {self.piece} titles at once: try --gradient-checkpointing, a higher "
-                        "--gradient-accumulation, a lower --batch-size or a lower --max-length"
+                        f"out of memory with {at_once} text(s) at once: try --gradient-checkpointing, a higher "
+                        "--gradient-accumulation, a smaller batch or a lower --max-length"
                     ) from fault
             clear_device_cache(garbage_collection=True)
-            self.piece = -(-self.piece // 2)
+            self.pieces *= 2
             tqdm.write(
-                f"out of memory: from here on a batch is computed {self.piece} titles at a time, with the same result; "
-                f"--batch-size {self.piece} would need no pieces"
+                f"out of memory: from here on a batch is computed in {self.pieces} pieces, with the same result; "
+                f"--gradient-accumulation {self.pieces} does so from the start"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -95,9 +117,10 @@ class Updater:
     def _accumulate(self, mine: Batch, rows: int) -> dict[str, float]:
         """Add up the gradient of this process's share of a batch of `rows` titles."""
         numbers: dict[str, float] = {}
-        starts = range(0, max(1, len(mine["row"])), self.piece)
+        size = max(1, -(-len(mine["row"]) // self.pieces))
+        starts = range(0, max(1, len(mine["row"])), size)
         for start in starts:
-            piece = {name: tensor[start : start + self.piece] for name, tensor in mine.items()}
+            piece = {name: tensor[start : start + size] for name, tensor in mine.items()}
             share = len(piece["row"]) / rows
             with nullcontext() if start == starts[-1] else self.devices.no_sync(self.model):
                 with self.devices.autocast():
@@ -113,10 +136,10 @@ class Updater:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs beside the weights."""
-        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "piece": self.piece}
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "pieces": self.pieces}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` gave."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        self.piece = state["piece"]
+        self.pieces = state["pieces"]

@@ -1,13 +1,16 @@
 """What the tests share: a tiny random BERT, a small data set that it can learn, and a teacher trained on it."""
 
+import itertools
 import json
 import random
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 import train
+from core.updater import Updater
 
 LABELS = ("体育", "财经", "科技")
 WORDS = {"体育": "球赛队冠军夺胜负场", "财经": "银行基金股债利率央", "科技": "芯片手机软件网算云"}
@@ -73,3 +76,16 @@ def train_args(bert: Path, data: Path, folder: Path, *more: str) -> list[str]:
     paths = {"--bert-path": bert, "--data-dir": data, "--save-dir": folder / "save", "--output": folder / "reports"}
     flags = [part for name, path in paths.items() for part in (name, str(path))]
     return [*flags, "--batch-size", "16", "--device", "cpu", *more]
+
+
+def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Have Ctrl-C pressed during the step with this number, from 1."""
+    real_step = Updater.step
+    steps = itertools.count(1)
+
+    def step_and_press(*args):
+        if next(steps) == at:
+            signal.raise_signal(signal.SIGINT)
+        return real_step(*args)
+
+    monkeypatch.setattr(Updater, "step", step_and_press)

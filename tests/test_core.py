@@ -28,6 +28,19 @@ def test_a_vocabulary_with_capitals_keeps_case():
     assert encoder.encode(["A a"]).input_ids == [[2, 9, 6, 3]]
 
 
+def test_words_are_matched_longest_first_and_what_is_unknown_stays_alone():
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "好", "人", "好人", "a", "b", "ab", "]", "-"]
+    encoder = Encoder(vocab, max_length=12)
+    assert encoder.encode(["好人好", "好鑫好人", "AB]-a人", "好人😀"]).input_ids == [
+        [2, 6, 4, 3],
+        [2, 4, 1, 6, 3],
+        [2, 9, 10, 11, 7, 5, 3],
+        [2, 6, 1, 3],
+    ]
+    assert encoder.unknown_share(["好鑫好人"]) == 0.25
+    assert len(encoder.encode(["好人" * 1_000_000]).input_ids[0]) == 12
+
+
 @pytest.mark.parametrize("text", ["\ud800", "好\udfff", "😀" * 50, "好" * 100_000, "\x00\x01", " " * 1000, "\u200b"])
 def test_any_text_can_be_encoded(text: str):
     encoded = Encoder(VOCAB, max_length=16).encode([text])

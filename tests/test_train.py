@@ -1,10 +1,8 @@
 """train.py from end to end, and the loop that all stages use."""
 
-import itertools
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -12,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import LABELS, train_args, write_bert, write_data
+from conftest import LABELS, press_ctrl_c, train_args, write_bert, write_data
 
 import train
 from core import checkpoint
 from core.console import UserError
 from core.resume import RunState
-from core.updater import Updater, learning_rate, make_optimizer
+from core.updater import learning_rate, make_optimizer
 
 ARTEFACT = "test_bertclassifer_model.pt"
 
@@ -29,19 +27,6 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    """Have Ctrl-C pressed during the step with this number, from 1."""
-    real_step = Updater.step
-    steps = itertools.count(1)
-
-    def step_and_press(*args):
-        if next(steps) == at:
-            signal.raise_signal(signal.SIGINT)
-        return real_step(*args)
-
-    monkeypatch.setattr(Updater, "step", step_and_press)
 
 
 def test_the_teacher_learns_and_says_all_about_itself(teacher: Path, data: Path):
@@ -191,14 +176,14 @@ def test_out_of_memory_halves_the_pieces_and_keeps_the_result(
     train.main(train_args(calm, data, tmp_path / "whole", "--precision", "fp32"))
     memory_for(5, monkeypatch)
     train.main(train_args(calm, data, tmp_path / "pieces", "--precision", "fp32"))
-    assert "computed 4 titles at a time" in capsys.readouterr().out
+    assert "computed in 4 pieces" in capsys.readouterr().out
     for name, tensor in weights(tmp_path / "whole").items():
         assert torch.allclose(tensor, weights(tmp_path / "pieces")[name], atol=1e-4), name
 
 
 def test_no_memory_at_all(bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     memory_for(0, monkeypatch)
-    with pytest.raises(UserError, match="out of memory with 1 titles at once: try --gradient-checkpointing"):
+    with pytest.raises(UserError, match=r"out of memory with 1 text\(s\) at once: try --gradient-checkpointing"):
         train.main(train_args(bert, data, tmp_path))
 
 

@@ -1,0 +1,197 @@
+"""Pretrain a BERT on unlabelled text: go on with one, or train a small one from scratch.
+
+    python pretrain_mlm.py --corpus titles.txt --init bert-base-chinese        # a text a line; adapt a BERT to them
+    python pretrain_mlm.py --corpus news/ --minutes 60                         # a small BERT of your own
+    python pretrain_mlm.py --corpus news/ --minutes 60 --resume                # after Ctrl-C, a kill or a power cut
+    python train.py --bert-path save_models/bert                               # then use it
+
+Masked language modelling (Devlin et al. 2019) with masks drawn anew each time (Liu et al. 2019, RoBERTa), computed on
+the masked positions only. A BERT from scratch gets a vocabulary of Chinese words built from the corpus, and token
+embeddings that start from its word statistics (core/word_vectors.py). Writes a Hugging Face folder that
+`BertModel.from_pretrained` and `AutoTokenizer.from_pretrained` open, with a README that says how it was made; log and
+curves go to reports/pretrain/.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bert_classifer_model import read_bert_encoder
+from config import BUNDLED_BERT, LoopConfig, parse
+from core.console import UserError, run
+from core.corpus import CorpusBatches, build_vocab, encode_corpus, read_texts
+from core.device import Devices, measured_on
+from core.encoding import SPECIAL_TOKENS, Encoder, check_coverage, read_vocab
+from core.files import atomic_write
+from core.masked_lm import HEAD_SIZE, MaskedLM, Objective, new_bert, read_bert, write_bert
+from core.resume import RunState
+from core.word_vectors import ppmi_vectors
+from train import Progress, fit
+
+HELD_OUT = 2_000  # texts, at most a twentieth, that training never sees
+POSITIONS = 256
+MIN_TEXTS = 20
+
+
+@dataclass
+class PretrainConfig(LoopConfig):
+    """Knobs of pretraining."""
+
+    corpus: tuple[Path, ...] = ()
+    """Text files, or folders of .txt files, with one text a line."""
+    init: Path | None = None
+    """Folder of the BERT to go on with. None: a small one from scratch, with the sizes below."""
+    save_dir: Path = Path("save_models/bert")
+    """Folder that the BERT is written to."""
+
+    num_epochs: int | None = 1
+    """Passes over the corpus, unless --minutes is given."""
+    learning_rate: float | None = None
+    """Peak learning rate. None: 8e-4 from scratch, 5e-5 with --init."""
+    evals_per_epoch: int = 20
+    """Evaluations on held-out texts in an epoch."""
+    batch_tokens: int = 2048
+    """Tokens in a training step, padding included."""
+    max_length: int = 128
+    """Tokens of a text; a longer one is cut into several."""
+    mask_share: float = 0.2
+    """Share of the tokens to predict: 80 % of them hidden by [MASK], 10 % replaced, 10 % kept."""
+
+    vocab_size: int = 20_000
+    """From scratch: tokens of the vocabulary."""
+    num_layers: int = 4
+    """From scratch: layers."""
+    hidden_size: int = 320
+    """From scratch: width, a multiple of 64."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_one_or_more("batch_tokens", "num_layers")
+        if not self.corpus:
+            raise UserError("--corpus is missing: name text files, or folders of .txt files, with one text a line")
+        if not 0 < self.mask_share < 1:
+            raise UserError(f"--mask-share is {self.mask_share}: it must be between 0 and 1")
+        if not 5 <= self.max_length <= max(POSITIONS, 512):
+            raise UserError(f"--max-length is {self.max_length}: it must be 5 to 512")
+        if self.hidden_size % HEAD_SIZE or self.hidden_size < HEAD_SIZE:
+            raise UserError(f"--hidden-size is {self.hidden_size}: it must be a multiple of {HEAD_SIZE}")
+        if self.vocab_size < 100:
+            raise UserError(f"--vocab-size is {self.vocab_size}: it must be 100 or more")
+
+
+def find_files(corpus: Sequence[Path]) -> list[Path]:
+    """The files of a corpus, folders replaced by the .txt files in them.
+
+    Raises:
+        UserError: a folder has none.
+    """
+    files: list[Path] = []
+    for path in corpus:
+        inside = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+        if not inside:
+            raise UserError(f"{path} holds no .txt file: name the files, or a folder of them")
+        files += inside
+    return files
+
+
+def find_encoder(files: Sequence[Path], config: PretrainConfig, built: Path) -> Encoder:
+    """The encoder of `--init`, else one with a vocabulary built from the corpus, kept in `built` for `--resume`.
+
+    Raises:
+        UserError: the vocabulary of `--init` does not fit its weights or the corpus, or has no [MASK].
+    """
+    if config.init:
+        encoder = read_bert_encoder(config.init, config.max_length)
+        check_coverage(encoder, list(islice(read_texts(files), 20_000)), config.init)
+        if "[MASK]" not in encoder.vocab:
+            raise UserError(f"the vocabulary of {config.init} has no [MASK]: this BERT cannot be pretrained with masks")
+        return encoder
+    if not (config.resume and built.is_file()):
+        vocab = build_vocab(files, config.vocab_size)
+        atomic_write(built, lambda file: file.write(("\n".join(vocab) + "\n").encode("utf-8")))
+    return Encoder(read_vocab(built), config.max_length)
+
+
+def model_card(config: PretrainConfig, fitted: Progress, bert_for_mlm: nn.Module, facts: dict[str, Any]) -> str:
+    """How a BERT was made, for its README."""
+    shape, last, best = bert_for_mlm.config, fitted.log[-1], fitted.best["metrics"]
+    command = " ".join(["python pretrain_mlm.py", *facts["flags"]])
+    rows = {
+        "shape": f"{shape.num_hidden_layers} layers, width {shape.hidden_size}, {shape.num_attention_heads} heads, "
+        f"FFN {shape.intermediate_size}, vocabulary {shape.vocab_size:,}, {shape.max_position_embeddings} positions; "
+        f"{sum(p.numel() for p in bert_for_mlm.bert.parameters()) / 1e6:.1f} M parameters",
+        "started from": config.init or "word statistics of the corpus (embeddings) and random numbers",
+        "objective": f"masked language model, {config.mask_share:.0%} of the tokens, drawn anew each time",
+        "corpus": f"{facts['files']} file(s), {facts['texts']:,} texts, {facts['corpus_tokens']:,} tokens",
+        "run": f"{fitted.tokens:,} tokens ({last['epoch']} epochs) in {fitted.step:,} steps of up to "
+        f"{config.batch_tokens} tokens, {fitted.seconds / 60:.0f} minutes",
+        "speed": f"{fitted.tokens / fitted.seconds:,.0f} tokens/s, the evaluations included",
+        "hardware": f"{facts['machine']}, {facts['date']}",
+        "held-out texts": f"loss {best['loss']:.3f}, {best['accuracy']:.1%} of the masked tokens right",
+        "command": f"`{command}`",
+    }
+    table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    return f"# {config.save_dir.name}\n\n| | |\n|---|---|\n{table}"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    config = parse(PretrainConfig, argv, __doc__)
+    config.learning_rate = config.learning_rate or (5e-5 if config.init else 8e-4)
+    artefact, working = config.save_dir / "model.safetensors", config.save_dir / "corpus"
+    run_state = RunState(artefact, {})
+    if config.resume and artefact.is_file() and not run_state.exists():
+        print(f"nothing to resume: {artefact} is finished")
+        return
+    files = find_files(config.corpus)
+    devices = Devices.find(config.device, config.precision)
+    encoder = find_encoder(files, config, working / "vocab.txt")
+    corpus = encode_corpus(files, encoder, working)
+    texts = len(corpus.lengths)
+    if texts < MIN_TEXTS:
+        raise UserError(f"the corpus has {texts} usable texts: give at least {MIN_TEXTS}, one a line")
+    print(f"{texts:,} texts of up to {config.max_length} tokens, {len(corpus.ids):,} tokens; {devices}")
+
+    torch.manual_seed(config.seed)
+    if config.init:
+        bert_for_mlm = read_bert(config.init)
+    else:
+        vectors = ppmi_vectors(corpus, len(encoder.vocab), config.hidden_size, len(SPECIAL_TOKENS) + 1, config.seed)
+        bert_for_mlm = new_bert(config.num_layers, config.hidden_size, max(POSITIONS, config.max_length), vectors)
+    model = MaskedLM(bert_for_mlm).to(devices.device)
+    if config.gradient_checkpointing:
+        bert_for_mlm.bert.activation_checkpointing_enable()
+    held_out = np.linspace(0, texts - 1, min(HELD_OUT, -(-texts // 20))).astype(int)
+    train_batches = CorpusBatches(
+        corpus, np.setdiff1d(np.arange(texts), held_out), encoder, config.batch_tokens, config.seed
+    )
+    dev_batches = CorpusBatches(corpus, held_out, encoder, config.batch_tokens)
+    objective = Objective(encoder, config.mask_share, dev_batches, devices)
+    reports = config.output / "pretrain"
+    fitted = fit(
+        model, train_batches, objective.loss, objective.score, config, devices, artefact, reports, "log_likelihood"
+    )
+
+    if devices.is_main:
+        recipe = (config.init or BUNDLED_BERT) / "finetune.json"
+        facts = {"files": len(files), "texts": texts, "corpus_tokens": len(corpus.ids), **measured_on(devices.device)}
+        facts["flags"] = [part for part in argv if part != "--resume"]
+        card = model_card(config, fitted, bert_for_mlm, facts)
+        write_bert(config.save_dir, bert_for_mlm, encoder, recipe if recipe.is_file() else None, card)
+        run_state.drop()
+    devices.leave()
+    metrics = fitted.best["metrics"]
+    print(f"held-out loss {metrics['loss']:.3f}, {metrics['accuracy']:.1%} of the masked tokens right; ", end="")
+    print(f"{fitted.tokens:,} tokens in {fitted.seconds / 60:.1f} minutes; saved {config.save_dir}")
+    print(f"next: python train.py --bert-path {config.save_dir}   ({working} may be deleted)")
+
+
+if __name__ == "__main__":
+    run(main)

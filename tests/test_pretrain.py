@@ -1,0 +1,253 @@
+"""pretrain_mlm.py from end to end: vocabulary, corpus, word vectors, masks, and a folder that Hugging Face opens."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import press_ctrl_c, train_args, write_bert
+
+import pretrain_mlm
+import train
+from core import checkpoint
+from core.console import UserError
+from core.corpus import Corpus, CorpusBatches, build_vocab, encode_corpus
+from core.encoding import SPECIAL_TOKENS, Encoder, is_word_vocab, read_vocab
+from core.masked_lm import mask_tokens
+from core.resume import RunState
+from core.word_vectors import ppmi_vectors
+
+TOPICS = ("央行 降息 股市 大涨", "手机 芯片 软件 更新", "球队 夺冠 加时 绝杀", "基金 净值 银行 利率")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 400 short texts, in which any word tells the others."""
+    rng = np.random.default_rng(0)
+    lines = [f"{rng.choice(TOPICS)} {rng.choice(TOPICS)} ABc" for _ in range(400)]
+    path = tmp_path_factory.mktemp("corpus") / "titles.txt"
+    path.write_text("\n".join([*lines, "", "  "]), encoding="utf-8")
+    return path
+
+
+def args(corpus: Path, folder: Path, *more: str) -> list[str]:
+    sizes = ["--vocab-size", "150", "--num-layers", "2", "--hidden-size", "64", "--batch-tokens", "256"]
+    paths = ["--corpus", str(corpus), "--save-dir", str(folder / "bert"), "--output", str(folder / "reports")]
+    return [*paths, *sizes, "--device", "cpu", "--evals-per-epoch", "2", "--learning-rate", "5e-3", *more]
+
+
+@pytest.fixture(scope="module")
+def made(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run left; do not write to it."""
+    folder = tmp_path_factory.mktemp("made")
+    pretrain_mlm.main(args(corpus, folder, "--num-epochs", "4"))
+    return folder
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "bert" / "model.safetensors")
+
+
+def test_it_learns_and_says_how_it_was_made(made: Path):
+    log = [json.loads(line) for line in (made / "reports/pretrain/log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert log[-1]["dev_loss"] < log[0]["dev_loss"] - 0.5
+    assert log[-1]["dev_accuracy"] > 0.4
+    assert all(entry["tokens_per_s"] > 0 for entry in log)
+    assert (made / "reports/pretrain/learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    card = (made / "bert/README.md").read_text(encoding="utf-8")
+    for fact in ("2 layers, width 64, 1 heads", "400 texts", "python pretrain_mlm.py --corpus", "masked tokens right"):
+        assert fact in card
+    assert not (made / "bert/resume").exists()
+
+
+def test_hugging_face_opens_the_folder_and_encodes_the_same(made: Path):
+    from transformers import AutoTokenizer, BertModel
+
+    _, report = BertModel.from_pretrained(made / "bert", add_pooling_layer=False, output_loading_info=True)
+    assert not report["missing_keys"] and not report["mismatched_keys"]
+    tokenizer = AutoTokenizer.from_pretrained(made / "bert")
+    encoder = Encoder(read_vocab(made / "bert/vocab.txt"), 64)
+    texts = ["央行降息 股市大涨", "ABc芯片：球队夺冠", "鑫", "", "长" * 50 + "手机芯片"]
+    assert tokenizer(texts)["input_ids"] == encoder.encode(texts).input_ids
+    assert tokenizer.mask_token_id == encoder.vocab.index("[MASK]")
+
+
+def test_train_takes_the_folder(data: Path, tmp_path: Path):
+    pretrain_mlm.main(args(data / "train.txt", tmp_path, "--max-steps", "2"))
+    train.main(train_args(tmp_path / "bert", data, tmp_path, "--num-epochs", "4"))
+    _, meta = checkpoint.load(tmp_path / "save/test_bertclassifer_model.pt")
+    assert meta["vocab"] == read_vocab(tmp_path / "bert/vocab.txt")
+    assert meta["metrics"]["test"]["accuracy"] > 0.5
+
+
+def test_a_vocabulary_of_words(corpus: Path):
+    vocab = build_vocab([corpus], 150)
+    assert vocab[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert is_word_vocab(vocab) and {"央行", "芯", "abc"} <= set(vocab)
+    encoder = Encoder(vocab, 16)
+    tokens = [encoder.vocab[token] for token in encoder.encode(["央行降息芯ABc"]).input_ids[0]]
+    assert tokens == ["[CLS]", "央行", "降息", "芯", "abc", "[SEP]"]
+    assert not is_word_vocab(["[UNK]", "好", "##人", "好人"]) and not is_word_vocab(["好", "a", "bc"])
+
+
+def test_masks():
+    special = torch.tensor([0, 2, 3, 4])
+    ids = torch.randint(5, 1000, (200, 50))
+    ids[:, 0], ids[:, -10:] = 2, 0
+    corrupted, chosen = mask_tokens(ids, special, 4, 1000, 0.2)
+    assert not chosen[:, 0].any() and not chosen[:, -10:].any()
+    assert chosen[:, 1:-10].float().mean() == pytest.approx(0.2, abs=0.02)
+    assert torch.equal(corrupted[~chosen], ids[~chosen])
+    assert (corrupted[chosen] == 4).float().mean() == pytest.approx(0.8, abs=0.04)
+    assert (corrupted[chosen] == ids[chosen]).float().mean() == pytest.approx(0.1, abs=0.03)
+    same = [mask_tokens(ids, special, 4, 1000, 0.2, torch.Generator().manual_seed(1))[0] for _ in range(2)]
+    assert torch.equal(*same)
+    assert mask_tokens(ids[:1, :3], special, 4, 1000, 1e-9)[1].sum() == 1  # something to predict in each batch
+
+
+def test_word_vectors_are_alike_for_words_used_alike(tmp_path: Path):
+    lines = [line for line in ("丙甲丁", "丙乙丁", "戊己庚", "戊辛庚") for _ in range(50)]
+    (tmp_path / "t.txt").write_text("\n".join(lines), encoding="utf-8")
+    words = ["甲", "乙", "己", "辛", "丙", "丁", "戊", "庚", "无"]
+    encoder = Encoder([*SPECIAL_TOKENS, "[MASK]", *words], 16)
+    vectors = ppmi_vectors(encode_corpus([tmp_path / "t.txt"], encoder, tmp_path / "c"), 14, 8, 5, seed=0)
+    assert vectors.shape == (14, 8) and vectors.dtype == np.float32 and np.isfinite(vectors).all()
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    alike = unit @ unit.T
+    assert min(alike[5, 6], alike[7, 8]) > 0.95 > 0.5 > alike[5, 7]
+
+
+def test_batches_hold_every_text_once_within_their_budget(corpus: Path, made: Path):
+    vocab = read_vocab(made / "bert/vocab.txt")
+    encoder = Encoder(vocab, 128)
+    encoded = Corpus(made / "bert/corpus")
+    rows = np.arange(1, len(encoded.lengths), 2)
+    batches = CorpusBatches(encoded, rows, encoder, 256, seed=1)
+    epochs = [list(batches.epoch(number)) for number in (0, 0, 1)]
+    assert all(len(epoch) == len(batches) for epoch in epochs)
+    assert all(batch["input_ids"].numel() <= 256 for batch in epochs[0])
+    assert sorted(torch.cat([batch["row"] for batch in epochs[0]]).tolist()) == rows.tolist()
+    orders = [torch.cat([batch["row"] for batch in epoch]).tolist() for epoch in epochs]
+    assert orders[0] == orders[1] != orders[2]
+    skipped = list(batches.epoch(0, skip=3))
+    assert torch.equal(skipped[0]["input_ids"], epochs[0][3]["input_ids"])
+
+
+def test_ctrl_c_and_resume_end_with_the_same_weights(
+    made: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    press_ctrl_c(monkeypatch, at=20)
+    with pytest.raises(UserError, match="stopped at step 20 of .*--resume"):
+        pretrain_mlm.main(args(corpus, tmp_path, "--num-epochs", "4"))
+    monkeypatch.undo()
+    assert not (tmp_path / "bert/model.safetensors").exists()
+    pretrain_mlm.main(args(corpus, tmp_path, "--num-epochs", "4", "--resume"))
+    one, other = weights(made), weights(tmp_path)
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_minutes_end_a_run_and_take_the_rate_to_zero(corpus: Path, tmp_path: Path):
+    pretrain_mlm.main(args(corpus, tmp_path, "--minutes", "0.03"))
+    log = [json.loads(line) for line in (tmp_path / "reports/pretrain/log.jsonl").read_text("utf-8").splitlines()]
+    assert 1.8 <= log[-1]["seconds"] < 6
+    assert log[-1]["learning_rate"] < 1e-3 < max(entry["learning_rate"] for entry in log)
+
+
+def test_going_on_with_a_bert(made: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pretrain_mlm.main(args(corpus, tmp_path, "--init", str(made / "bert"), "--max-steps", "3"))
+    log = [json.loads(line) for line in (tmp_path / "reports/pretrain/log.jsonl").read_text("utf-8").splitlines()]
+    first = json.loads((made / "reports/pretrain/log.jsonl").read_text("utf-8").splitlines()[0])
+    assert log[0]["dev_loss"] < first["dev_loss"] - 0.3  # the encoder and its head were taken over
+    assert (tmp_path / "bert/vocab.txt").read_bytes() == (made / "bert/vocab.txt").read_bytes()
+    assert (tmp_path / "bert/finetune.json").is_file()
+    capsys.readouterr()
+    pretrain_mlm.main(args(corpus, tmp_path, "--init", str(made / "bert"), "--max-steps", "3", "--resume"))
+    assert "nothing to resume" in capsys.readouterr().out
+
+
+def test_the_encoded_corpus_is_used_again_and_remade_when_stale(corpus: Path, made: Path, tmp_path: Path):
+    encoder = Encoder(read_vocab(made / "bert/vocab.txt"), 128)
+    folder = shutil.copytree(made / "bert/corpus", tmp_path / "corpus")
+    before = (folder / "ids.bin").stat().st_mtime_ns
+    encode_corpus([corpus], encoder, folder)
+    assert (folder / "ids.bin").stat().st_mtime_ns == before
+    (folder / "ids.bin").write_bytes(b"\0\0")
+    assert len(encode_corpus([corpus], encoder, folder).ids) > 1
+    other = tmp_path / "other.txt"
+    other.write_text("球队夺冠加时绝杀\n", encoding="utf-8")
+    assert len(encode_corpus([other], encoder, folder).lengths) == 1
+
+
+def test_a_line_without_end_is_cut(made: Path, tmp_path: Path):
+    path = tmp_path / "long.txt"
+    path.write_text("央行降息，" * 50_000, encoding="utf-8")
+    corpus = encode_corpus([path], Encoder(read_vocab(made / "bert/vocab.txt"), 64), tmp_path / "corpus")
+    assert corpus.lengths.max() <= 62 and corpus.lengths.sum() == 100_000 + 50_000  # the comma is [UNK]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "no text of 3 tokens"),
+        (b"\n \n", "no text of 3"),
+        (b"\0\1\2", "NUL|not a text"),
+        ("好人\n".encode() * 9, "no t"),
+    ],
+)
+def test_a_corpus_without_text(content: bytes, says: str, tmp_path: Path):
+    (tmp_path / "corpus.txt").write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        pretrain_mlm.main(args(tmp_path / "corpus.txt", tmp_path))
+    assert not (tmp_path / "bert/model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--mask-share", "1"], "--mask-share is 1.0"),
+        (["--hidden-size", "100"], "multiple of 64"),
+        (["--max-length", "4"], "5 to 512"),
+        (["--minutes", "0"], "--minutes is 0"),
+        (["--vocab-size", "9"], "100 or more"),
+    ],
+)
+def test_bad_knobs(more: list[str], says: str, corpus: Path, tmp_path: Path):
+    with pytest.raises(UserError, match=says):
+        pretrain_mlm.main(args(corpus, tmp_path, *more))
+
+
+def test_bad_places(corpus: Path, made: Path, tmp_path: Path):
+    with pytest.raises(UserError, match="--corpus is missing"):
+        pretrain_mlm.main(["--save-dir", str(tmp_path)])
+    with pytest.raises(UserError, match="holds no .txt file"):
+        pretrain_mlm.main(args(made, tmp_path))
+    few = tmp_path / "few.txt"
+    few.write_text("央行降息股市大涨\n" * 5, encoding="utf-8")
+    with pytest.raises(UserError, match="has 5 usable texts: give at least 20"):
+        pretrain_mlm.main(args(few, tmp_path, "--init", str(made / "bert")))
+
+
+def test_a_vocabulary_that_does_not_fit(corpus: Path, made: Path, tmp_path: Path):
+    latin = write_bert(tmp_path / "latin", vocab=[*SPECIAL_TOKENS, "[MASK]", "a", "b"], max_position_embeddings=128)
+    with pytest.raises(UserError, match="does not know .* of the characters"):
+        pretrain_mlm.main(args(corpus, tmp_path, "--init", str(latin)))
+    vocab = read_vocab(made / "bert/vocab.txt")
+    unmasked = write_bert(
+        tmp_path / "unmasked", vocab=[token for token in vocab if token != "[MASK]"], max_position_embeddings=128
+    )
+    with pytest.raises(UserError, match=r"has no \[MASK\]"):
+        pretrain_mlm.main(args(corpus, tmp_path, "--init", str(unmasked)))
+
+
+def test_another_run_cannot_be_resumed(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    press_ctrl_c(monkeypatch, at=2)
+    with pytest.raises(UserError, match="stopped at step 2"):
+        pretrain_mlm.main(args(corpus, tmp_path))
+    monkeypatch.undo()
+    assert RunState(tmp_path / "bert/model.safetensors", {}).exists()
+    with pytest.raises(UserError, match="the stopped run had mask_share = 0.2, this one has 0.3"):
+        pretrain_mlm.main(args(corpus, tmp_path, "--mask-share", "0.3", "--resume"))
