@@ -12,13 +12,18 @@ FLOORS = {
     "config": 1,
     "utils": 2,
     "bert_classifer_model": 2,
+    "bilstm_classifier": 2,
     "train": 3,
     "predict_fun": 3,
     "baseline": 3,
     "download": 3,
     "evaluate": 4,
     "api": 4,
+    "distillation": 4,
+    "hard_label_distillation": 5,
+    "soft_label_distillation": 5,
     "benchmark": 5,
+    "benchmark_distillation": 6,
 }
 # Scripts that know other parts of the project only by HTTP or by running them.
 APART = {"app": {"config", "core"}, "api_test": {"config", "core"}, "quickstart": set()}
