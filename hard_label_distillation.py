@@ -18,9 +18,13 @@ from core.losses import hard_loss
 from distillation import DistillConfig, distil
 
 
+def distil_hard(config: DistillConfig, score_test: bool = True) -> None:
+    """Run the stage; see `distillation.distil`."""
+    distil(config, "hard", lambda student, teacher, _labels: (hard_loss(student, teacher), {}), score_test)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    config = parse(DistillConfig, argv, __doc__)
-    distil(config, "hard", lambda student, teacher, _labels: (hard_loss(student, teacher), {}))
+    distil_hard(parse(DistillConfig, argv, __doc__))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ models_save/bilstm_soft_distill.pth (the state with the best macro-F1 on dev.txt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from config import parse
 from core.console import UserError, run
 from core.losses import distillation_loss
@@ -39,13 +41,17 @@ class SoftConfig(DistillConfig):
             raise UserError(f"--alpha is {self.alpha}: it must be 0 to 1; 0.5 to 0.9 are usual")
 
 
+def distil_soft(config: SoftConfig, score_test: bool = True) -> None:
+    """Run the stage; see `distillation.distil`."""
+
+    def loss(student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor):
+        return distillation_loss(student, teacher, labels, config.temperature, config.alpha)
+
+    distil(config, "soft", loss, score_test)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    config = parse(SoftConfig, argv, __doc__)
-    distil(
-        config,
-        "soft",
-        lambda student, teacher, labels: distillation_loss(student, teacher, labels, config.temperature, config.alpha),
-    )
+    distil_soft(parse(SoftConfig, argv, __doc__))
 
 
 if __name__ == "__main__":
