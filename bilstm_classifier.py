@@ -91,7 +91,7 @@ class BiLSTMClassifier(nn.Module):
         if embeddings.shape[1] > EMBEDDING_DIM:
             axes = torch.linalg.eigh(embeddings.T @ embeddings).eigenvectors  # columns, least variance first
             embeddings = embeddings @ axes[:, -EMBEDDING_DIM:]
-        model = cls(*embeddings.shape[:1], num_labels, embedding_dim=embeddings.shape[1])
+        model = cls(embeddings.shape[0], num_labels, embedding_dim=embeddings.shape[1])
         with torch.no_grad():
             model.embedding.weight.copy_(embeddings / embeddings.std())
         return model

@@ -209,8 +209,7 @@ def test_unlabelled_titles_are_read_once_and_never_from_dev_or_test(
     for batch in itertools.islice(lesson.batches.epoch(), 3):
         with torch.no_grad():
             fresh = model(batch["input_ids"], batch["attention_mask"])
-        assert torch.allclose(lesson.logits[batch["row"]].float(), fresh, atol=0.1)  # fp16, bf16 where native
-        assert (lesson.logits[batch["row"]].argmax(1) == fresh.argmax(1)).float().mean() > 0.9
+        assert torch.allclose(lesson.logits[batch["row"]].float(), fresh, atol=0.01)  # of fp16
 
 
 # The cache
@@ -243,10 +242,10 @@ class Teacher:
         if self.calls == self.stop_at:
             raise KeyboardInterrupt
         self.calls += 1
-        return torch.stack((batch["row"] * 0.5, -batch["row"]), 1)
+        return torch.stack((batch["row"] * 0.5, -batch["row"].float()), 1)
 
 
-WANTED = torch.stack((torch.arange(10) * 0.5, -torch.arange(10)), 1).half()
+WANTED = torch.stack((torch.arange(10) * 0.5, -torch.arange(10).float()), 1).half()
 
 
 def test_logits_are_computed_once(tmp_path: Path):
@@ -315,7 +314,7 @@ def test_hard_distillation_learns_the_teachers_answers_and_not_the_labels(teache
     data = write_data(tmp_path / "data")
     path = data / "train.txt"
     rows = [line.rpartition("\t")[0] for line in path.read_text(encoding="utf-8").splitlines()]
-    write_titles(path, *(f"{text}\t{index % 3}" for index, text in enumerate(reversed(rows))))  # labels at random
+    write_titles(path, *(f"{text}\t{(row + 1) % 3}" for row, text in enumerate(rows)))  # all labels wrong
     hard_label_distillation.main(stage_args(teacher, data, tmp_path, "--num-epochs", "20"))
     assert checkpoint.load(tmp_path / "save" / HARD)[1]["metrics"]["test"]["accuracy"] > 0.8
     soft_label_distillation.main(stage_args(teacher, data, tmp_path, "--num-epochs", "20", "--alpha", "0"))
@@ -325,6 +324,7 @@ def test_hard_distillation_learns_the_teachers_answers_and_not_the_labels(teache
 def test_a_stopped_distillation_resumes_to_the_same_weights(
     teacher: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
+    teacher = Path(shutil.copy(teacher, tmp_path))
     soft_label_distillation.main(stage_args(teacher, data, tmp_path / "whole"))
     real_step, steps = Updater.step, itertools.count(1)
 
@@ -338,12 +338,11 @@ def test_a_stopped_distillation_resumes_to_the_same_weights(
         soft_label_distillation.main(stage_args(teacher, data, tmp_path / "cut"))
     with pytest.raises(UserError, match="had temperature = 2.0, this one has 3.0"):
         soft_label_distillation.main(stage_args(teacher, data, tmp_path / "cut", "--resume", "--temperature", "3"))
-    content = checkpoint.read_tensors(teacher)
-    checkpoint.save(tmp_path / "other.pt", content["state_dict"], {**content["meta"], "seed": 7})
-    other = stage_args(teacher, data, tmp_path / "cut", "--resume")
-    shutil.copy(tmp_path / "other.pt", tmp_path / "teacher.pt")
-    with pytest.raises(UserError, match="had model = "):
-        soft_label_distillation.main([*other, "--model", str(tmp_path / "teacher.pt")])
+    earlier, (weights, meta) = teacher.read_bytes(), checkpoint.load(teacher)
+    checkpoint.save(teacher, weights, {**meta, "seed": 7})
+    with pytest.raises(UserError, match="had teacher_sha256 = .*repeat its flags and data"):
+        soft_label_distillation.main(stage_args(teacher, data, tmp_path / "cut", "--resume"))
+    teacher.write_bytes(earlier)
     soft_label_distillation.main(stage_args(teacher, data, tmp_path / "cut", "--resume"))
     one, two = (checkpoint.load(tmp_path / name / "save" / SOFT)[0] for name in ("whole", "cut"))
     assert all(torch.equal(one[name], two[name]) for name in one)
