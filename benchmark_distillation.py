@@ -9,6 +9,7 @@ once for each row of the table, when all trainings of that row are done. A run t
 Writes distillation.json, distillation.md and distillation.png to the output folder.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -28,11 +29,9 @@ from config import Config, find_model, parse
 from core.checkpoint import load
 from core.console import UserError, run
 from core.device import Devices, measured_on
-from core.distillation_report import as_markdown, draw
+from core.distillation_report import as_markdown, compare, draw, summarise
 from core.encoding import Encoder
 from core.files import atomic_write, sha256, write_json
-from core.metrics import classification_metrics
-from core.stats import paired_bootstrap
 from distillation import STUDENT_RATE, DistillConfig, default_epochs, read_unlabeled
 from hard_label_distillation import distil_hard
 from predict_fun import NewsClassifier, load_module, text_fault
@@ -43,6 +42,7 @@ from utils import Batches, Titles, read_data
 ALONE, HARD, SOFT = "BiLSTM alone", "BiLSTM, hard", "BiLSTM, soft"
 TRANSFER, SHALLOW = "BiLSTM, soft + transfer", "shallow BERT, soft"
 STUDENTS = (ALONE, HARD, SOFT, TRANSFER, SHALLOW)
+PAIRS = ((TRANSFER, ALONE), (TRANSFER, "linear"), (TRANSFER, "teacher"), (SOFT, ALONE), (SOFT, HARD))
 TIMED_TITLES = 200
 
 
@@ -56,8 +56,8 @@ class BenchmarkConfig:
     """The teacher: a name (teacher) or the path of a fine-tuned BERT."""
     output: Path = Config.output
     """Folder for the table and the picture."""
-    save_dir: Path = Path("models_save/benchmark")
-    """Folder for the students."""
+    save_dir: Path = DistillConfig.save_dir
+    """Folder for the students: benchmark/ is made in it."""
     unlabeled: Path | None = None
     """Transfer set: titles without labels, one a line."""
     augment: int = 4
@@ -86,17 +86,21 @@ class BenchmarkConfig:
             raise UserError("without --unlabeled and with --augment 0 there is no transfer set: give one of them")
 
 
-def open_report(config: BenchmarkConfig, teacher: Path) -> dict[str, Any]:
+def settings_of(config: BenchmarkConfig, teacher: Path) -> dict[str, Any]:
+    """What makes two comparisons the same: knobs, data and teacher."""
+    settings = {name: value for name, value in asdict(config).items() if not isinstance(value, Path)}
+    settings |= {"learning_rates": list(config.learning_rates), "model": sha256(teacher)}
+    settings["data"] = {name: sha256(config.data_dir / f"{name}.txt") for name in ("class", "train", "dev", "test")}
+    settings["unlabeled"] = sha256(config.unlabeled) if config.unlabeled else None
+    return settings
+
+
+def open_report(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """The report as far as an earlier run came, or an empty one.
 
     Raises:
         UserError: the earlier run had other settings, data or teacher.
     """
-    path = config.output / "distillation.json"
-    settings = {name: value for name, value in asdict(config).items() if not isinstance(value, Path)}
-    settings |= {"learning_rates": list(config.learning_rates), "model": sha256(teacher)}
-    settings["data"] = {name: sha256(config.data_dir / f"{name}.txt") for name in ("class", "train", "dev", "test")}
-    settings["unlabeled"] = sha256(config.unlabeled) if config.unlabeled else None
     if not path.is_file():
         return {"settings": settings, "runs": [], "rows": []}
     try:
@@ -150,16 +154,6 @@ def choose(row: str, report: dict[str, Any]) -> dict[str, Any]:
     """The run of a row's first seed that is best on dev.txt; a tie goes to the lower learning rate."""
     runs = [entry for entry in report["runs"] if entry["row"] == row and entry["seed"] == 1]
     return max(runs, key=lambda entry: (entry["dev_macro_f1"], -entry["factor"]))
-
-
-def summarise(name: str, true: list[int], predicted: list[list[int]], labels: Sequence[str]) -> dict[str, Any]:
-    """A row of the table from its predictions, one list for each seed."""
-    found = [classification_metrics(true, one, labels) for one in predicted]
-    row: dict[str, Any] = {"name": name}
-    for metric in ("accuracy", "macro_f1"):
-        row[metric] = statistics.mean(metrics[metric] for metrics in found)
-        row[f"{metric}_each"] = [metrics[metric] for metrics in found]
-    return {**row, "predicted": [" ".join(map(str, one)) for one in predicted]}
 
 
 def predict_test(path: Path, titles: Titles, config: BenchmarkConfig) -> list[int]:
@@ -234,28 +228,17 @@ def fill(report: dict[str, Any], config: BenchmarkConfig, teacher: Path) -> None
             row |= measure(teacher, test.texts)
         elif row["name"] in STUDENTS:
             row |= measure(student_file(row["name"], 1, row["factor"], config), test.texts)
-    report |= {**measured_on(), "threads": torch.get_num_threads(), **compare(report["rows"], test.labels)}
+    report |= {**measured_on(), "threads": torch.get_num_threads(), **compare(report["rows"], test.labels, PAIRS)}
     write_json(path, report)
-
-
-def compare(rows: list[dict[str, Any]], true: list[int]) -> dict[str, Any]:
-    """How sure the differences are (paired bootstrap), and how near the student comes to its teacher."""
-    by_name = {row["name"]: row for row in rows}
-    correct = {
-        name: np.mean([np.array(one.split(), dtype=int) == true for one in row["predicted"]], axis=0)
-        for name, row in by_name.items()
-    }
-    pairs = [(TRANSFER, ALONE), (TRANSFER, "linear"), (SOFT, ALONE), (TRANSFER, "teacher")]
-    found = [
-        {"of": one, "against": other, **asdict(paired_bootstrap(correct[one], correct[other]))} for one, other in pairs
-    ]
-    return {"comparisons": found, "ratio_to_teacher": by_name[TRANSFER]["accuracy"] / by_name["teacher"]["accuracy"]}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(BenchmarkConfig, argv, __doc__)
     teacher = find_model(config.model)
-    report = open_report(config, teacher)
+    settings = settings_of(config, teacher)
+    report = open_report(config.output / "distillation.json", settings)
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    config.save_dir = config.save_dir / "benchmark" / key[:12]  # no file of other runs is met there
     fill(report, config, teacher)
     table = as_markdown(report)
     atomic_write(config.output / "distillation.md", lambda file: file.write(table.encode("utf-8")))

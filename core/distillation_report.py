@@ -1,9 +1,45 @@
-"""Students beside their teacher: the table and the picture of what benchmark_distillation.py found."""
+"""Students beside their teacher: the figures, the table and the picture that benchmark_distillation.py gives."""
 
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.files import atomic_write
+from core.metrics import classification_metrics
+from core.stats import paired_bootstrap
+
+
+def summarise(name: str, true: list[int], predicted: list[list[int]], labels: Sequence[str]) -> dict[str, Any]:
+    """A row of the table from its predictions, one list for each seed."""
+    found = [classification_metrics(true, one, labels) for one in predicted]
+    row: dict[str, Any] = {"name": name}
+    for metric in ("accuracy", "macro_f1"):
+        row[metric] = statistics.mean(metrics[metric] for metrics in found)
+        row[f"{metric}_each"] = [metrics[metric] for metrics in found]
+    return {**row, "predicted": [" ".join(map(str, one)) for one in predicted]}
+
+
+def compare(rows: list[dict[str, Any]], true: list[int], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """How sure the differences of some pairs of rows are, by paired bootstrap over the titles.
+
+    Args:
+        rows: all rows, the teacher's among them.
+        true: the classes of the titles.
+        pairs: names of rows; the first of the first pair is also held against the teacher by its share of the accuracy.
+    """
+    accuracy = {row["name"]: row["accuracy"] for row in rows}
+    correct = {}
+    for row in rows:  # the mean over the seeds, for each title
+        predicted = np.array([one.split() for one in row["predicted"]], dtype=int)
+        correct[row["name"]] = (predicted == true).mean(axis=0)
+    found = [
+        {"of": one, "against": other, **asdict(paired_bootstrap(correct[one], correct[other]))} for one, other in pairs
+    ]
+    return {"comparisons": found, "ratio_to_teacher": accuracy[pairs[0][0]] / accuracy["teacher"]}
 
 
 def as_markdown(report: dict[str, Any]) -> str:

@@ -499,8 +499,12 @@ def test_the_comparison_is_made_once_and_goes_on_where_it_was(
     table = (tmp_path / "out" / "distillation.md").read_text(encoding="utf-8")
     assert all(f"| {name} |" in table for name in names) and "of the teacher's accuracy" in table
     assert (tmp_path / "out" / "distillation.png").read_bytes().startswith(b"\x89PNG")
-    for file in (tmp_path / "save").glob("*.pth"):
-        assert checkpoint.load(file)[1]["metrics"]["test"] is None  # the trainings did not look at test.txt
+    students = list((tmp_path / "save" / "benchmark").rglob("*.pth"))
+    assert len(students) == 15
+    for file in students:
+        meta = checkpoint.load(file)[1]
+        assert meta["metrics"]["test"] is None  # the trainings did not look at test.txt
+        assert meta["training"]["step"] <= meta["config"]["max_steps"] == 9
 
     trained.clear()
     benchmark_distillation.main(flags)
