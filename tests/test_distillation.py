@@ -23,6 +23,7 @@ from bilstm_classifier import BiLSTMClassifier
 from core import checkpoint, teacher_cache
 from core.augment import augment
 from core.console import UserError
+from core.distillation_report import compare, summarise
 from core.files import sha256
 from core.losses import NO_LABEL, distillation_loss, hard_loss, soft_loss
 from core.teacher_cache import cached_logits
@@ -514,6 +515,17 @@ def test_the_comparison_is_made_once_and_goes_on_where_it_was(
     (tmp_path / "out" / "distillation.json").write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match="is damaged: delete it"):
         benchmark_distillation.main(flags)
+
+
+def test_the_figures_of_the_comparison():
+    true = [0, 1] * 50
+    half = summarise("half", true, [[0] * 100, true], ["a", "b"])
+    assert half["accuracy_each"] == [0.5, 1.0] and half["accuracy"] == 0.75
+    assert half["macro_f1"] == pytest.approx((1 / 3 + 1) / 2)
+    found = compare([half, summarise("teacher", true, [true], ["a", "b"])], true, [("half", "teacher")])
+    assert found["ratio_to_teacher"] == 0.75
+    (pair,) = found["comparisons"]
+    assert pair["difference"] == -0.25 and pair["low"] < -0.25 < pair["high"] < 0 and pair["p"] < 0.001
 
 
 @pytest.mark.parametrize("flags", [["--seeds", "0"], ["--augment", "0"], ["--learning-rates", "0"]])

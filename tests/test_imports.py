@@ -76,7 +76,7 @@ def test_light_modules_load_neither_torch_nor_transformers(module: str):
 
 
 def test_importing_the_training_scripts_writes_and_loads_nothing(tmp_path: Path):
-    scripts = "train, evaluate, baseline, predict_fun, api"
+    scripts = "train, evaluate, baseline, predict_fun, api, benchmark_distillation"
     code = f"import sys; sys.path.insert(0, sys.argv[1]); import {scripts}; print('transformers' in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code, str(ROOT)], cwd=tmp_path, capture_output=True, text=True, check=True
