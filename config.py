@@ -27,7 +27,9 @@ class Artefact(NamedTuple):
 
 # The first one present is what predict_fun.py and api.py take when nobody names a model.
 MODELS = {
+    "soft": Artefact(Path("models_save/bilstm_soft_distill.pth"), "soft_label_distillation.py"),
     "teacher": Artefact(Path("save_models/test_bertclassifer_model.pt"), "train.py"),
+    "hard": Artefact(Path("models_save/bilstm_hard_distill.pth"), "hard_label_distillation.py"),
 }
 
 

@@ -110,22 +110,31 @@ class NewsClassifier:
         )
 
 
-def _load_torch(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
-    import torch
-
+def load_module(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The torch module in a checkpoint, on the CPU, and its `meta`; raises what `NewsClassifier.load` does."""
     from bert_classifer_model import BertClassifier
+    from bilstm_classifier import BiLSTMClassifier
     from core import checkpoint
-    from core.device import pick_device
 
+    architectures = {"bert": BertClassifier, "bilstm": BiLSTMClassifier}
     state_dict, meta = checkpoint.load(path)
-    target = pick_device(device)
     try:
-        model = BertClassifier.from_architecture(meta["architecture"])
+        model = architectures[meta["architecture"]["type"]].from_architecture(meta["architecture"])
         model.load_state_dict(state_dict)
         if model.classifier.out_features != len(meta["labels"]):
             raise ValueError(f"{model.classifier.out_features} outputs, {len(meta['labels'])} labels")
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as fault:
         raise UserError(f"the weights in {path} do not fit the model it describes: make it again ({fault})") from fault
+    return model, meta
+
+
+def _load_torch(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
+    import torch
+
+    from core.device import pick_device
+
+    model, meta = load_module(path)
+    target = pick_device(device)
     model.to(target).eval()
 
     def logits(input_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:

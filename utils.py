@@ -7,6 +7,7 @@ of class.txt; the line is split at its last tab, so a title may hold tabs. UTF-8
 read, with any line ends.
 """
 
+import copy
 import hashlib
 import sys
 from collections import Counter
@@ -165,6 +166,12 @@ class Batches:
         self.pad_id = encoder.pad_id
         self.batch_size = batch_size
         self.seed = seed
+
+    def with_rows(self, input_ids: list[np.ndarray], labels: list[int], seed: int | None = None) -> "Batches":
+        """Other titles, encoded already, served like these."""
+        other = copy.copy(self)
+        other.input_ids, other.labels, other.seed = input_ids, labels, seed
+        return other
 
     def sha256(self) -> str:
         """A fingerprint of the encoded titles and their labels, in order."""

@@ -12,6 +12,7 @@ FLOORS = {
     "config": 1,
     "utils": 2,
     "bert_classifer_model": 2,
+    "bilstm_classifier": 2,
     "train": 3,
     "predict_fun": 3,
     "baseline": 3,
@@ -19,7 +20,11 @@ FLOORS = {
     "evaluate": 4,
     "pretrain_mlm": 4,
     "api": 4,
+    "distillation": 4,
+    "hard_label_distillation": 5,
+    "soft_label_distillation": 5,
     "benchmark": 5,
+    "benchmark_distillation": 6,
 }
 # Scripts that know other parts of the project only by HTTP or by running them.
 APART = {"app": {"config", "core"}, "api_test": {"config", "core"}, "quickstart": set()}
@@ -72,7 +77,7 @@ def test_light_modules_load_neither_torch_nor_transformers(module: str):
 
 
 def test_importing_the_training_scripts_writes_and_loads_nothing(tmp_path: Path):
-    scripts = "train, evaluate, pretrain_mlm, baseline, predict_fun, api"
+    scripts = "train, evaluate, pretrain_mlm, baseline, predict_fun, api, benchmark_distillation"
     code = f"import sys; sys.path.insert(0, sys.argv[1]); import {scripts}; print('transformers' in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code, str(ROOT)], cwd=tmp_path, capture_output=True, text=True, check=True

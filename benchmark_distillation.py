@@ -1,0 +1,250 @@
+"""What distillation gains: students with and without a teacher, beside the teacher, the linear model and chance.
+
+    python benchmark_distillation.py                                        # the bundled data, 3 seeds
+    python benchmark_distillation.py --data-dir my_data --unlabeled titles.txt --augment 0 --output results/mine
+
+Every BiLSTM has the same size, the same start (the teacher's token embeddings, also the one that learns alone), the
+same number of updates, and the same choice of learning rates, made on dev.txt with the first seed. test.txt is read
+once for each row of the table, when all trainings of that row are done. A run that was stopped goes on where it was.
+Writes distillation.json, distillation.md and distillation.png to the output folder.
+"""
+
+import hashlib
+import json
+import os
+import re
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import baseline
+from config import Config, find_model, parse
+from core.checkpoint import load
+from core.console import UserError, run
+from core.device import Devices, measured_on
+from core.distillation_report import as_markdown, compare, draw, summarise
+from core.encoding import Encoder
+from core.files import atomic_write, sha256, write_json
+from distillation import STUDENT_RATE, DistillConfig, default_epochs, read_unlabeled
+from hard_label_distillation import distil_hard
+from predict_fun import NewsClassifier, load_module, text_fault
+from soft_label_distillation import SoftConfig, distil_soft
+from train import predict_logits
+from utils import Batches, Titles, read_data
+
+ALONE, HARD, SOFT = "BiLSTM alone", "BiLSTM, hard", "BiLSTM, soft"
+TRANSFER, SHALLOW = "BiLSTM, soft + transfer", "shallow BERT, soft"
+STUDENTS = (ALONE, HARD, SOFT, TRANSFER, SHALLOW)
+PAIRS = ((TRANSFER, ALONE), (TRANSFER, "linear"), (TRANSFER, "teacher"), (SOFT, ALONE), (SOFT, HARD))
+TIMED_TITLES = 200
+
+
+@dataclass
+class BenchmarkConfig:
+    """Knobs of the comparison."""
+
+    data_dir: Path = Config.data_dir
+    """Folder with class.txt, train.txt, dev.txt and test.txt."""
+    model: str = DistillConfig.model
+    """The teacher: a name (teacher) or the path of a fine-tuned BERT."""
+    output: Path = Config.output
+    """Folder for the table and the picture."""
+    save_dir: Path = DistillConfig.save_dir
+    """Folder for the students: benchmark/ is made in it."""
+    unlabeled: Path | None = None
+    """Transfer set: titles without labels, one a line."""
+    augment: int = 4
+    """Transfer set: changed copies of each labelled title."""
+    bert_layers: int | None = None
+    """Layers of the shallow BERT. None: half of the teacher's."""
+    seeds: int = 3
+    """Trainings of each student."""
+    learning_rates: tuple[float, ...] = (1e-3, 2e-3)
+    """Rates to choose from for a BiLSTM; for the BERT they are to the teacher's own rate as these are to 2e-3."""
+    updates: int | None = None
+    """Updates of each student. None: as many as the stages take for the titles with the transfer set."""
+    batch_size: int = Config.batch_size
+    """Titles in a step."""
+    limit: int | None = None
+    """Train on the first N rows only."""
+    device: str = Config.device
+    """auto (a GPU where there is one), cpu, cuda, cuda:1, mps: for training; latency is the CPU's."""
+
+    def __post_init__(self) -> None:
+        if min(self.seeds, self.batch_size, self.updates or 1, self.limit or 1, self.bert_layers or 1) < 1:
+            raise UserError("--seeds, --batch-size, --updates, --limit and --bert-layers must be 1 or more")
+        if not self.learning_rates or min(self.learning_rates) <= 0:
+            raise UserError("--learning-rates takes one or more numbers above 0")
+        if self.augment < 1 and self.unlabeled is None:
+            raise UserError("without --unlabeled and with --augment 0 there is no transfer set: give one of them")
+
+
+def settings_of(config: BenchmarkConfig, teacher: Path) -> dict[str, Any]:
+    """What makes two comparisons the same: knobs, data and teacher."""
+    settings = {name: value for name, value in asdict(config).items() if not isinstance(value, Path)}
+    settings |= {"learning_rates": list(config.learning_rates), "model": sha256(teacher)}
+    settings["data"] = {name: sha256(config.data_dir / f"{name}.txt") for name in ("class", "train", "dev", "test")}
+    settings["unlabeled"] = sha256(config.unlabeled) if config.unlabeled else None
+    return settings
+
+
+def open_report(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """The report as far as an earlier run came, or an empty one.
+
+    Raises:
+        UserError: the earlier run had other settings, data or teacher.
+    """
+    if not path.is_file():
+        return {"settings": settings, "runs": [], "rows": []}
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        differ = [name for name, value in settings.items() if report["settings"].get(name) != value]
+        report["runs"], report["rows"]  # noqa: B018 - has it all?
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise UserError(f"{path} is damaged: delete it and start again") from fault
+    if differ:
+        raise UserError(f"{path} was made with another {differ[0]}: delete it, or choose another --output")
+    return report
+
+
+def student_file(row: str, seed: int, factor: float, config: BenchmarkConfig) -> Path:
+    """Where a trained student of the comparison lies."""
+    return config.save_dir / f"{re.sub('[^A-Za-z]+', '_', row)}_seed{seed}_x{factor:g}.pth"
+
+
+def train_student(
+    row: str, seed: int, factor: float, config: BenchmarkConfig, teacher: dict[str, Any], updates: int
+) -> None:
+    """Train one student, or finish its training.
+
+    Args:
+        row: one of `STUDENTS`.
+        seed: of the training.
+        factor: of the usual learning rate.
+        config: the knobs.
+        teacher: the teacher's `meta`.
+        updates: of the weights.
+    """
+    knobs = {name: getattr(config, name) for name in ("data_dir", "model", "save_dir", "batch_size", "limit", "device")}
+    knobs |= {"output": config.save_dir / "reports", "seed": seed, "max_steps": updates, "num_epochs": updates}
+    knobs |= {"learning_rate": STUDENT_RATE * factor, "resume": True}
+    if row == ALONE:
+        knobs["alpha"] = 0.0
+    elif row == TRANSFER:
+        knobs |= {"unlabeled": config.unlabeled, "augment": config.augment}
+    elif row == SHALLOW:
+        layers = config.bert_layers or -(-teacher["architecture"]["bert_config"]["num_hidden_layers"] // 2)
+        knobs |= {"bert_layers": layers, "learning_rate": teacher["config"]["learning_rate"] * factor}
+    if row == HARD:
+        distil_hard(DistillConfig(**knobs), score_test=False)
+    else:
+        distil_soft(SoftConfig(**knobs), score_test=False)
+    made = f"{'bert' if row == SHALLOW else 'bilstm'}_{'hard' if row == HARD else 'soft'}_distill.pth"
+    os.replace(config.save_dir / made, student_file(row, seed, factor, config))
+
+
+def choose(row: str, report: dict[str, Any]) -> dict[str, Any]:
+    """The run of a row's first seed that is best on dev.txt; a tie goes to the lower learning rate."""
+    runs = [entry for entry in report["runs"] if entry["row"] == row and entry["seed"] == 1]
+    return max(runs, key=lambda entry: (entry["dev_macro_f1"], -entry["factor"]))
+
+
+def predict_test(path: Path, titles: Titles, config: BenchmarkConfig) -> list[int]:
+    """What a model predicts for test.txt."""
+    model, meta = load_module(path)
+    devices = Devices.find(config.device, "fp32")
+    batches = Batches(titles, Encoder(meta["vocab"], meta["max_length"]), config.batch_size)
+    return predict_logits(model.to(devices.device), batches, devices).argmax(1).tolist()
+
+
+def measure(path: Path, texts: Sequence[str]) -> dict[str, Any]:
+    """Size, parameters and latency (one title at a time on the CPU, encoding included) of a model."""
+    parameters = sum(tensor.numel() for tensor in load(path)[0].values())
+    classifier = NewsClassifier.load(path, "cpu")
+    texts = [text for text in texts if not text_fault(text)][:TIMED_TITLES]
+    times = []
+    for text in texts[:10] + texts:
+        started = time.perf_counter()
+        classifier.predict([text])
+        times.append(1e3 * (time.perf_counter() - started))
+    p50, p95 = np.percentile(times[-len(texts) :], (50, 95))
+    return {"params": parameters, "size_mb": path.stat().st_size / 1e6, "p50_ms": float(p50), "p95_ms": float(p95)}
+
+
+def fill(report: dict[str, Any], config: BenchmarkConfig, teacher: Path) -> None:
+    """Make all rows that the report lacks, saving it after each training and each row."""
+    labels, titles = read_data(config.data_dir, config.limit)
+    test, meta = titles["test"], load(teacher)[1]
+    path = config.output / "distillation.json"
+    present = {row["name"] for row in report["rows"]}
+    extra = len(read_unlabeled(config.unlabeled, labels, titles)) if config.unlabeled else 0
+    steps = -(-(len(titles["train"].texts) * (1 + config.augment) + extra) // config.batch_size)
+    factors = [rate / STUDENT_RATE for rate in config.learning_rates]
+    updates = report["updates"] = config.updates or steps * default_epochs(steps)
+
+    def add(row: dict[str, Any]) -> None:
+        report["rows"].append(row)
+        write_json(path, report)
+
+    if "majority" not in present:
+        majority = Counter(titles["train"].labels).most_common(1)[0][0]
+        add(summarise("majority", test.labels, [[majority] * len(test.labels)], labels))
+    if "linear" not in present:
+        limit = ["--limit", str(config.limit)] if config.limit else []
+        baseline.main(["--data-dir", str(config.data_dir), "--output", str(config.save_dir / "reports"), *limit])
+        metrics = json.loads((config.save_dir / "reports/baseline/metrics.json").read_text(encoding="utf-8"))
+        row = summarise("linear", test.labels, [list(map(int, metrics["predicted"].split()))], labels)
+        add({**row, "seconds": metrics["seconds"]})
+    for name in STUDENTS:
+        if name in present:
+            continue
+        for seed in range(1, config.seeds + 1):
+            for factor in factors if seed == 1 else [choose(name, report)["factor"]]:
+                if any((run["row"], run["seed"], run["factor"]) == (name, seed, factor) for run in report["runs"]):
+                    continue
+                print(f"\n== {name}, seed {seed}, {factor:g} times the usual learning rate")
+                train_student(name, seed, factor, config, meta, updates)
+                made = load(student_file(name, seed, factor, config))[1]
+                found = {"dev_macro_f1": made["metrics"]["dev"]["macro_f1"], "seconds": made["training"]["seconds"]}
+                report["runs"].append({"row": name, "seed": seed, "factor": factor, **found})
+                write_json(path, report)
+        factor = choose(name, report)["factor"]
+        runs = [run for run in report["runs"] if (run["row"], run["factor"]) == (name, factor)]
+        predicted = [predict_test(student_file(name, run["seed"], factor, config), test, config) for run in runs]
+        seconds = statistics.mean(run["seconds"] for run in runs)
+        add({**summarise(name, test.labels, predicted, labels), "factor": factor, "seconds": seconds})
+    if "teacher" not in present:
+        row = summarise("teacher", test.labels, [predict_test(teacher, test, config)], labels)
+        add({**row, "seconds": meta["training"]["seconds"]})
+    for row in report["rows"]:  # all at one time, so that they compare
+        if row["name"] == "teacher":
+            row |= measure(teacher, test.texts)
+        elif row["name"] in STUDENTS:
+            row |= measure(student_file(row["name"], 1, row["factor"], config), test.texts)
+    report |= {**measured_on(), "threads": torch.get_num_threads(), **compare(report["rows"], test.labels, PAIRS)}
+    write_json(path, report)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = parse(BenchmarkConfig, argv, __doc__)
+    teacher = find_model(config.model)
+    settings = settings_of(config, teacher)
+    report = open_report(config.output / "distillation.json", settings)
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    config.save_dir = config.save_dir / "benchmark" / key[:12]  # no file of other runs is met there
+    fill(report, config, teacher)
+    table = as_markdown(report)
+    atomic_write(config.output / "distillation.md", lambda file: file.write(table.encode("utf-8")))
+    draw(report, config.output / "distillation.png")
+    print(f"\n{table}wrote distillation.json distillation.md distillation.png to {config.output}")
+
+
+if __name__ == "__main__":
+    run(main)
