@@ -132,10 +132,15 @@ class BertClassifier(nn.Module):
         return model
 
     @classmethod
-    def from_architecture(cls, architecture: dict[str, Any]) -> "BertClassifier":
-        """Rebuild the module, weights at random, from what `self.architecture` said."""
+    def from_architecture(
+        cls, architecture: dict[str, Any], weights: dict[str, torch.Tensor] | None = None
+    ) -> "BertClassifier":
+        """Rebuild the module from what `self.architecture` said, with a state dict or with weights at random."""
         names = ("bert_config", "num_labels", "pooling")
-        return cls(*(architecture[name] for name in names), architecture.get("layers"))
+        model = cls(*(architecture[name] for name in names), architecture.get("layers"))
+        if weights is not None:
+            model.load_state_dict(weights)
+        return model
 
 
 def _narrow(layer: nn.Module, heads: int, neurons: int) -> None:

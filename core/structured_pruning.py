@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from core.console import UserError
 from core.encoding import SPECIAL_TOKENS, Encoder
 
 Weights = dict[str, torch.Tensor]
@@ -59,6 +60,28 @@ def encoder_flops(architecture: Architecture, seq_len: int) -> int:
     """
     costs = unit_flops(architecture, seq_len)
     return sum(shape[kind] * costs[kind] for shape in layer_shapes(architecture) for kind in costs)
+
+
+def describe_layers(architecture: Architecture) -> str:
+    """The shapes of the layers as a line for people."""
+    shapes = "  ".join(f"{shape['heads']}/{shape['ffn']}" for shape in layer_shapes(architecture))
+    return f"heads/neurons of each layer {shapes}"
+
+
+def plan_budgets(architecture: Architecture, goal: float, rounds: int, seq_len: int) -> list[float]:
+    """The FLOPs that the encoder may take after each round of cutting, in equal steps down to `goal`.
+
+    Raises:
+        UserError: one head and one neuron in each layer already take more than the goal.
+    """
+    now = encoder_flops(architecture, seq_len)
+    least = len(layer_shapes(architecture)) * sum(unit_flops(architecture, seq_len).values())
+    if goal < least:
+        raise UserError(
+            f"--keep-flops asks for {goal:,.0f} FLOPs, but one head and one neuron in each layer take {least:,}: "
+            "give a higher share, or fewer layers with --keep-layers"
+        )
+    return [now + (goal - now) * number / rounds for number in range(1, rounds + 1)] if goal < now else []
 
 
 def unit_importance(model: nn.Module, batches: Iterable[dict[str, torch.Tensor]], device: torch.device) -> Scores:
@@ -138,10 +161,10 @@ def cut_units(weights: Weights, architecture: Architecture, kept: Units) -> tupl
         outer["intermediate.dense"] = torch.tensor(units["ffn"])
         for name, rows in outer.items():
             for part in (f"{layer}{name}.weight", f"{layer}{name}.bias"):
-                cut[part] = weights[part][rows.to(weights[part].device)]
+                cut[part] = weights[part][rows]
         for name, columns in (("attention.output", heads), ("output", torch.tensor(units["ffn"]))):
             part = f"{layer}{name}.dense.weight"
-            cut[part] = weights[part][:, columns.to(weights[part].device)]
+            cut[part] = weights[part][:, columns]
     shapes = [{kind: len(units[kind]) for kind in ("heads", "ffn")} for units in kept]
     return cut, {**architecture, "layers": shapes}
 
@@ -188,6 +211,33 @@ def keep_tokens(
 ) -> tuple[Weights, Architecture]:
     """Cut all rows but those in `kept` out of the embedding; `pad_id` is the new id of [PAD]."""
     name = "bert.embeddings.word_embeddings.weight"
-    rows = weights[name][torch.tensor(kept, device=weights[name].device)]
+    rows = weights[name][torch.tensor(kept)]
     bert_config = {**architecture["bert_config"], "vocab_size": len(kept), "pad_token_id": pad_id}
     return {**weights, name: rows}, {**architecture, "bert_config": bert_config}
+
+
+def cut_at_once(
+    weights: Weights, architecture: Architecture, encoder: Encoder, layers: int | None, texts: Sequence[str] | None
+) -> tuple[Weights, Architecture, Encoder]:
+    """Cut out what needs no scores: layers and tokens.
+
+    Args:
+        weights: of a BERT classifier.
+        architecture: its.
+        encoder: its text encoder.
+        layers: how many to keep (see `spread`); None: all.
+        texts: those whose tokens stay (see `used_tokens`); None: all tokens do.
+
+    Raises:
+        UserError: there are fewer layers.
+    """
+    if texts is not None:
+        kept = used_tokens(encoder.vocab, texts)
+        encoder = Encoder([encoder.vocab[token] for token in kept], encoder.max_length)
+        weights, architecture = keep_tokens(weights, architecture, kept, encoder.pad_id)
+    if layers is not None:
+        present = len(layer_shapes(architecture))
+        if layers > present:
+            raise UserError(f"--keep-layers is {layers}, but the model has {present} layers: keep fewer")
+        weights, architecture = keep_layers(weights, architecture, spread(present, layers))
+    return weights, architecture, encoder

@@ -18,6 +18,7 @@ FLOORS = {
     "download": 3,
     "evaluate": 4,
     "api": 4,
+    "custom_pruning": 4,
     "benchmark": 5,
 }
 # Scripts that know other parts of the project only by HTTP or by running them.
@@ -71,7 +72,7 @@ def test_light_modules_load_neither_torch_nor_transformers(module: str):
 
 
 def test_importing_the_training_scripts_writes_and_loads_nothing(tmp_path: Path):
-    scripts = "train, evaluate, baseline, predict_fun, api"
+    scripts = "train, evaluate, baseline, predict_fun, api, custom_pruning"
     code = f"import sys; sys.path.insert(0, sys.argv[1]); import {scripts}; print('transformers' in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code, str(ROOT)], cwd=tmp_path, capture_output=True, text=True, check=True
