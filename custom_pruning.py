@@ -245,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         checkpoint.save(artefact, model.state_dict(), {**meta, **ours})
         run_state.drop()
         alone = [Batches(titles["dev"], each, batch_size=1).epoch() for each in (encoder, kept)]
-        times = median_ms([original, model], alone, devices)
+        times = median_ms([original, model], alone, devices.device)
         report |= {"training": training, **measured_on(devices.device), "seq_len": seq_len}
         report["before"] = figures(original, before, parent_mb, seq_len, times[0])
         report["after"] = figures(model, after, artefact.stat().st_size / 1e6, seq_len, times[1])
