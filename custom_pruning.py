@@ -225,6 +225,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     training = None
     if config.structured:
         model, kept, training = cut_and_recover(original, encoder, titles, config, devices, run_state, score, seq_len)
+        report |= {name: getattr(config, name) for name in ("keep_flops", "keep_layers", "prune_vocab")}
         report |= unknown_characters([encoder, kept], titles["dev"].texts)
     else:
         model = copy.deepcopy(original)
