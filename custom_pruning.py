@@ -144,8 +144,7 @@ def cut_and_recover(
     batches = Batches(titles["train"], encoder, config.batch_size, seed=config.seed)
     weights = {name: tensor.cpu() for name, tensor in teacher.state_dict().items()}
     texts = titles["train"].texts if config.prune_vocab else None
-    left = cut_at_once(weights, teacher.architecture, encoder, config.keep_layers, texts)
-    weights, architecture, encoder = left
+    weights, architecture, encoder = cut_at_once(weights, teacher.architecture, encoder, config.keep_layers, texts)
     budgets = [float("inf")] if config.keep_layers else []  # a round to recover from the loss of layers
     if config.keep_flops:
         goal = config.keep_flops * encoder_flops(teacher.architecture, seq_len)
