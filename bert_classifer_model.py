@@ -35,9 +35,16 @@ class BertClassifier(nn.Module):
         bert_config: the keys of a Hugging Face `config.json` of a BERT.
         num_labels: number of classes.
         pooling: "pooler" or "mean".
+        layers: {"heads", "ffn"} of each layer of a pruned encoder: its attention heads, of the size that bert_config
+            gives, and its FFN neurons. None: all that bert_config gives.
+
+    Raises:
+        ValueError: `layers` does not fit bert_config.
     """
 
-    def __init__(self, bert_config: dict[str, Any], num_labels: int, pooling: str) -> None:
+    def __init__(
+        self, bert_config: dict[str, Any], num_labels: int, pooling: str, layers: list[dict[str, int]] | None = None
+    ) -> None:
         from transformers import BertConfig, BertModel
 
         super().__init__()
@@ -50,6 +57,10 @@ class BertClassifier(nn.Module):
         }
         self.pooling = pooling
         self.bert = BertModel(config, add_pooling_layer=pooling == "pooler")
+        if layers is not None:
+            self.architecture["layers"] = layers
+            for layer, shape in zip(self.bert.encoder.layer, layers, strict=True):
+                _narrow(layer, shape["heads"], shape["ffn"])
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.classifier = nn.Linear(config.hidden_size, num_labels)
         nn.init.normal_(self.classifier.weight, std=config.initializer_range)
@@ -121,9 +132,35 @@ class BertClassifier(nn.Module):
         return model
 
     @classmethod
-    def from_architecture(cls, architecture: dict[str, Any]) -> "BertClassifier":
-        """Rebuild the module, weights at random, from what `self.architecture` said."""
-        return cls(architecture["bert_config"], architecture["num_labels"], architecture["pooling"])
+    def from_architecture(
+        cls, architecture: dict[str, Any], weights: dict[str, torch.Tensor] | None = None
+    ) -> "BertClassifier":
+        """Rebuild the module from what `self.architecture` said, with a state dict or with weights at random."""
+        names = ("bert_config", "num_labels", "pooling")
+        model = cls(*(architecture[name] for name in names), architecture.get("layers"))
+        if weights is not None:
+            model.load_state_dict(weights)
+        return model
+
+
+def _narrow(layer: nn.Module, heads: int, neurons: int) -> None:
+    """Leave a BertLayer the first so many attention heads and FFN neurons."""
+    attention = layer.attention.self
+    if not (1 <= heads <= attention.num_attention_heads and 1 <= neurons <= layer.output.dense.in_features):
+        raise ValueError(f"a layer of {heads} heads and {neurons} neurons")
+    attention.num_attention_heads = heads
+    attention.all_head_size = width = heads * attention.attention_head_size
+    for outer in (attention.query, attention.key, attention.value):
+        _resize(outer, width, outer.in_features)
+    _resize(layer.attention.output.dense, layer.attention.output.dense.out_features, width)
+    _resize(layer.intermediate.dense, neurons, layer.intermediate.dense.in_features)
+    _resize(layer.output.dense, layer.output.dense.out_features, neurons)
+
+
+def _resize(linear: nn.Linear, out_features: int, in_features: int) -> None:
+    linear.weight = nn.Parameter(linear.weight.detach()[:out_features, :in_features].clone())
+    linear.bias = nn.Parameter(linear.bias.detach()[:out_features].clone())
+    linear.out_features, linear.in_features = out_features, in_features
 
 
 def find_bert(bert_path: Path) -> Path:

@@ -23,6 +23,7 @@ FLOORS = {
     "distillation": 4,
     "hard_label_distillation": 5,
     "soft_label_distillation": 5,
+    "custom_pruning": 4,
     "benchmark": 5,
     "benchmark_distillation": 6,
 }
@@ -77,7 +78,7 @@ def test_light_modules_load_neither_torch_nor_transformers(module: str):
 
 
 def test_importing_the_training_scripts_writes_and_loads_nothing(tmp_path: Path):
-    scripts = "train, evaluate, pretrain_mlm, baseline, predict_fun, api, benchmark_distillation"
+    scripts = "train, pretrain_mlm, baseline, predict_fun, api, custom_pruning, benchmark_distillation"
     code = f"import sys; sys.path.insert(0, sys.argv[1]); import {scripts}; print('transformers' in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code, str(ROOT)], cwd=tmp_path, capture_output=True, text=True, check=True
