@@ -24,7 +24,7 @@ FLOORS = {
     "hard_label_distillation": 5,
     "soft_label_distillation": 5,
     "custom_pruning": 4,
-    "benchmark": 5,
+    "benchmark_training": 5,
     "benchmark_distillation": 6,
 }
 # Scripts that know other parts of the project only by HTTP or by running them.

@@ -1,8 +1,8 @@
-"""Measure on this machine what this project claims.
+"""How fast the training loop is beside the plain one, and what it does to the accuracy.
 
-    python benchmark.py --training                               # speed and memory of the training loop
-    python benchmark.py --training --seeds 3 --limit 20000       # and what it does to the accuracy
-    python benchmark.py --training --data-dir my_data --output results
+    python benchmark_training.py                               # speed and memory
+    python benchmark_training.py --seeds 3 --limit 20000       # and the accuracy of trainings from start to end
+    python benchmark_training.py --data-dir my_data --output results
 
 The training loop, `train.fit`, is compared with the plain one that most tutorials show (and the original design of this
 project used): FP32, every title padded to 32 tokens and encoded anew in each epoch, no bucketing. Both take the same
@@ -49,8 +49,6 @@ BERT_BASE |= {"intermediate_size": 3072, "max_position_embeddings": 512}
 class BenchmarkConfig:
     """Knobs of the measurements."""
 
-    training: bool = False
-    """Measure the training loop against the plain one."""
     data_dir: Path = Config.data_dir
     """Folder with class.txt, train.txt and dev.txt."""
     output: Path = Config.output
@@ -69,8 +67,6 @@ class BenchmarkConfig:
     """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
 
     def __post_init__(self) -> None:
-        if not self.training:
-            raise UserError("say what to measure: python benchmark.py --training")
         if min(self.batch_size, self.rounds, self.limit or 1) < 1 or self.seeds < 0 or self.seconds <= 0:
             raise UserError("--batch-size, --rounds, --limit and --seconds must be above 0, --seeds at least 0")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import benchmark
+import benchmark_training as benchmark
 from core.console import UserError
 from core.device import Devices
 
@@ -22,7 +22,7 @@ def small(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_training_benchmark_from_end_to_end(small: None, data: Path, tmp_path: Path):
     flags = ["--batch-size", "16", "--seconds", "0.05", "--rounds", "2", "--seeds", "1", "--device", "cpu"]
-    benchmark.main(["--training", "--data-dir", str(data), "--output", str(tmp_path), *flags])
+    benchmark.main(["--data-dir", str(data), "--output", str(tmp_path), *flags])
     report = json.loads((tmp_path / "training_speed.json").read_text(encoding="utf-8"))
     assert [row["shape"] for row in report["rows"]] == ["small", "bert-base"]
     for row in report["rows"]:
@@ -40,7 +40,7 @@ def test_the_training_benchmark_from_end_to_end(small: None, data: Path, tmp_pat
 
 def test_both_loops_take_the_same_steps(small: None, data: Path, bert: Path):
     """Without dropout, bucketing and bf16 the two loops differ in nothing but their order of titles."""
-    config = benchmark.BenchmarkConfig(training=True, data_dir=data, batch_size=60, device="cpu")
+    config = benchmark.BenchmarkConfig(data_dir=data, batch_size=60, device="cpu")
     labels, splits = benchmark.read_data(data)
     weights = {}
     for loop in ("plain", "fit"):
@@ -52,7 +52,7 @@ def test_both_loops_take_the_same_steps(small: None, data: Path, bert: Path):
     assert torch.allclose(weights["plain"], weights["fit"], atol=2e-2)
 
 
-@pytest.mark.parametrize("flags", [[], ["--training", "--rounds", "0"], ["--training", "--seconds", "0"]])
+@pytest.mark.parametrize("flags", [["--rounds", "0"], ["--seconds", "0"]])
 def test_nothing_to_measure(flags: list[str]):
     with pytest.raises(UserError):
         benchmark.main(flags)
