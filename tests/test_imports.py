@@ -18,11 +18,14 @@ FLOORS = {
     "download": 3,
     "evaluate": 4,
     "api": 4,
+    "predict_quantization": 4,
+    "bert_model_quantization": 5,
     "benchmark": 5,
 }
 # Scripts that know other parts of the project only by HTTP or by running them.
 APART = {"app": {"config", "core"}, "api_test": {"config", "core"}, "quickstart": set()}
-LIGHT = ("config", "core.encoding", "core.files", "predict_fun", "api", "app", "api_test", "download", "quickstart")
+LIGHT = ("config", "core.encoding", "core.files", "core.onnx_model", "predict_fun", "predict_quantization", "api")
+LIGHT += ("app", "api_test", "download", "quickstart")
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
 
 
