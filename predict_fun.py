@@ -97,9 +97,9 @@ class NewsClassifier:
 
 
 def _load_torch(path: Path, device: str) -> tuple[dict[str, Any], onnx_model.LogitsFn]:
+    model, meta = load_module(path)
     from core.device import CPU, pick_device
 
-    model, meta = load_module(path)
     # Integer kernels of this kind are the CPU's alone.
     return meta, module_logits(model, CPU if meta["architecture"].get("quantization") else pick_device(device))
 

@@ -20,6 +20,7 @@ runs none of its code. Its `meta` is enough to rebuild the model and its text en
 import argparse
 import pickle
 import subprocess
+import warnings
 import zipfile
 import zlib
 from importlib.metadata import version
@@ -89,7 +90,9 @@ def read_tensors(path: Path) -> Any:
             with zipfile.ZipFile(path) as archive:
                 damaged = archive.testzip()  # torch.load itself would not notice a flipped bit
             if damaged is None:
-                return torch.load(path, map_location="cpu", weights_only=True)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # INT8 tensors make torch warn of its own internals
+                    return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         pickled = True
     except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, ValueError, NotImplementedError):

@@ -46,7 +46,7 @@ def to_onnx(model: nn.Module, meta: dict[str, Any]) -> bytes:
     for part in plain.modules():
         if hasattr(part, "set_attn_implementation"):
             _fuse_attention(part)
-    input_ids = torch.ones(2, 4, dtype=torch.long)
+    example = torch.ones(2, 4, dtype=torch.long), torch.ones(2, 4, dtype=torch.long)  # one tensor twice is one input
     names = {"input_names": list(onnx_model.INPUTS), "output_names": ["logits"], "opset_version": OPSET}
     axes = {0: "batch", 1: "seq"}
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
@@ -56,10 +56,10 @@ def to_onnx(model: nn.Module, meta: dict[str, Any]) -> bytes:
         if any(isinstance(part, nn.RNNBase) for part in plain.modules()):
             # torch.export would unroll the steps; the exporter before it knows ONNX's own LSTM.
             dynamic = {"dynamic_axes": {**dict.fromkeys(onnx_model.INPUTS, axes), "logits": {0: "batch"}}}
-            torch.onnx.export(plain, (input_ids, input_ids), file, dynamo=False, **names, **dynamic)
+            torch.onnx.export(plain, example, file, dynamo=False, **names, **dynamic)
         else:
             dynamic = {"dynamic_shapes": (axes, axes), "external_data": False, "verbose": False}
-            torch.onnx.export(plain, (input_ids, input_ids), file, dynamo=True, **names, **dynamic)
+            torch.onnx.export(plain, example, file, dynamo=True, **names, **dynamic)
         content = file.read_bytes()
     check_logits(model, content, meta)
     return content
