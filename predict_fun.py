@@ -4,7 +4,7 @@
     python predict_fun.py --text "央行下调存款准备金率 释放长期资金约一万亿元" --top-k 3
     python predict_fun.py --file titles.txt --output classes.csv     # one title a line; the CSV opens in Excel
     python predict_fun.py --file - < titles.txt                      # standard input
-    python predict_fun.py --model save_models/test_bertclassifer_model.pt
+    python predict_fun.py --model save_models/bertclassifer_int8.onnx    # ONNX needs neither torch nor transformers
 
 From Python:
 

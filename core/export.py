@@ -10,6 +10,7 @@ import json
 import logging
 import tempfile
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def write(path: Path, content: bytes, meta: dict[str, Any]) -> None:
     facts = {"format_version": onnx_model.FORMAT_VERSION, **meta}
     onnx.helper.set_model_props(model, {"meta": json.dumps(facts, ensure_ascii=False)})
     content = model.SerializeToString()
-    atomic_write(path, lambda file: file.write(content + onnx_model.seal(content)))
+    atomic_write(path, lambda file: file.write(content + onnx_model.seal(zlib.crc32(content))))
 
 
 def import_onnx() -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from core.console import UserError
+from core.files import CHUNK_BYTES
 
 FORMAT_VERSION = 1
 META_KEYS = ("format_version", "stage", "architecture", "labels", "vocab", "max_length")
@@ -24,12 +25,18 @@ CPU = "CPUExecutionProvider"
 LogitsFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def seal(content: bytes) -> bytes:
-    """The bytes that end a file: its check sum, in the form of one more entry of ONNX metadata (protobuf field 14)."""
-    return b"\x72\x11\x0a\x05crc32\x12\x08%08x" % zlib.crc32(content)
+def seal(check_sum: int) -> bytes:
+    """The bytes that end a file: the CRC-32 of all before, in the form of one more ONNX metadata entry (field 14)."""
+    return b"\x72\x11\x0a\x05crc32\x12\x08%08x" % check_sum
 
 
-SEAL_BYTES = len(seal(b""))
+def is_whole(path: Path) -> bool:
+    """Whether a file ends with the seal that it was written with."""
+    check_sum, left = 0, path.stat().st_size - len(seal(0))
+    with path.open("rb") as file:
+        while left > 0 and (chunk := file.read(min(left, CHUNK_BYTES))):
+            check_sum, left = zlib.crc32(chunk, check_sum), left - len(chunk)
+        return file.read() == seal(check_sum)
 
 
 def load(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
@@ -42,16 +49,14 @@ def load(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
     Raises:
         UserError: the file is missing, damaged or foreign, onnxruntime is missing, or the device cannot be used.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}: check the path, or export the model again") from None
-    if content[-SEAL_BYTES:] != seal(content[:-SEAL_BYTES]):
+    if not path.is_file():
+        raise UserError(f"there is no file {path}: check the path, or export the model again")
+    if not is_whole(path):
         raise UserError(
             f"{path} is damaged or not an ONNX model of this project: copy it again, or make it with "
             "`python bert_model_quantization.py`"
         )
-    session = open_session(content, providers(device))
+    session = open_session(path, providers(device))
     facts = session.get_modelmeta().custom_metadata_map
     try:
         meta = json.loads(facts["meta"])
@@ -67,7 +72,7 @@ def load(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
             "make the model again, or use the code that wrote it"
         )
     if meta["architecture"].get("quantization") and CUDA in session.get_providers():
-        session = open_session(content, [CPU])  # a GPU has no integer kernels of this kind
+        session = open_session(path, [CPU])  # a GPU has no integer kernels of this kind
     return meta, logits_fn(session)
 
 
@@ -100,8 +105,8 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def open_session(content: bytes, on: list[Any]) -> Any:
-    """An onnxruntime session with all cores and all optimisations.
+def open_session(model: Path | bytes, on: list[Any]) -> Any:
+    """An onnxruntime session with all cores and all optimisations; a file takes less memory than its content does.
 
     Raises:
         UserError: this onnxruntime cannot run the model.
@@ -110,7 +115,7 @@ def open_session(content: bytes, on: list[Any]) -> Any:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     try:
-        return onnxruntime.InferenceSession(content, options, providers=on)
+        return onnxruntime.InferenceSession(model, options, providers=on)
     except Exception as fault:  # onnxruntime's errors have no base of their own
         raise UserError(
             f"onnxruntime {onnxruntime.__version__} cannot run this model ({str(fault).splitlines()[0][:160]}): "

@@ -4,6 +4,7 @@ In both the weights are kept as 8-bit integers and the activations are quantized
 data is needed; the operators are integer ones of the CPU.
 """
 
+import logging
 import tempfile
 import warnings
 from collections import OrderedDict
@@ -62,6 +63,10 @@ def quantize_onnx(content: bytes, options: dict[str, Any]) -> bytes:
     options = {**options, "weight_type": QuantType[options["weight_type"]]}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "int8.onnx"
-        # The type of what com.microsoft operators give is not inferred, so it is told.
-        quantize_dynamic(model, file, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT}, **options)
+        logging.disable(logging.WARNING)  # it advises steps that were measured to be slower
+        try:
+            # The type of what com.microsoft operators give is not inferred, so it is told.
+            quantize_dynamic(model, file, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT}, **options)
+        finally:
+            logging.disable(logging.NOTSET)
         return file.read_bytes()
