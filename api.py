@@ -38,7 +38,7 @@ class ApiConfig:
     """What is served, where, and how much a request may ask."""
 
     model: str | None = None
-    """Name (teacher) or path of a model. None: NEWS_MODEL, else the first one that has been trained."""
+    """Name (soft, teacher, int8, pruned, hard) or path of a model. None: NEWS_MODEL, else the first one present."""
     host: str = "0.0.0.0"
     """Address to listen on: 0.0.0.0 is every network card, 127.0.0.1 this machine only."""
     port: int = 8004

@@ -7,6 +7,7 @@ Edit a default below, or override it for one run, with the same word and dashes:
 A stage with knobs of its own subclasses `Config` at the top of its own script.
 """
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,46 +17,75 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from core.console import UserError
 
 BUNDLED_BERT = Path("bert-mini-chinese")
+ONNX = ".onnx"
 
 
 class Artefact(NamedTuple):
-    """A model that `--model` knows by name: where it lies, and the script that makes it."""
+    """A model that `--model` knows by name: its files, the one to prefer first, and the script that makes them."""
 
-    path: Path
     script: str
+    paths: tuple[Path, ...]
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint among its files."""
+        return next(path for path in self.paths if path.suffix != ONNX)
 
 
 # The first one present is what predict_fun.py and api.py take when nobody names a model.
 MODELS = {
-    "soft": Artefact(Path("models_save/bilstm_soft_distill.pth"), "soft_label_distillation.py"),
-    "teacher": Artefact(Path("save_models/test_bertclassifer_model.pt"), "train.py"),
-    "hard": Artefact(Path("models_save/bilstm_hard_distill.pth"), "hard_label_distillation.py"),
+    "soft": Artefact(
+        "soft_label_distillation.py",
+        (Path("models_save/bilstm_soft_distill.onnx"), Path("models_save/bilstm_soft_distill.pth")),
+    ),
+    "teacher": Artefact("train.py", (Path("save_models/test_bertclassifer_model.pt"),)),
+    "int8": Artefact(
+        "bert_model_quantization.py",
+        (Path("save_models/bertclassifer_int8.onnx"), Path("save_models/quantized_model_bertclassifer_model.pt")),
+    ),
+    "pruned": Artefact(
+        "custom_pruning.py",
+        (
+            Path("models_save/structured_pruned_model.pth"),
+            Path("models_save/pruned_model.pth"),
+            Path("models_save/structured_pruned_model_int8.onnx"),
+        ),
+    ),
+    "hard": Artefact("hard_label_distillation.py", (Path("models_save/bilstm_hard_distill.pth"),)),
 }
 
 
-def find_model(model: str | None) -> Path:
-    """The file of a model.
+def find_model(model: str | None, onnx: bool = True) -> Path:
+    """The file of a model; without PyTorch installed names mean ONNX files alone.
 
     Args:
         model: a name (`teacher`, …) or a path; None: the environment's NEWS_MODEL, else the first model present.
+        onnx: whether an ONNX file will do; False where a stage starts from the weights.
 
     Raises:
         UserError: there is no such model.
     """
+    torch = importlib.util.find_spec("torch") is not None
     model = model or os.environ.get("NEWS_MODEL")
+    if model is not None and model not in MODELS:
+        if not Path(model).is_file():
+            raise UserError(f"there is no model {model}: give the path of a model file or one of {', '.join(MODELS)}")
+        if not onnx and Path(model).suffix == ONNX:
+            raise UserError(f"{model} can only predict: give the checkpoint (.pt, .pth) that it was made from")
+        return Path(model)
+    named = MODELS.values() if model is None else [MODELS[model]]
+    usable = [path for artefact in named for path in artefact.paths if (onnx if path.suffix == ONNX else torch)]
+    for path in usable:
+        if path.is_file():
+            return path
+    if not torch:
+        raise UserError(
+            f"there is no ONNX file of {model or 'any model'} here, and without PyTorch no other can be used: run "
+            "`python bert_model_quantization.py` where PyTorch is installed and copy its file to the same folder here"
+        )
     if model is None:
-        for artefact in MODELS.values():
-            if artefact.path.is_file():
-                return artefact.path
         raise UserError("there is no trained model yet: run `python train.py`, or name a file with --model")
-    if model in MODELS:
-        artefact = MODELS[model]
-        if not artefact.path.is_file():
-            raise UserError(f"{artefact.path} does not exist: run `python {artefact.script}`")
-        return artefact.path
-    if not Path(model).is_file():
-        raise UserError(f"there is no model {model}: give the path of a model file or one of {', '.join(MODELS)}")
-    return Path(model)
+    raise UserError(f"{usable[0]} does not exist: run `python {MODELS[model].script}`")
 
 
 @dataclass

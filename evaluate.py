@@ -32,7 +32,7 @@ class EvaluateConfig:
     """Knobs of an evaluation."""
 
     model: str | None = None
-    """Name (teacher) or path of a model. None: NEWS_MODEL, else the first one that has been trained."""
+    """Name (soft, teacher, int8, pruned, hard) or path of a model. None: NEWS_MODEL, else the first one present."""
     data: Path = Config.data_dir / "test.txt"
     """Labelled file; label ids follow the classes in the model."""
     against: Path | None = None

@@ -4,7 +4,7 @@
     python predict_fun.py --text "央行下调存款准备金率 释放长期资金约一万亿元" --top-k 3
     python predict_fun.py --file titles.txt --output classes.csv     # one title a line; the CSV opens in Excel
     python predict_fun.py --file - < titles.txt                      # standard input
-    python predict_fun.py --model save_models/test_bertclassifer_model.pt
+    python predict_fun.py --model save_models/bertclassifer_int8.onnx    # ONNX needs neither torch nor transformers
 
 From Python:
 
@@ -15,22 +15,26 @@ From Python:
 The model is `--model`, else the environment's NEWS_MODEL, else the first one that has been trained.
 """
 
-import csv
 import functools
-import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from config import Config, find_model, parse
+from config import ONNX, Config, find_model, parse
+from core import onnx_model
+from core.answers import FAULTS, Prediction, show, text_fault, write_csv
 from core.console import UserError, run
 from core.encoding import Encoder, pad, replace_surrogates
 from core.files import atomic_write, detect_encoding, read_lines
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 SAMPLES = (
     "SpaceX 星舰今日成功发射，开启火星移民新篇章",
@@ -40,30 +44,12 @@ SAMPLES = (
     "二手房挂牌量创新高 卖家开始接受议价",
 )
 CHUNK = 1024  # titles read, predicted and written at a time
-# (input_ids, attention_mask), both (batch, seq) int64 -> logits (batch, num_labels) float32
-LogitsFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one text. `probabilities` maps each class name, in the order of the ids, to 0 … 1."""
-
-    text: str
-    pred_class: str
-    label_id: int
-    confidence: float
-    probabilities: dict[str, float]
-    truncated: bool
-
-    def top(self, k: int) -> list[tuple[str, float]]:
-        """The `k` likeliest classes with their probabilities, likeliest first."""
-        return sorted(self.probabilities.items(), key=lambda item: -item[1])[:k]
 
 
 class NewsClassifier:
     """A trained model, whatever it runs on, ready to predict. Use `NewsClassifier.load`."""
 
-    def __init__(self, meta: dict[str, Any], logits_fn: LogitsFn) -> None:
+    def __init__(self, meta: dict[str, Any], logits_fn: onnx_model.LogitsFn) -> None:
         self.meta = meta
         self.name: str = meta["stage"]
         self.labels: list[str] = meta["labels"]
@@ -77,7 +63,7 @@ class NewsClassifier:
         Raises:
             UserError: the file is missing, damaged, foreign, or its parts do not fit together.
         """
-        meta, logits_fn = _load_torch(path, device)
+        meta, logits_fn = (onnx_model.load if path.suffix == ONNX else _load_torch)(path, device)
         try:
             return cls(meta, logits_fn)
         except (KeyError, TypeError, ValueError) as fault:
@@ -110,56 +96,75 @@ class NewsClassifier:
         )
 
 
-def load_module(path: Path) -> tuple[Any, dict[str, Any]]:
-    """The torch module in a checkpoint, on the CPU, and its `meta`; raises what `NewsClassifier.load` does."""
-    from bert_classifer_model import BertClassifier
-    from bilstm_classifier import BiLSTMClassifier
-    from core import checkpoint
+def _load_torch(path: Path, device: str) -> tuple[dict[str, Any], onnx_model.LogitsFn]:
+    model, meta = load_module(path)
+    from core.device import CPU, pick_device
 
-    architectures = {"bert": BertClassifier, "bilstm": BiLSTMClassifier}
-    state_dict, meta = checkpoint.load(path)
-    try:
-        model = architectures[meta["architecture"]["type"]].from_architecture(meta["architecture"])
-        model.load_state_dict(state_dict)
-        if model.classifier.out_features != len(meta["labels"]):
-            raise ValueError(f"{model.classifier.out_features} outputs, {len(meta['labels'])} labels")
-    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as fault:
-        raise UserError(f"the weights in {path} do not fit the model it describes: make it again ({fault})") from fault
-    return model, meta
+    # Integer kernels of this kind are the CPU's alone.
+    return meta, module_logits(model, CPU if meta["architecture"].get("quantization") else pick_device(device))
 
 
-def _load_torch(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
+def module_logits(model: "nn.Module", device: "torch.device") -> onnx_model.LogitsFn:
+    """A module, moved to a device and set to predict, as a function of arrays."""
     import torch
 
-    from core.device import pick_device
-
-    model, meta = load_module(path)
-    target = pick_device(device)
-    model.to(target).eval()
+    model.to(device).eval()
 
     def logits(input_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            batch = torch.from_numpy(input_ids).to(target), torch.from_numpy(mask).to(target)
+            batch = torch.from_numpy(input_ids).to(device), torch.from_numpy(mask).to(device)
             return model(*batch).cpu().numpy()
 
-    return meta, logits
+    return logits
+
+
+def load_module(path: Path) -> tuple["nn.Module", dict[str, Any]]:
+    """The module of a checkpoint, on the CPU and ready to predict, and the checkpoint's facts.
+
+    Raises:
+        UserError: the file is missing, damaged, foreign, or its weights do not fit the model it describes.
+    """
+    try:
+        from core import checkpoint
+    except ImportError as fault:
+        raise UserError(
+            f"{path} needs {fault.name}: `pip install -r requirements.txt`, or use an ONNX model"
+        ) from fault
+    state_dict, meta = checkpoint.load(path)
+    architecture = meta["architecture"]
+    try:
+        model = _build(architecture)
+        if architecture.get("quantization"):
+            from core.quantize import load_quantized, quantize
+
+            model = quantize(model)
+            load_quantized(model, state_dict)
+        elif any("_packed_params" in name for name in state_dict):
+            raise ValueError("INT8 weights, but no word of quantization in its facts")
+        else:
+            model.load_state_dict(state_dict)
+        if architecture["num_labels"] != len(meta["labels"]):
+            raise ValueError(f"{architecture['num_labels']} outputs, {len(meta['labels'])} labels")
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise UserError(f"the weights in {path} do not fit the model it describes: make it again ({fault})") from fault
+    return model.eval(), meta
+
+
+def _build(architecture: dict[str, Any]) -> "nn.Module":
+    if architecture["type"] == "bilstm":
+        from bilstm_classifier import BiLSTMClassifier
+
+        return BiLSTMClassifier.from_architecture(architecture)
+    if architecture["type"] == "bert":
+        from bert_classifer_model import BertClassifier
+
+        return BertClassifier.from_architecture(architecture)
+    raise ValueError(f"an unknown type of model, {architecture['type']}")
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
-
-
-FAULTS = {"not_a_string": "not a string", "empty": "empty: nothing in it can be seen"}
-
-
-def text_fault(text: object) -> str | None:
-    """None for a text that can be predicted, else "not_a_string" or "empty" (only spaces or invisible characters)."""
-    if not isinstance(text, str):
-        return "not_a_string"
-    if not any(character.isprintable() and not character.isspace() for character in text):
-        return "empty"
-    return None
 
 
 @functools.cache
@@ -184,7 +189,7 @@ class PredictConfig:
     """Knobs of prediction."""
 
     model: str | None = None
-    """Name (teacher) or path of a model. None: NEWS_MODEL, else the first one that has been trained."""
+    """Name (soft, teacher, int8, pruned, hard) or path of a model. None: NEWS_MODEL, else the first one present."""
     text: str | None = None
     """One title to predict."""
     file: Path | None = None
@@ -217,24 +222,12 @@ def predict_lines(
             yield line, None if text_fault(line) else next(predictions)
 
 
-def write_csv(file: BinaryIO, answers: Iterator[tuple[str, Prediction | None]], top_k: int) -> None:
-    """Write a row for each line: text, class, confidence, truncated, error, then the further classes of `top_k`."""
-    further = [f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("pred_class", "confidence")]
-    text_file = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", errors="replace")
-    writer = csv.writer(text_file)
-    writer.writerow(["text", "pred_class", "confidence", "truncated", "error", *further])
-    for line, prediction in answers:
-        if prediction is None:
-            writer.writerow([line, "", "", "", "empty"])
-            continue
-        first, *others = prediction.top(top_k)
-        cells = [cell for name, share in others for cell in (name, f"{share:.6f}")]
-        writer.writerow([line, first[0], f"{first[1]:.6f}", prediction.truncated, "", *cells])
-    text_file.detach()
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    config = parse(PredictConfig, argv, __doc__)
+    answer(parse(PredictConfig, argv, __doc__))
+
+
+def answer(config: PredictConfig) -> None:
+    """Predict what the flags ask for, and print or save the answers."""
     if config.text is not None and (fault := text_fault(config.text)):
         raise UserError(f"--text is {FAULTS[fault]}: give a title")
     encoding = detect_encoding(config.file) if config.file and str(config.file) != "-" else None
@@ -256,13 +249,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             atomic_write(config.output, lambda out: write_csv(out, answers, config.top_k))
             print(f"wrote {config.output}")
-
-
-def show(answers: Iterator[tuple[str, Prediction | None]], top_k: int) -> None:
-    """Print a line for each text: the likeliest classes with their probabilities, a tab, the text."""
-    for line, prediction in answers:
-        classes = "  ".join(f"{name} {share:.4f}" for name, share in prediction.top(top_k)) if prediction else "(empty)"
-        print(f"{classes}\t{line}")
 
 
 if __name__ == "__main__":

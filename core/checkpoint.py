@@ -20,6 +20,7 @@ runs none of its code. Its `meta` is enough to rebuild the model and its text en
 import argparse
 import pickle
 import subprocess
+import warnings
 import zipfile
 import zlib
 from importlib.metadata import version
@@ -28,6 +29,7 @@ from typing import Any
 
 import torch
 
+from core import onnx_model
 from core.console import UserError, run
 from core.files import atomic_write, sha256
 
@@ -35,17 +37,20 @@ FORMAT_VERSION = 1
 META_KEYS = ("stage", "architecture", "labels", "vocab", "max_length")
 
 
-def save(path: Path, state_dict: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
+def save(path: Path, state_dict: dict[str, Any], meta: dict[str, Any]) -> None:
     """Write a checkpoint, atomically.
 
     Raises:
         UserError: the file could not be written; an earlier one is untouched.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
+    weights = {
+        name: value.detach().cpu().contiguous() if isinstance(value, torch.Tensor) else value  # INT8 weights are packed
+        for name, value in state_dict.items()
+    }
     write_tensors(path, {"format_version": FORMAT_VERSION, "state_dict": weights, "meta": meta})
 
 
-def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read a checkpoint: its state dict (on the CPU) and its `meta`.
 
     Raises:
@@ -85,7 +90,9 @@ def read_tensors(path: Path) -> Any:
             with zipfile.ZipFile(path) as archive:
                 damaged = archive.testzip()  # torch.load itself would not notice a flipped bit
             if damaged is None:
-                return torch.load(path, map_location="cpu", weights_only=True)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # INT8 tensors make torch warn of its own internals
+                    return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         pickled = True
     except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, ValueError, NotImplementedError):
@@ -116,14 +123,17 @@ def provenance() -> dict[str, Any]:
 
 
 def describe(path: Path) -> list[tuple[str, str]]:
-    """What a checkpoint says about itself, as (name, value) rows for people.
+    """What a checkpoint or an ONNX model says about itself, as (name, value) rows for people.
 
     Raises:
         UserError: as `load`.
     """
-    state_dict, meta = load(path)
+    state_dict, meta = ({}, onnx_model.load(path, "cpu")[0]) if path.suffix == ".onnx" else load(path)
     rows = [("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB"), ("sha256", sha256(path))]
-    rows.append(("parameters", f"{sum(tensor.numel() for tensor in state_dict.values()):,}"))
+    packed = [value if isinstance(value, tuple) else (value,) for value in state_dict.values()]
+    numbers = sum(part.numel() for parts in packed for part in parts if isinstance(part, torch.Tensor))
+    if numbers:
+        rows.append(("parameters", f"{numbers:,}"))
     for name, value in meta.items():
         if name == "labels":
             rows.append((name, f"{len(value)}: {' '.join(value)}"))

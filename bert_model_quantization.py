@@ -1,0 +1,237 @@
+"""Make a trained model INT8: a quarter of the size and several times as fast on a CPU.
+
+    python bert_model_quantization.py                           # the teacher
+    python bert_model_quantization.py --model pruned            # prune, then quantize
+    python bert_model_quantization.py --model soft              # the student
+    python bert_model_quantization.py --data-dir my_data --max-drop 1
+
+The teacher becomes bertclassifer_int8.onnx, the file to deploy, which needs neither torch nor transformers, and
+quantized_model_bertclassifer_model.pt, a PyTorch state dict that is loaded by build -> quantize -> load. Of any other
+model the ONNX file is made, named after it with _int8.onnx. A file that loses more than --max-drop points of accuracy
+on dev.txt is not written. What each form costs and gains on this machine goes to reports/quantization/report.json.
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from config import MODELS, Config, find_model, parse
+from core import checkpoint, export, onnx_model
+from core.answers import text_fault
+from core.console import UserError, run
+from core.device import CPU, measured_on
+from core.files import sha256, write_json
+from core.metrics import classification_metrics
+from core.quantize import SCHEME, VARIANTS, quantize, quantize_onnx
+from predict_fun import NewsClassifier, load_module, module_logits, predict_lines
+from utils import Titles, read_labels, read_titles
+
+MIN_ROWS = 2000  # of dev.txt; with fewer, a loss of half a point is a matter of luck
+MIN_AGREEMENT = 0.98  # of the classes that INT8 and FP32 predict
+SAMPLE = 256  # titles that the variants of ONNX INT8 are compared on
+TIMED = 20  # titles that are timed, one by one
+ROUNDS = 5  # in which the models take turns
+TIE = 1.1  # a ratio of times that is not worth a title answered otherwise
+
+
+@dataclass
+class QuantizeConfig:
+    """Knobs of quantization."""
+
+    model: str = "teacher"
+    """Name (teacher, pruned, soft, hard) or path of the FP32 checkpoint to start from."""
+    data_dir: Path = Config.data_dir
+    """Folder with the dev.txt that accuracy is measured on."""
+    save_dir: Path | None = None
+    """Folder that the INT8 files are written to. None: the one that the model lies in."""
+    output: Path = Config.output
+    """Folder for the report: quantization/ is made in it."""
+    max_drop: float = 0.5
+    """Points of accuracy on dev.txt that INT8 may lose; a file that loses more is not written."""
+
+    def __post_init__(self) -> None:
+        if not self.max_drop >= 0:
+            raise UserError(f"--max-drop is {self.max_drop}: it must be 0 or more")
+
+
+def read_dev(data_dir: Path, labels: Sequence[str]) -> Titles:
+    """dev.txt of a data folder that has the model's classes.
+
+    Raises:
+        UserError: there is no usable dev.txt, or class.txt names other classes than the model.
+    """
+    class_file = data_dir / "class.txt"
+    if class_file.is_file() and (theirs := read_labels(class_file)) != list(labels):
+        raise UserError(
+            f"{class_file} names other classes than the model: give the data it was trained on with --data-dir\n"
+            f"  model:     {' '.join(labels)}\n  class.txt: {' '.join(theirs)}"
+        )
+    titles = read_titles(data_dir / "dev.txt", labels)
+    if all(text_fault(text) for text in titles.texts):
+        raise UserError(f"{data_dir / 'dev.txt'} has no title with anything to see in it: give other data")
+    return titles
+
+
+def onnx_classifier(content: bytes, meta: dict[str, Any]) -> NewsClassifier:
+    """A classifier on the CPU of an ONNX graph that has not been written yet."""
+    return NewsClassifier(meta, onnx_model.logits_fn(onnx_model.open_session(content, [onnx_model.CPU])))
+
+
+def score(classifier: NewsClassifier, titles: Titles, name: str) -> dict[str, Any]:
+    """`classification_metrics` of a classifier; a title with nothing to see in it counts as a mistake."""
+    answers = predict_lines(classifier, iter(titles.texts), Config.batch_size)
+    answers = tqdm(answers, name, len(titles.texts), unit="title", leave=False)
+    predicted = [prediction.label_id if prediction else -1 for _, prediction in answers]
+    return classification_metrics(titles.labels, predicted, classifier.labels)
+
+
+def measure_latency(classifiers: dict[str, NewsClassifier], texts: Sequence[str]) -> dict[str, float]:
+    """Milliseconds from a title to its answer, one title at a time, on all cores; the models take turns.
+
+    Returns:
+        The median of the titles, in the quietest of the rounds.
+    """
+    best = dict.fromkeys(classifiers, float("inf"))
+    for _ in range(ROUNDS):
+        for name, classifier in classifiers.items():
+            classifier.predict([texts[0]])  # warm-up
+            times = []
+            for text in texts:
+                started = time.perf_counter()
+                classifier.predict([text])
+                times.append(1e3 * (time.perf_counter() - started))
+            best[name] = min(best[name], statistics.median(times))
+    return best
+
+
+def choose_variant(content: bytes, meta: dict[str, Any], texts: Sequence[str]) -> tuple[str, bytes, dict[str, Any]]:
+    """Quantize an ONNX graph in several ways and keep the fastest one that predicts what FP32 predicts.
+
+    Returns:
+        The name among `VARIANTS`, the INT8 graph, and what was measured of each: {name: {"agreement", "p50_ms"}}.
+    """
+    sample = every(texts, SAMPLE)
+    expected = [prediction.label_id for prediction in onnx_classifier(content, meta).predict(sample)]
+    graphs = {name: quantize_onnx(content, options) for name, options in VARIANTS.items()}
+    classifiers = {name: onnx_classifier(graph, meta) for name, graph in graphs.items()}
+    measured = {name: {"p50_ms": taken} for name, taken in measure_latency(classifiers, every(texts, TIMED)).items()}
+    for name, classifier in classifiers.items():
+        same = sum(p.label_id == other for p, other in zip(classifier.predict(sample), expected, strict=True))
+        measured[name]["agreement"] = same / len(sample)
+    enough = min(MIN_AGREEMENT, max(row["agreement"] for row in measured.values()))
+    right = {name: row for name, row in measured.items() if row["agreement"] >= enough}
+    fastest = min(row["p50_ms"] for row in right.values())
+    near = [name for name, row in right.items() if row["p50_ms"] <= fastest * TIE]
+    best = max(near, key=lambda name: measured[name]["agreement"])
+    return best, graphs[best], measured
+
+
+def every(texts: Sequence[str], count: int) -> list[str]:
+    """About `count` of the texts that can be predicted, spread evenly."""
+    usable = [text for text in texts if not text_fault(text)]
+    return usable[:: -(-len(usable) // count)]
+
+
+def has_vnni() -> bool:
+    """Whether the CPU multiplies 8-bit integers in one instruction of its own (VNNI)."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_vnni") or capabilities.get("avx_vnni"))
+
+
+def loss(before: dict[str, Any], after: dict[str, Any], max_drop: float) -> str | None:
+    """A loss of more than `max_drop` points of accuracy in words, else None."""
+    drop = 100 * (before["accuracy"] - after["accuracy"])
+    if drop <= max_drop + 1e-9:
+        return None
+    figures = f"from {before['accuracy']:.4f} to {after['accuracy']:.4f}"
+    return f"accuracy on dev.txt falls {figures}, by {drop:.2f} points, more than --max-drop {max_drop:g}"
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows of the report for people."""
+    lines = ["size MB  accuracy  macro-F1   p50 ms  x FP32  model"]
+    for row in rows:
+        size = "      -" if row["size_mb"] is None else f"{row['size_mb']:7.1f}"
+        scores = f"{row['accuracy']:9.4f} {row['macro_f1']:9.4f} {row['p50_ms']:8.2f} {row['ratio_p50']:7.1f}"
+        lines.append(f"{size} {scores}  {row['name']}")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = parse(QuantizeConfig, argv, __doc__)
+    export.import_onnx()
+    path = find_model(config.model, onnx=False)
+    model, meta = load_module(path)
+    if meta["architecture"].get("quantization"):
+        raise UserError(f"{path} is INT8 already: give the FP32 checkpoint that it was made from with --model")
+    titles = read_dev(config.data_dir, meta["labels"])
+
+    print(f"quantizing {path} ({meta['stage']}); accuracy on {config.data_dir / 'dev.txt'}: {len(titles.texts)} titles")
+    graph = export.to_onnx(model, meta)
+    variant, int8_graph, variants = choose_variant(graph, meta, titles.texts)
+    print(
+        f"INT8 weights: {variant}: the best of {len(variants)} on this CPU, {'with' if has_vnni() else 'without'} VNNI"
+    )
+    classifiers = {
+        "FP32 PyTorch": NewsClassifier(meta, module_logits(model, CPU)),
+        "FP32 ONNX": onnx_classifier(graph, meta),
+        "INT8 ONNX": onnx_classifier(int8_graph, meta),
+    }
+    folder = config.save_dir or path.parent
+    files = {"INT8 ONNX": folder / f"{path.stem}_int8.onnx"}
+    if meta["stage"] == "teacher":
+        quantized = quantize(model)
+        classifiers["INT8 PyTorch"] = NewsClassifier(meta, module_logits(quantized, CPU))
+        files = {"INT8 ONNX": folder / MODELS["int8"].paths[0].name, "INT8 PyTorch": folder / MODELS["int8"].path.name}
+    metrics = {name: score(classifier, titles, name) for name, classifier in classifiers.items()}
+    latency = measure_latency(classifiers, every(titles.texts, TIMED))
+
+    facts = {**meta, **checkpoint.provenance(), "stage": f"{meta['stage']}_int8", "parent_sha256": sha256(path)}
+    facts["versions"]["onnxruntime"] = version("onnxruntime")
+    facts["architecture"] = {**meta["architecture"], "quantization": SCHEME}
+    sizes = {"FP32 PyTorch": path.stat().st_size, "FP32 ONNX": len(graph)}
+    refused = []
+    for name, file in files.items():
+        if fault := loss(metrics["FP32 PyTorch"], metrics[name], config.max_drop):
+            if len(titles.texts) >= MIN_ROWS:
+                refused.append(f"{file} was not written: {fault}")
+                continue
+            print(f"warning: {file}: {fault}, but {len(titles.texts)} titles are too few to judge by")
+        facts["metrics"] = {"dev": metrics[name], "test": None}
+        if name == "INT8 ONNX":
+            export.write(file, int8_graph, {**facts, "weights": variant})
+        else:
+            checkpoint.save(file, quantized.state_dict(), facts)
+        sizes[name] = file.stat().st_size
+        print(f"saved {file}")
+
+    rows = [
+        {
+            "name": name,
+            "runtime": name.split()[1],
+            "size_mb": sizes[name] / 1e6 if name in sizes else None,
+            "accuracy": metrics[name]["accuracy"],
+            "macro_f1": metrics[name]["macro_f1"],
+            "p50_ms": latency[name],
+            "ratio_p50": latency["FP32 PyTorch"] / latency[name],
+        }
+        for name in classifiers
+    ]
+    report = {**measured_on(), "threads": os.cpu_count(), "vnni": has_vnni(), "model": meta["stage"]}
+    report |= {"n": len(titles.texts), "rows": rows, "weights": variant, "variants": variants}
+    write_json(config.output / "quantization" / "report.json", report)
+    print(table(rows))
+    if refused:
+        raise UserError(f"{'; '.join(refused)}: allow more with --max-drop, or quantize another model")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,57 @@
+"""What a title is answered with, which titles have no answer, and how answers are shown and saved."""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+FAULTS = {"not_a_string": "not a string", "empty": "empty: nothing in it can be seen"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one text. `probabilities` maps each class name, in the order of the ids, to 0 … 1."""
+
+    text: str
+    pred_class: str
+    label_id: int
+    confidence: float
+    probabilities: dict[str, float]
+    truncated: bool
+
+    def top(self, k: int) -> list[tuple[str, float]]:
+        """The `k` likeliest classes with their probabilities, likeliest first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])[:k]
+
+
+def text_fault(text: object) -> str | None:
+    """None for a text that can be predicted, else "not_a_string" or "empty" (only spaces or invisible characters)."""
+    if not isinstance(text, str):
+        return "not_a_string"
+    if not any(character.isprintable() and not character.isspace() for character in text):
+        return "empty"
+    return None
+
+
+def write_csv(file: BinaryIO, answers: Iterator[tuple[str, Prediction | None]], top_k: int) -> None:
+    """Write a row for each line: text, class, confidence, truncated, error, then the further classes of `top_k`."""
+    further = [f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("pred_class", "confidence")]
+    text_file = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", errors="replace")
+    writer = csv.writer(text_file)
+    writer.writerow(["text", "pred_class", "confidence", "truncated", "error", *further])
+    for line, prediction in answers:
+        if prediction is None:
+            writer.writerow([line, "", "", "", "empty"])
+            continue
+        first, *others = prediction.top(top_k)
+        cells = [cell for name, share in others for cell in (name, f"{share:.6f}")]
+        writer.writerow([line, first[0], f"{first[1]:.6f}", prediction.truncated, "", *cells])
+    text_file.detach()
+
+
+def show(answers: Iterator[tuple[str, Prediction | None]], top_k: int) -> None:
+    """Print a line for each text: the likeliest classes with their probabilities, a tab, the text."""
+    for line, prediction in answers:
+        classes = "  ".join(f"{name} {share:.4f}" for name, share in prediction.top(top_k)) if prediction else "(empty)"
+        print(f"{classes}\t{line}")

@@ -1,0 +1,132 @@
+"""ONNX models read and run with onnxruntime and numpy alone: no torch, no transformers.
+
+The file is an ordinary ONNX model with inputs `input_ids` and `attention_mask`, (batch, seq) int64, and the output
+`logits`, (batch, num_labels) float32. Its metadata carry the facts that a checkpoint keeps in `meta` (core/checkpoint
+lists them) as JSON, and as the last bytes of the file a check sum of all before them.
+"""
+
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.console import UserError
+from core.files import CHUNK_BYTES
+
+FORMAT_VERSION = 1
+META_KEYS = ("format_version", "stage", "architecture", "labels", "vocab", "max_length")
+INPUTS = ("input_ids", "attention_mask")
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+# (input_ids, attention_mask), both (batch, seq) int64 -> logits (batch, num_labels) float32
+LogitsFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def seal(check_sum: int) -> bytes:
+    """The bytes that end a file: the CRC-32 of all before, in the form of one more ONNX metadata entry (field 14)."""
+    return b"\x72\x11\x0a\x05crc32\x12\x08%08x" % check_sum
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file ends with the seal that it was written with."""
+    check_sum, left = 0, path.stat().st_size - len(seal(0))
+    with path.open("rb") as file:
+        while left > 0 and (chunk := file.read(min(left, CHUNK_BYTES))):
+            check_sum, left = zlib.crc32(chunk, check_sum), left - len(chunk)
+        return file.read() == seal(check_sum)
+
+
+def load(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
+    """Open an ONNX model: its facts and the function that computes logits.
+
+    Args:
+        path: the file.
+        device: auto (a GPU where onnxruntime can use one), cpu, cuda, cuda:1. INT8 models run on the CPU.
+
+    Raises:
+        UserError: the file is missing, damaged or foreign, onnxruntime is missing, or the device cannot be used.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no file {path}: check the path, or export the model again")
+    if not is_whole(path):
+        raise UserError(
+            f"{path} is damaged or not an ONNX model of this project: copy it again, or make it with "
+            "`python bert_model_quantization.py`"
+        )
+    session = open_session(path, providers(device))
+    facts = session.get_modelmeta().custom_metadata_map
+    try:
+        meta = json.loads(facts["meta"])
+        missing = [key for key in META_KEYS if key not in meta]
+        outputs = session.get_outputs()[0].shape[-1]
+        if missing or len(meta["labels"]) != outputs or tuple(i.name for i in session.get_inputs()) != INPUTS:
+            raise ValueError
+    except (KeyError, ValueError, TypeError) as fault:
+        raise UserError(f"{path} lacks facts about its model, or they do not fit it: make it again") from fault
+    if meta["format_version"] != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {meta['format_version']}, this code reads {FORMAT_VERSION}: "
+            "make the model again, or use the code that wrote it"
+        )
+    if meta["architecture"].get("quantization") and CUDA in session.get_providers():
+        session = open_session(path, [CPU])  # a GPU has no integer kernels of this kind
+    return meta, logits_fn(session)
+
+
+def providers(device: str) -> list[Any]:
+    """What onnxruntime is to run on, best first.
+
+    Raises:
+        UserError: onnxruntime is missing, or cannot use the device.
+    """
+    available = import_onnxruntime().get_available_providers()
+    kind, _, number = device.partition(":")
+    if kind == "cpu" or (kind == "auto" and CUDA not in available):
+        return [CPU]
+    if kind not in ("auto", "cuda") or CUDA not in available or not (number or "0").isdigit():
+        raise UserError(f"--device {device} cannot run an ONNX model on this machine: try --device cpu")
+    return [(CUDA, {"device_id": number or "0"}), CPU]
+
+
+def import_onnxruntime() -> Any:
+    """The module onnxruntime.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as fault:
+        raise UserError("ONNX models need onnxruntime: run `pip install -r requirements-serve.txt`") from fault
+    onnxruntime.set_default_logger_severity(3)  # errors alone
+    return onnxruntime
+
+
+def open_session(model: Path | bytes, on: list[Any]) -> Any:
+    """An onnxruntime session with all cores and all optimisations; a file takes less memory than its content does.
+
+    Raises:
+        UserError: this onnxruntime cannot run the model.
+    """
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=on)
+    except Exception as fault:  # onnxruntime's errors have no base of their own
+        raise UserError(
+            f"onnxruntime {onnxruntime.__version__} cannot run this model ({str(fault).splitlines()[0][:160]}): "
+            "install the version in requirements.txt"
+        ) from fault
+
+
+def logits_fn(session: Any) -> LogitsFn:
+    """The model of a session as a function of arrays."""
+
+    def logits(input_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return session.run(["logits"], {"input_ids": input_ids, "attention_mask": mask})[0]
+
+    return logits
