@@ -249,5 +249,5 @@ def test_another_run_cannot_be_resumed(corpus: Path, tmp_path: Path, monkeypatch
         pretrain_mlm.main(args(corpus, tmp_path))
     monkeypatch.undo()
     assert RunState(tmp_path / "bert/model.safetensors", {}).exists()
-    with pytest.raises(UserError, match="the stopped run had mask_share = 0.2, this one has 0.3"):
-        pretrain_mlm.main(args(corpus, tmp_path, "--mask-share", "0.3", "--resume"))
+    with pytest.raises(UserError, match="the stopped run had mask_share = 0.3, this one has 0.2"):
+        pretrain_mlm.main(args(corpus, tmp_path, "--mask-share", "0.2", "--resume"))
