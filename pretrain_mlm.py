@@ -5,11 +5,11 @@
     python pretrain_mlm.py --corpus news/ --minutes 60 --resume                # after Ctrl-C, a kill or a power cut
     python train.py --bert-path save_models/bert                               # then use it
 
-Masked language modelling (Devlin et al. 2019) with masks drawn anew each time (Liu et al. 2019, RoBERTa), more of them
-than the usual 15 % (Wettig et al. 2023), computed on the masked positions only. A BERT from scratch gets a vocabulary of
-Chinese words built from the corpus, and token embeddings that start from its word statistics (core/word_vectors.py).
-Writes a Hugging Face folder that `BertModel.from_pretrained` and `AutoTokenizer.from_pretrained` open, with a README that
-says how it was made; log and curves go to reports/pretrain/.
+Masked language modelling (Devlin et al. 2019) with masks drawn anew each time (Liu et al. 2019, RoBERTa), more of
+them than the usual 15 % (Wettig et al. 2023), computed on the masked positions only. A BERT from scratch gets a
+vocabulary of Chinese words built from the corpus, and token embeddings that start from its word statistics
+(core/word_vectors.py). Writes a Hugging Face folder that `BertModel` and `AutoTokenizer` open with `from_pretrained`,
+with a README that says how it was made; log and curves go to reports/pretrain/.
 """
 
 import sys
