@@ -34,7 +34,7 @@ from core.updater import Batch, BatchSource, LossFn, Updater, learning_rate
 from utils import Batches, read_data
 
 # A run may be resumed although these have changed.
-MAY_CHANGE = ("resume", "save_minutes", "output", "save_dir", "data_dir", "device")
+MAY_CHANGE = ("resume", "minutes", "save_minutes", "output", "save_dir", "data_dir", "device")
 
 
 @dataclass

@@ -157,6 +157,15 @@ def test_minutes_end_a_run_and_take_the_rate_to_zero(corpus: Path, tmp_path: Pat
     assert log[-1]["learning_rate"] < 1e-3 < max(entry["learning_rate"] for entry in log)
 
 
+def test_a_budget_of_minutes_may_be_changed_on_resume(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    press_ctrl_c(monkeypatch, at=2)
+    with pytest.raises(UserError, match="stopped at step 2: go on"):
+        pretrain_mlm.main(args(corpus, tmp_path, "--minutes", "60"))
+    monkeypatch.undo()
+    pretrain_mlm.main(args(corpus, tmp_path, "--minutes", "0.02", "--resume"))
+    assert (tmp_path / "bert/model.safetensors").is_file()
+
+
 def test_going_on_with_a_bert(made: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     pretrain_mlm.main(args(corpus, tmp_path, "--init", str(made / "bert"), "--max-steps", "3"))
     log = [json.loads(line) for line in (tmp_path / "reports/pretrain/log.jsonl").read_text("utf-8").splitlines()]
