@@ -125,7 +125,7 @@ class LoopConfig:
     max_steps: int | None = None
     """Stop after so many steps, to try things out."""
     minutes: float | None = None
-    """Train for so many minutes instead of so many epochs; the learning rate follows the clock. May change on --resume."""
+    """Train so many minutes in place of epochs, the learning rate following the clock; --resume may change it."""
     save_minutes: float = 5.0
     """Minutes between two saves of the state that --resume goes on from; it is also saved at the end of each epoch."""
 
