@@ -25,6 +25,7 @@ FLOORS = {
     "soft_label_distillation": 5,
     "custom_pruning": 4,
     "benchmark_training": 5,
+    "benchmark_rows": 5,
     "benchmark_distillation": 6,
     "predict_quantization": 4,
     "bert_model_quantization": 5,

@@ -1,0 +1,45 @@
+"""The measurement of both models at several numbers of titles."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import benchmark_rows
+import train
+from core.console import UserError
+
+
+def args(bert: Path, data: Path, output: Path, *more: str) -> list[str]:
+    paths = ["--data-dir", str(data), "--bert-path", str(bert), "--output", str(output)]
+    return [*paths, "--rows", "30", "--seeds", "2", "--device", "cpu", *more]
+
+
+def test_from_end_to_end_and_again(bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    benchmark_rows.main(args(bert, data, tmp_path))
+    report = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
+    assert [entry["rows"] for entry in report["summary"]] == [30, 60]
+    for entry in report["summary"]:
+        assert len(entry["bert"]) == 2 and len(entry["linear"]) == 1
+        mean = sum(entry["bert"]) / 2 - entry["linear"][0]
+        assert entry["difference"] == pytest.approx(mean) and entry["low"] <= mean <= entry["high"]
+    assert "| 60 |" in (tmp_path / "rows.md").read_text(encoding="utf-8")
+    assert (tmp_path / "rows.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.rglob("*.pt")) and str(data) not in json.dumps(report)
+
+    lost = report["cells"].pop()  # as if the run had been stopped before its last training
+    (tmp_path / "rows.json").write_text(json.dumps(report), encoding="utf-8")
+    trained = []
+    real_main = train.main
+    monkeypatch.setattr(train, "main", lambda argv: (trained.append(argv), real_main(argv)))
+    benchmark_rows.main(args(bert, data, tmp_path))
+    again = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
+    assert len(trained) == 1 and again["cells"][-1]["predicted"] == lost["predicted"]
+
+
+def test_bad_input(bert: Path, data: Path, tmp_path: Path):
+    with pytest.raises(UserError, match="must be 1 or more"):
+        benchmark_rows.main(args(bert, data, tmp_path, "--seeds", "0"))
+    (tmp_path / "rows.json").write_text('{"settings": {}, "cells": []}', encoding="utf-8")
+    with pytest.raises(UserError, match="made with other data or another BERT"):
+        benchmark_rows.main(args(bert, data, tmp_path))
