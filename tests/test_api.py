@@ -27,6 +27,8 @@ class FakeClassifier:
 
     name = "fake"
     labels = LABELS
+    path = None
+    meta = {"stage": "fake", "architecture": {"type": "bert"}, "labels": LABELS, "max_length": 64}
 
     def predict(self, texts):
         return [self.predict_one(text) for text in texts]
@@ -40,7 +42,7 @@ class FakeClassifier:
 
 
 def make_client(**limits):
-    return api.create_app(FakeClassifier(), api.ApiConfig(**limits)).test_client()
+    return api.create_app({"fake": FakeClassifier()}, api.ApiConfig(**limits)).test_client()
 
 
 @pytest.fixture
