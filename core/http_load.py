@@ -85,7 +85,7 @@ def load(
         timeout: seconds after which an answer counts as none.
 
     Returns:
-        clients, seconds, requests_per_s and p50_ms, p95_ms, p99_ms, max_ms of the answers 200; statuses {status: answers};
+        clients, seconds, requests_per_s and p50_ms, p95_ms, p99_ms, max_ms of answers 200; statuses {status: answers};
         errors {kind: requests without an answer}.
     """
     statuses: Counter[str] = Counter()

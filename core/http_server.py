@@ -22,7 +22,7 @@ MAX_WAITING = 400  # requests: fewer than connections, whatever the system
 SPARE_THREADS = 16  # that say 503 while all others wait for the model
 FEW_BYTES = 1 << 17  # of a body that stay in memory; the rest goes to a temporary file
 SILENCE_SECONDS = 60  # after which a connection is closed: half a request, or an idle client
-GRACE_SECONDS = 7  # to answer what has been accepted, once the end is asked for
+GRACE_SECONDS = 6  # to answer what has been accepted, once the end is asked for
 FLUSH_SECONDS = 1
 SETTLE_SECONDS = 0.2  # to read what the system has received already
 
@@ -119,7 +119,8 @@ def serve(server: Any, batcher: MicroBatcher) -> None:
     while is_busy(server) and time.monotonic() < asked + GRACE_SECONDS:
         turn(timeout=0.05)
     batcher.close()  # what still waits is answered 503
-    while is_busy(server) and time.monotonic() < asked + GRACE_SECONDS + FLUSH_SECONDS:
+    closed = time.monotonic()
+    while is_busy(server) and time.monotonic() < closed + FLUSH_SECONDS:
         turn(timeout=0.05)
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+LAST_BATCH_SECONDS = 1  # that the batch being computed has to end in, once the batcher is closed
 PredictFn = Callable[[Sequence[str]], Sequence[Any]]
 
 
@@ -69,6 +70,7 @@ class MicroBatcher:
         self.waiting = 0
         self._last_answer = dict.fromkeys(models, -math.inf)
         self._jobs: deque[Job] = deque()
+        self._computing: list[Job] = []
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
@@ -134,6 +136,7 @@ class MicroBatcher:
         """Compute one batch of what is queued."""
         with self._changed:
             model, pieces = self._take()
+            self._computing = [job for job, _ in pieces]
         if not pieces:
             return
         answers = iter(self._answers(model, [text for _, texts in pieces for text in texts]))
@@ -143,7 +146,7 @@ class MicroBatcher:
                 job.done.set()
 
     def close(self) -> None:
-        """Compute no further batch; who still waits is told so."""
+        """Compute no further batch; who still waits, be it for a model that hangs, is told so."""
         with self._changed:
             self._closed = True
             for job in self._jobs:
@@ -151,7 +154,9 @@ class MicroBatcher:
             self._jobs.clear()
             self._changed.notify()
         if self._thread.is_alive():
-            self._thread.join(timeout=1)
+            self._thread.join(LAST_BATCH_SECONDS)
+        for job in self._computing:
+            job.done.set()
 
     def _work(self) -> None:
         while True:
