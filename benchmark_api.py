@@ -16,26 +16,24 @@ equal      the classes of --titles titles asked by 16 clients, against predict_f
 Rates are medians of --rounds rounds in which the parts take turns. Writes api_benchmark.json to the output folder.
 """
 
-import contextlib
-import functools
 import json
-import multiprocessing
+import logging
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
+import urllib.request
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-import requests
 import torch
+from flask import Flask, request
+from werkzeug.serving import make_server as development_server
 
 from api import ApiConfig, create_app
 from benchmark_training import BERT_BASE, in_a_process_of_its_own
@@ -50,6 +48,7 @@ from core.files import write_json
 from core.http_load import ask_all, load, predict_bodies
 from core.http_server import make_server, serve
 from core.quantize import SCHEME, VARIANTS, quantize_onnx
+from core.server_process import running_command, running_function, watched_memory
 from predict_fun import NewsClassifier
 from utils import read_labels, read_titles
 
@@ -112,11 +111,6 @@ def serve_nothing(port: Connection) -> None:
 
 def serve_minimal(path: Path, port: Connection) -> None:
     """What most tutorials show: Flask's development server, a forward pass a request; runs in a process of its own."""
-    import logging
-
-    from flask import Flask, request
-    from werkzeug.serving import make_server as development_server
-
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     app, classifier = Flask("minimal"), NewsClassifier.load(path, "cpu")
 
@@ -130,42 +124,10 @@ def serve_minimal(path: Path, port: Connection) -> None:
     server.serve_forever()
 
 
-@contextlib.contextmanager
-def in_a_process(target: Any, *args: Any) -> Iterator[str]:
-    """The address of a server that sends its port."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=target, args=(*args, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield f"http://127.0.0.1:{ours.recv()}"
-    finally:
-        process.kill()
-        process.join()
-
-
-@contextlib.contextmanager
-def api_server(model: Path) -> Iterator[tuple[str, subprocess.Popen]]:
-    """The address of `python api.py`, and its process."""
-    command = [
-        sys.executable,
-        Path(__file__).with_name("api.py"),
-        "--model",
-        model,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8") as process:
-        try:
-            line = process.stdout.readline()
-            if not line:
-                raise UserError(f"the server did not start: try `python api.py --model {model}`")
-            yield line.split()[-1], process
-        finally:
-            process.kill()
+def api_server(model: Path) -> AbstractContextManager[tuple[str, subprocess.Popen]]:
+    """`python api.py` with one model: its address and its process."""
+    script = str(Path(__file__).with_name("api.py"))
+    return running_command([sys.executable, script, "--model", str(model), "--host", "127.0.0.1", "--port", "0"])
 
 
 def predictor_rates(path: Path, texts: Sequence[str], seconds: float) -> dict[str, Any]:
@@ -194,27 +156,8 @@ def measure_rates(part: str, model: Path, fp32: Path, texts: Sequence[str], seco
     if part == "server":
         with api_server(model) as (url, _):
             return server_rates(url, bodies, seconds)
-    with in_a_process(*((serve_nothing,) if part == "nothing" else (serve_minimal, fp32))) as url:
+    with running_function(*((serve_nothing,) if part == "nothing" else (serve_minimal, fp32))) as url:
         return server_rates(url, bodies, seconds)
-
-
-@contextlib.contextmanager
-def watched_memory(pid: int) -> Iterator[list[float]]:
-    """The resident megabytes of a process, ten times a second while the block runs."""
-    process, seen, over = psutil.Process(pid), [], threading.Event()
-
-    def watch() -> None:
-        while not over.is_set():
-            seen.append(round(process.memory_info().rss / 1e6, 1))
-            over.wait(0.1)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
 
 
 def measure_overload(model: Path, bodies: Sequence[bytes], config: ApiBenchmarkConfig) -> dict[str, Any]:
@@ -248,9 +191,8 @@ def measure_restart(model: Path) -> dict[str, float]:
         process.wait()
     started = time.perf_counter()
     with api_server(model) as (url, _):
-        with requests.Session() as session:
-            session.trust_env = False
-            session.get(f"{url}/health", timeout=60).raise_for_status()
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        direct.open(f"{url}/health", timeout=60).close()
         return {"seconds_to_ready": round(time.perf_counter() - started, 2)}
 
 
@@ -298,15 +240,17 @@ def benchmark_api(config: ApiBenchmarkConfig, folder: Path) -> dict[str, Any]:
     for part, found in rounds.items():  # of each way of asking the round in the middle
         middle = {ask: sorted((row[ask] for row in found), key=lambda row: row["requests_per_s"]) for ask in found[0]}
         report[part] = {ask: rows[(len(rows) - 1) // 2] for ask, rows in middle.items()}
+    bodies = predict_bodies(texts)
     others = {
-        "overload": functools.partial(measure_overload, model, predict_bodies(texts), config),
-        "soak": functools.partial(measure_soak, model, predict_bodies(texts), config),
-        "restart": functools.partial(measure_restart, model),
-        "equal": functools.partial(measure_equal, model, texts),
+        "overload": lambda: measure_overload(model, bodies, config),
+        "soak": lambda: measure_soak(model, bodies, config),
+        "restart": lambda: measure_restart(model),
+        "equal": lambda: measure_equal(model, texts),
     }
-    for part in others.keys() & set(config.parts):
-        print(part, flush=True)
-        report[part] = others[part]()
+    for part, measure in others.items():
+        if part in config.parts:
+            print(part, flush=True)
+            report[part] = measure()
     return report
 
 

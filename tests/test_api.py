@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 import api
 import api_test
+from config import parse
+from core import http_server, micro_batcher
 from core.console import UserError
 from core.files import sha256
 from predict_fun import NewsClassifier, Prediction
@@ -473,6 +475,17 @@ def test_a_missing_model_is_one_sentence():
 def test_impossible_limits(flags):
     with pytest.raises(UserError, match=flags[0]):
         api.main(flags)
+
+
+def test_the_systemd_unit_starts_the_server_with_flags_that_it_has():
+    unit = (ROOT / "deploy" / "news-api.service").read_text(encoding="utf-8")
+    [command] = re.findall("^ExecStart=.*/python (.*)$", unit, re.MULTILINE)
+    script, *flags = command.split()
+    assert (ROOT / script).is_file()
+    assert parse(api.ApiConfig, flags, None).host == "127.0.0.1"
+    [seconds] = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    ending = http_server.SETTLE_SECONDS + http_server.GRACE_SECONDS + http_server.FLUSH_SECONDS
+    assert ending + micro_batcher.LAST_BATCH_SECONDS < 10 < int(seconds)
 
 
 def use_fake(monkeypatch):

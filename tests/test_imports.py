@@ -33,7 +33,7 @@ FLOORS = {
 # Scripts that know other parts of the project only by HTTP or by running them.
 APART = {"app": {"config", "core"}, "api_test": {"config", "core"}, "quickstart": set()}
 LIGHT = ("config", "core.encoding", "core.files", "core.onnx_model", "predict_fun", "predict_quantization", "api")
-LIGHT += ("core.http_load", "app", "api_test", "download", "quickstart")
+LIGHT += ("core.http_load", "core.server_process", "app", "api_test", "download", "quickstart")
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
 
 
