@@ -40,7 +40,7 @@ from core.http_answers import (
     text_error,
 )
 from core.http_metrics import HttpMetrics
-from core.http_server import MAX_WAITING, make_server, serve
+from core.http_server import MAX_WAITING, end_on_signal, make_server, serve
 from core.micro_batcher import MicroBatcher, NotAnswered
 from core.model_facts import model_facts, read_benchmark
 from predict_fun import NewsClassifier
@@ -229,6 +229,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"port {config.port} is taken or unusable: choose another with --port ({fault})") from fault
     app = create_app(classifiers, config)
     server = make_server(app, listener, config.queue, app.config["MAX_CONTENT_LENGTH"])
+    end_on_signal(server)
     print(f"Running on http://{config.host}:{listener.getsockname()[1]}")
     for name, classifier in classifiers.items():
         print(f"model {name}, {len(classifier.labels)} classes: {' '.join(classifier.labels)}", flush=True)

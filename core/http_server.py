@@ -99,16 +99,20 @@ def connection_limit() -> int:
     return CONNECTIONS
 
 
-def serve(server: Any, batcher: MicroBatcher) -> None:
-    """Answer requests until SIGTERM or Ctrl-C; then accept no more, answer what was accepted, and return."""
+def end_on_signal(server: Any) -> None:
+    """Have SIGTERM and Ctrl-C end `serve`; a second Ctrl-C does not wait."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         server.stopping = True
         server.pull_trigger()
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C does not wait
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, stop)
+
+
+def serve(server: Any, batcher: MicroBatcher) -> None:
+    """Answer requests until `server.stopping`; then accept no more, answer what was accepted, and return."""
     turn = functools.partial(wasyncore.loop, use_poll=True, map=server._map, count=1)
     while not server.stopping:
         turn(timeout=1.0)
