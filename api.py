@@ -120,9 +120,10 @@ def create_app(classifiers: Mapping[str, NewsClassifier], config: ApiConfig) -> 
                 try:
                     [answer] = batcher.predict(name, ["预热"], PROBE_SECONDS)
                 except NotAnswered as fault:
-                    raise ApiError(*NOT_READY) from fault
+                    answer = fault
                 if isinstance(answer, Exception):
-                    raise ApiError(*NOT_READY) from answer
+                    app.logger.error("model %s does not answer", name, exc_info=answer)
+                    raise ApiError(*NOT_READY)
         return jsonify({"status": 200, "model": names[0], "labels": classifiers[names[0]].labels})
 
     @app.get("/models")

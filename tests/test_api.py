@@ -352,7 +352,7 @@ def test_a_full_queue_is_told_at_once():
 
 
 @pytest.mark.parametrize("illness", ["hangs", "raises"])
-def test_health_is_that_of_the_model(illness, monkeypatch):
+def test_health_is_that_of_the_model(illness, monkeypatch, caplog):
     monkeypatch.setattr(api, "PROBE_SECONDS", 0.1)
     sick, behave = FakeClassifier(), {"hangs": lambda texts: time.sleep(0.4), "raises": lambda texts: 1 / 0}[illness]
     sick.predict = lambda texts: behave(texts)
@@ -360,6 +360,7 @@ def test_health_is_that_of_the_model(illness, monkeypatch):
     response = client.get("/health")
     assert error_code(response, 503) == "not_ready"
     assert response.headers["Retry-After"] == "1"
+    assert "model sick does not answer" in caplog.text
     behave = FakeClassifier().predict
     time.sleep(0.5)
     assert client.get("/health").status_code == 200

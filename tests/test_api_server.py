@@ -15,6 +15,7 @@ import pytest
 from test_api import ROOT
 
 import api_test
+from core import http_server
 from core.console import UserError
 from core.http_load import ask_all, load, predict_bodies
 
@@ -258,6 +259,23 @@ def test_a_body_of_any_size_is_refused_in_json(server):
             answer = read_all(connection)
         assert answer.startswith(b"HTTP/1.1 413")
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "body_too_large"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+@pytest.mark.parametrize(
+    ("limits", "connections", "raised"),
+    [((256, 4096), 1000, (2100, 4096)), ((256, 1100), 500, (1100, 1100)), ((256, -1), 1000, (2100, -1))]
+    + [((4096, 4096), 1000, None), ((-1, -1), 1000, None)],
+)
+def test_connections_fit_the_open_files(limits, connections, raised, monkeypatch):
+    import resource
+
+    calls = []
+    monkeypatch.setattr(resource, "RLIM_INFINITY", -1)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda which, found: calls.append(found))
+    assert http_server.connection_limit() == connections
+    assert calls == ([raised] if raised else [])
 
 
 def test_the_client_measures(capsys, tmp_path, monkeypatch):
