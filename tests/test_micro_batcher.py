@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -187,7 +188,7 @@ def test_threads_are_answered_together_and_a_lone_one_at_once():
     for thread in threads[1:]:
         thread.start()
     while len(batcher._jobs) < 10:
-        pass
+        time.sleep(0.001)
     go.set()
     for thread in threads:
         thread.join(10)
