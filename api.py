@@ -1,199 +1,240 @@
-"""Serve a model over HTTP until Ctrl-C:
+"""Serve one model or several over HTTP until Ctrl-C:
 
     python api.py
     python api.py --model teacher --port 8010
+    python api.py --model teacher --model student=models_save/bilstm_soft_distill.onnx    # side by side, for A/B tests
 
-POST /predict classifies a title or a list of titles, GET /health says which model answers.
+POST /predict classifies a title or a list of titles; "model" in the request chooses, the first one is the default.
+GET /health says whether the models answer, /models what they are, /metrics counts for Prometheus. Requests that come
+together share a forward pass. Where the environment has NEWS_API_KEY, all but /health ask for it as a bearer token.
 """
 
-import json
 import logging
 import os
-import signal
 import socket
-import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import waitress
 from flask import Flask, Response, g, jsonify, request
+from tyro.conf import UseAppendAction
 from werkzeug.exceptions import HTTPException
 
-from config import parse
+from config import find_model, parse
 from core.console import UserError, run
-from core.encoding import replace_surrogates
-from predict_fun import NewsClassifier, Prediction, find_model, text_fault
+from core.http_answers import (
+    NOT_ANSWERED,
+    NOT_READY,
+    UNAUTHORIZED,
+    ApiError,
+    as_answer,
+    failure,
+    http_error,
+    is_authorized,
+    read_model,
+    read_object,
+    read_texts,
+    read_top_k,
+    text_error,
+)
+from core.http_metrics import HttpMetrics
+from core.http_server import MAX_WAITING, end_on_signal, make_server, serve
+from core.micro_batcher import MicroBatcher, NotAnswered
+from core.model_facts import model_facts, read_benchmark
+from predict_fun import NewsClassifier
 
-HTTP_ERRORS = {
-    404: ("not_found", "没有这个地址：请用 POST /predict 预测，或用 GET /health 查看状态"),
-    405: ("method_not_allowed", "这个地址不支持此请求方法：/predict 用 POST，/health 用 GET"),
-    413: ("body_too_large", "请求体太大：请缩短标题，或分批发送"),
-}
+FRESH_SECONDS = 10  # a model that has answered so lately is healthy
+PROBE_SECONDS = 1  # that any other one has to answer in
 
 
 @dataclass
 class ApiConfig:
     """What is served, where, and how much a request may ask."""
 
-    model: str | None = None
-    """Name (soft, teacher, int8, pruned, hard) or path of a model. None: NEWS_MODEL, else the first one present."""
+    model: UseAppendAction[tuple[str, ...]] = ()
+    """Name (soft, teacher, int8, pruned, hard) or path of a model, NAME=PATH to give it a name of your own; may be
+    repeated. None: NEWS_MODEL, else the first one present."""
     host: str = "0.0.0.0"
     """Address to listen on: 0.0.0.0 is every network card, 127.0.0.1 this machine only."""
     port: int = 8004
     """Port to listen on."""
+    batch_size: int = 32
+    """Titles of concurrent requests that share a forward pass."""
+    queue: int = 128
+    """Requests that may be waiting; one more is answered 503 at once."""
+    timeout: float = 30.0
+    """Seconds that a request may take; then it is answered 504."""
     max_chars: int = 10_000
     """Characters allowed in a text."""
     max_texts: int = 1_000
     """Texts allowed in a list."""
     max_body_mb: float = 2.0
     """Size allowed for a request, in MiB."""
+    cors: str | None = None
+    """Origin whose web pages may call the API from a browser, for example https://news.example.com; * is any."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise UserError(f"--port is {self.port}: it must be 1 to 65535, or 0 for any free port")
+        if not 1 <= self.batch_size <= self.queue <= MAX_WAITING:
+            raise UserError(
+                f"--batch-size is {self.batch_size}, --queue {self.queue}: they must be 1 to {MAX_WAITING}, "
+                "and the queue must hold a batch"
+            )
+        if min(self.timeout, self.max_chars, self.max_texts, self.max_body_mb) <= 0:
+            raise UserError("--timeout, --max-chars, --max-texts and --max-body-mb must be above 0")
+        if self.cors not in (None, "*") and not self.cors.startswith(("http://", "https://")):
+            raise UserError(f"--cors is {self.cors}: give an origin such as https://news.example.com, or *")
 
 
-@dataclass(eq=False)
-class ApiError(Exception):
-    """A request, or one text of a list, that cannot be answered; the message says in Chinese what to do."""
+def create_app(classifiers: Mapping[str, NewsClassifier], config: ApiConfig) -> Flask:
+    """The WSGI application around loaded models, the default one first; all it says but /metrics is JSON.
 
-    status: int
-    code: str
-    message: str
-
-
-def create_app(classifier: NewsClassifier, config: ApiConfig) -> Flask:
-    """The WSGI application around a loaded model; every answer, errors included, is JSON."""
+    Its `extensions["micro_batcher"]` computes in a thread of its own and is to be closed at the end.
+    """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = int(config.max_body_mb * 2**20)
     app.json.ensure_ascii = app.json.sort_keys = False
     app.json.mimetype = "application/json; charset=utf-8"  # PowerShell 5 needs the charset
+    names, key = list(classifiers), os.environ.get("NEWS_API_KEY", "").strip()
+    metrics = HttpMetrics(lambda: batcher.waiting)
+    functions = {name: classifier.predict for name, classifier in classifiers.items()}
+    batcher = MicroBatcher(functions, config.batch_size, config.queue, on_batch=metrics.count_batch).start()
+    app.extensions["micro_batcher"] = batcher
+    facts = [model_facts(name, classifier.path, classifier.meta) for name, classifier in classifiers.items()]
 
     @app.before_request
     def start() -> None:
         g.started = time.perf_counter()
         g.request_id = uuid.uuid4().hex[:12]
+        # A browser asks by OPTIONS whether it may send the key.
+        if key and request.path != "/health" and request.method != "OPTIONS" and not is_authorized(request, key):
+            raise ApiError(*UNAUTHORIZED)
 
     @app.get("/health")
     def health() -> Response:
-        return jsonify({"status": 200, "model": classifier.name, "labels": classifier.labels})
+        for name in names:
+            if batcher.seconds_since_answer(name) > FRESH_SECONDS:
+                try:
+                    [answer] = batcher.predict(name, ["预热"], PROBE_SECONDS)
+                except NotAnswered as fault:
+                    answer = fault
+                if isinstance(answer, Exception):
+                    app.logger.error("model %s does not answer", name, exc_info=answer)
+                    raise ApiError(*NOT_READY)
+        return jsonify({"status": 200, "model": names[0], "labels": classifiers[names[0]].labels})
+
+    @app.get("/models")
+    def models() -> Response:
+        benchmark = read_benchmark([Path("results"), Path("reports")])
+        return jsonify({"status": 200, "default": names[0], "models": facts, "benchmark": benchmark})
+
+    @app.get("/metrics")
+    def counters() -> Response:
+        return Response(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.post("/predict")
     def predict() -> Response:
-        body = read_object()
-        if body.get("model", classifier.name) != classifier.name:
-            raise ApiError(404, "unknown_model", f"没有这个模型：请去掉 model，或改为 {classifier.name}")
-        top_k = body.get("top_k", 3)
-        if type(top_k) is not int or top_k < 1:
-            raise ApiError(422, "bad_top_k", "top_k 应为不小于 1 的整数")
-        texts = read_texts(body, config.max_texts)
-        faults = [text_error(text, config.max_chars) for text in texts]
-        single = not isinstance(body["text"], list)
-        if single and faults[0]:
-            raise faults[0]
-        predictions = iter(classifier.predict([text for text, fault in zip(texts, faults, strict=True) if not fault]))
-        answers = [
-            {"text": text, "error": fault.message} if fault else as_answer(next(predictions), top_k)
-            for text, fault in zip(texts, faults, strict=True)
-        ]
+        with batcher.admit():
+            body = read_object(request)
+            name, top_k, texts = read_model(body, names), read_top_k(body), read_texts(body, config.max_texts)
+            faults = [text_error(text, config.max_chars) for text in texts]
+            single = not isinstance(body["text"], list)
+            if single and faults[0]:
+                raise faults[0]
+            usable = [text for text, fault in zip(texts, faults, strict=True) if not fault]
+            predictions = batcher.predict(name, usable, config.timeout)
+        failed = [prediction for prediction in predictions if isinstance(prediction, Exception)]
+        if failed:
+            app.logger.error("request %s failed on %d text(s)", g.request_id, len(failed), exc_info=failed[0])
+            if single:
+                raise failure(g.request_id)
+        rest, answers = iter(predictions), []
+        for text, fault in zip(texts, faults, strict=True):
+            prediction = None if fault else next(rest)
+            if isinstance(prediction, Exception):
+                fault = failure(g.request_id)
+            if fault:
+                answers.append({"text": text, "error": fault.message})
+            else:
+                metrics.count_prediction(name, prediction.pred_class)
+                answers.append(as_answer(prediction, top_k))
         answer = answers[0] if single else {"predictions": answers}
-        return jsonify({**answer, "status": 200, "model": classifier.name, **trace()})
+        return jsonify({**answer, "status": 200, "model": name, **trace()})
 
     @app.errorhandler(ApiError)
-    def api_error(fault: ApiError) -> tuple[Response, int]:
-        return jsonify({"status": fault.status, "code": fault.code, "error": fault.message}), fault.status
+    def api_error(fault: ApiError) -> tuple[Response, int, dict[str, str]]:
+        return jsonify(fault.body()), fault.status, fault.headers()
+
+    @app.errorhandler(NotAnswered)
+    def not_answered(fault: NotAnswered) -> tuple[Response, int, dict[str, str]]:
+        return api_error(ApiError(*NOT_ANSWERED[type(fault)]))
 
     @app.errorhandler(HTTPException)
-    def http_error(fault: HTTPException) -> tuple[Response, int, list]:
-        error = ApiError(fault.code, *HTTP_ERRORS.get(fault.code, ("bad_request", "请求无效：请检查后再试")))
-        return *api_error(error), [header for header in fault.get_headers() if header[0] == "Allow"]
+    def refused(fault: HTTPException) -> tuple[Response, int, dict[str, str]]:
+        return *api_error(http_error(fault.code))[:2], {n: v for n, v in fault.get_headers() if n == "Allow"}
 
     @app.errorhandler(Exception)
-    def server_error(fault: Exception) -> tuple[Response, int]:
+    def server_error(fault: Exception) -> tuple[Response, int, dict[str, str]]:
         app.logger.error("request %s failed", g.request_id, exc_info=fault)
-        return api_error(ApiError(500, "internal_error", f"服务器内部出错：请把编号 {g.request_id} 告诉管理员"))
+        return api_error(failure(g.request_id))
 
     @app.after_request
     def log_request(response: Response) -> Response:
+        if config.cors:
+            response.headers["Access-Control-Allow-Origin"] = config.cors
+            response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+        route = request.url_rule.rule if request.url_rule else "unknown"
+        metrics.count_request(route, response.status_code, time.perf_counter() - g.started)
         app.logger.info("%s %a %d %s ms %s", request.method, request.path[:80], response.status_code, *trace().values())
         return response
 
     return app
 
 
-def read_object() -> dict:
-    """The request's JSON object; ApiError 415 or 400 where it holds none."""
-    if not request.is_json:
-        raise ApiError(415, "unsupported_media_type", "请求头 Content-Type 应为 application/json")
-    try:  # parse_constant is called for NaN and Infinity, which `int` refuses
-        body = json.loads(request.get_data().decode("utf-8-sig"), parse_constant=int)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise ApiError(400, "bad_json", '请求体应为 UTF-8 编码的 JSON 对象，例如 {"text": "新闻标题"}')
-    return body
-
-
-def read_texts(body: dict, max_texts: int) -> list[str | None]:
-    """The texts to classify, fit to be echoed in UTF-8; None in place of what is no string."""
-    if "text" not in body:
-        raise ApiError(422, "text_missing", '缺少 text：请发送 {"text": "新闻标题"}')
-    texts = body["text"] if isinstance(body["text"], list) else [body["text"]]
-    if not texts:
-        raise ApiError(422, "empty_list", "text 是空列表：请至少放入一条标题")
-    if len(texts) > max_texts:
-        raise ApiError(413, "too_many_texts", f"一次最多 {max_texts} 条标题，收到 {len(texts)} 条：请分批发送")
-    return [replace_surrogates(text) if isinstance(text, str) else None for text in texts]
-
-
-def text_error(text: str | None, max_chars: int) -> ApiError | None:
-    """Why this text cannot be classified, or None."""
-    fault = text_fault(text)
-    if fault == "not_a_string":
-        return ApiError(422, "text_not_a_string", "text 的类型不对：应为字符串，或由字符串组成的列表")
-    if fault == "empty":
-        return ApiError(422, "text_empty", "标题是空的：请填写新闻标题")
-    if len(text) > max_chars:
-        return ApiError(413, "text_too_long", f"标题有 {len(text)} 个字，最多 {max_chars} 个：请缩短后再试")
-    return None
-
-
-def as_answer(prediction: Prediction, top_k: int) -> dict:
-    """The part of an answer that belongs to one text."""
-    return {
-        "text": prediction.text,
-        "pred_class": prediction.pred_class,
-        "confidence": round(prediction.confidence, 6),
-        "top_k": [{"pred_class": label, "confidence": round(share, 6)} for label, share in prediction.top(top_k)],
-        "truncated": prediction.truncated,
-    }
-
-
-def trace() -> dict:
+def trace() -> dict[str, float | str]:
     """What the answer and the log line of a request share."""
     return {"elapsed_ms": round((time.perf_counter() - g.started) * 1000, 2), "request_id": g.request_id}
+
+
+def load_models(models: Sequence[str]) -> dict[str, NewsClassifier]:
+    """Open the models that --model names, by the names that requests choose them by, and have each answer once.
+
+    Raises:
+        UserError: a model is missing or unusable, or two have the same name.
+    """
+    classifiers: dict[str, NewsClassifier] = {}
+    for model in models or (None,):
+        name, equals, path = (model or "").partition("=")
+        if not equals or Path(model).is_file():
+            name, path = "", model
+        classifier = NewsClassifier.load(find_model(path))
+        name = name or classifier.name
+        if name in classifiers:
+            raise UserError(f"two models are called {name}: give one a name of its own, --model NAME={path}")
+        classifier.predict(["预热"])
+        classifiers[name] = classifier
+    return classifiers
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(ApiConfig, argv, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of each request that waits its turn
-    classifier = NewsClassifier.load(find_model(config.model))
-    classifier.predict(["预热"])
+    logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns of each request that waits its turn
+    classifiers = load_models(config.model)
     try:  # not left to waitress, whose SO_REUSEADDR lets two servers share one port on Windows
-        listener = socket.create_server((config.host, config.port))
+        listener = socket.create_server((config.host, config.port), backlog=1024)
     except OSError as fault:
         raise UserError(f"port {config.port} is taken or unusable: choose another with --port ({fault})") from fault
-    app, threads = create_app(classifier, config), max(4, 2 * (os.cpu_count() or 1))
-    # A body above 64 MiB is refused by waitress in plain text, a smaller one by the application in JSON.
-    server = waitress.create_server(app, sockets=[listener], threads=threads, max_request_body_size=64 * 2**20)
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, lambda *_: sys.exit(0))
+    app = create_app(classifiers, config)
+    server = make_server(app, listener, config.queue, app.config["MAX_CONTENT_LENGTH"])
+    end_on_signal(server)
     print(f"Running on http://{config.host}:{listener.getsockname()[1]}")
-    print(f"model {classifier.name}, {len(classifier.labels)} classes: {' '.join(classifier.labels)}", flush=True)
-    server.run()
+    for name, classifier in classifiers.items():
+        print(f"model {name}, {len(classifier.labels)} classes: {' '.join(classifier.labels)}", flush=True)
+    serve(server, app.extensions["micro_batcher"])
 
 
 if __name__ == "__main__":

@@ -3,19 +3,25 @@
 Start `python api.py` in another terminal, then:
 
     python api_test.py --text "SpaceX 星舰今日成功发射，开启火星移民新篇章"
-    python api_test.py --url http://192.168.1.20:8004
+    python api_test.py --url http://192.168.1.20:8004 --model student
+    python api_test.py --load --clients 16 --seconds 10       # how many requests a second, how fast
+
+A server that asks for a key gets the environment's NEWS_API_KEY.
 """
 
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
 
 from config import parse
 from core.console import UserError, run
+from core.files import write_json
+from core.http_load import load, predict_bodies
 
 
 @dataclass
@@ -26,11 +32,25 @@ class ClientConfig:
     """The title to classify."""
     url: str = field(default_factory=lambda: os.environ.get("NEWS_API_URL") or "http://127.0.0.1:8004")
     """Address of the server; the default is NEWS_API_URL, where it is set."""
+    model: str | None = None
+    """Name of one of the models that the server has. None: its first one."""
     timeout: float = 10.0
     """Seconds to wait for an answer."""
+    load: bool = False
+    """Ask again and again, and measure."""
+    clients: int = 16
+    """With --load: clients that ask at a time."""
+    seconds: float = 10.0
+    """With --load: how long."""
+    output: Path | None = None
+    """With --load: folder for api_load.json."""
+
+    def __post_init__(self) -> None:
+        if min(self.timeout, self.clients, self.seconds) <= 0:
+            raise UserError("--timeout, --clients and --seconds must be above 0")
 
 
-def predict(text: str, url: str, timeout: float) -> dict:
+def predict(text: str, url: str, timeout: float, model: str | None = None) -> dict:
     """Classify one title.
 
     Returns:
@@ -39,11 +59,13 @@ def predict(text: str, url: str, timeout: float) -> dict:
     Raises:
         UserError: no server there, no answer in time, or an answer that is an error.
     """
+    question = {"text": text} if model is None else {"text": text, "model": model}
+    headers = {"Authorization": f"Bearer {key}".encode()} if (key := os.environ.get("NEWS_API_KEY", "").strip()) else {}
     try:
         with requests.Session() as session:
             # A proxy named in the environment cannot reach this machine's own loopback address.
             session.trust_env = urlsplit(url).hostname not in {"127.0.0.1", "localhost", "::1"}
-            response = session.post(f"{url.rstrip('/')}/predict", json={"text": text}, timeout=timeout)
+            response = session.post(f"{url.rstrip('/')}/predict", json=question, headers=headers, timeout=timeout)
             answer = response.json()
     except requests.Timeout as fault:
         raise UserError(f"no answer from {url} within {timeout:g} s: try again, or with a longer --timeout") from fault
@@ -58,9 +80,28 @@ def predict(text: str, url: str, timeout: float) -> dict:
     return answer
 
 
+def measure(config: ClientConfig) -> None:
+    """Put the server under load, and print and save what came of it."""
+    key = os.environ.get("NEWS_API_KEY", "").strip()
+    bodies = predict_bodies([config.text], config.model)
+    report = load(config.url, bodies, config.clients, config.seconds, key=key, timeout=config.timeout)
+    print("clients  requests/s   p50 ms   p95 ms   p99 ms  answers and errors")
+    times = "".join(f"{report[name] or float('nan'):9.2f}" for name in ("p50_ms", "p95_ms", "p99_ms"))
+    counts = "  ".join(f"{name}: {count}" for name, count in {**report["statuses"], **report["errors"]}.items())
+    print(f"{report['clients']:7d} {report['requests_per_s']:11.1f}{times}  {counts}")
+    if config.output:
+        write_json(config.output / "api_load.json", {"url": config.url, **report})
+        print(f"wrote {config.output / 'api_load.json'}")
+    if report["statuses"].keys() != {"200"} or report["errors"]:
+        raise UserError("not every request was answered 200, see above: is the server there, and are there too many?")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(ClientConfig, argv, __doc__)
-    answer = predict(config.text, config.url, config.timeout)
+    answer = predict(config.text, config.url, config.timeout, config.model)
+    if config.load:
+        measure(config)
+        return
     print(f"{answer['pred_class']}  {answer['confidence']:.1%}")
     print(json.dumps(answer, ensure_ascii=False, indent=2))
 

@@ -4,7 +4,8 @@ Start `python api.py` in another terminal, then:
 
     streamlit run app.py
 
-The environment variable NEWS_API_URL is the server's address, http://127.0.0.1:8004 where it is not set.
+The environment variable NEWS_API_URL is the server's address, http://127.0.0.1:8004 where it is not set; NEWS_API_KEY
+is its key, where it asks for one.
 """
 
 import os
@@ -42,6 +43,8 @@ def call(url: str, path: str, expected: set[str], seconds: float, question: dict
         with requests.Session() as session:
             # A proxy named in the environment cannot reach this machine's own loopback address.
             session.trust_env = urlsplit(url).hostname not in {"127.0.0.1", "localhost", "::1"}
+            if key := os.environ.get("NEWS_API_KEY", "").strip():
+                session.headers["Authorization"] = f"Bearer {key}".encode()
             method = "POST" if question else "GET"
             response = session.request(method, url.rstrip("/") + path, json=question, timeout=seconds)
     except requests.Timeout:

@@ -49,8 +49,8 @@ CHUNK = 1024  # titles read, predicted and written at a time
 class NewsClassifier:
     """A trained model, whatever it runs on, ready to predict. Use `NewsClassifier.load`."""
 
-    def __init__(self, meta: dict[str, Any], logits_fn: onnx_model.LogitsFn) -> None:
-        self.meta = meta
+    def __init__(self, meta: dict[str, Any], logits_fn: onnx_model.LogitsFn, path: Path | None = None) -> None:
+        self.meta, self.path = meta, path
         self.name: str = meta["stage"]
         self.labels: list[str] = meta["labels"]
         self._encoder = Encoder(meta["vocab"], meta["max_length"])
@@ -65,7 +65,7 @@ class NewsClassifier:
         """
         meta, logits_fn = (onnx_model.load if path.suffix == ONNX else _load_torch)(path, device)
         try:
-            return cls(meta, logits_fn)
+            return cls(meta, logits_fn, path)
         except (KeyError, TypeError, ValueError) as fault:
             raise UserError(f"{path} has a damaged vocabulary or labels: make the model again") from fault
 

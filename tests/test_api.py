@@ -1,5 +1,6 @@
 """The server's contract, its errors and its client, with a classifier that needs no weights."""
 
+import functools
 import json
 import os
 import queue
@@ -9,24 +10,39 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import api
 import api_test
+from config import parse
+from core import http_server, micro_batcher
 from core.console import UserError
-from predict_fun import Prediction
+from core.files import sha256
+from predict_fun import NewsClassifier, Prediction
 
 ROOT = Path(__file__).parents[1]
 LABELS = ["财经", "科技", "体育"]
+SLOW = {"慢": 0.3, "挂": 60}  # seconds
+HOSTILE_BODIES = 300
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch):
+    monkeypatch.delenv("NEWS_API_KEY", raising=False)
 
 
 class FakeClassifier:
-    """财经 unless a text names another class; marks a text of over 100 characters as truncated."""
+    """财经 unless a text names another class; marks a text of over 100 characters as truncated; SLOW takes its time."""
 
     name = "fake"
     labels = LABELS
+    path = None
+    meta = {"stage": "fake", "architecture": {"type": "bert"}, "labels": LABELS, "max_length": 64}
 
     def predict(self, texts):
         return [self.predict_one(text) for text in texts]
@@ -34,13 +50,15 @@ class FakeClassifier:
     def predict_one(self, text):
         if text == "故障":
             raise RuntimeError("secret of /home/someone/weights.pt")
+        if text in SLOW:
+            time.sleep(SLOW[text])
         label = next((label for label in LABELS if label in text), LABELS[0])
         shares = {name: 0.7 if name == label else 0.15 for name in LABELS}
         return Prediction(text, label, LABELS.index(label), 0.7, shares, truncated=len(text) > 100)
 
 
 def make_client(**limits):
-    return api.create_app(FakeClassifier(), api.ApiConfig(**limits)).test_client()
+    return api.create_app({"fake": FakeClassifier()}, api.ApiConfig(**limits)).test_client()
 
 
 @pytest.fixture
@@ -228,6 +246,176 @@ def test_internal_error_hides_its_details_and_logs_them(client, caplog):
     assert "secret of /home/someone/weights.pt" in caplog.text
 
 
+def test_a_text_that_fails_does_not_fail_its_neighbours(client, caplog):
+    answers = client.post("/predict", json={"text": ["科技", "故障", "体育"]}).get_json()["predictions"]
+    assert [answer.get("pred_class") for answer in answers] == ["科技", None, "体育"]
+    assert answers[1].keys() == {"text", "error"} and "secret" not in answers[1]["error"]
+    assert caplog.text.count("RuntimeError: secret") == 1
+
+
+def test_several_models_side_by_side():
+    student = FakeClassifier()
+    student.predict = lambda texts: [Prediction(text, "科技", 1, 0.5, {"科技": 0.5}, False) for text in texts]
+    client = api.create_app({"teacher": FakeClassifier(), "student": student}, api.ApiConfig()).test_client()
+    for model, pred_class in ((None, "财经"), ("teacher", "财经"), ("student", "科技")):
+        body = client.post("/predict", json={"text": "新闻"} | ({"model": model} if model else {})).get_json()
+        assert (body["model"], body["pred_class"]) == (model or "teacher", pred_class)
+    response = client.post("/predict", json={"text": "新闻", "model": "other"})
+    assert error_code(response, 404) == "unknown_model"
+    assert "teacher、student" in response.get_json()["error"]
+
+
+def test_models_are_described_without_a_path(teacher, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    classifier = NewsClassifier.load(teacher, "cpu")
+    client = api.create_app({"mine": classifier}, api.ApiConfig()).test_client()
+    body = client.get("/models").get_json()
+    assert body["default"] == "mine" and body["benchmark"] is None
+    [model] = body["models"]
+    assert (model["name"], model["stage"], model["labels"]) == ("mine", "teacher", classifier.labels)
+    assert model["architecture"]["hidden_size"] == 32 and model["architecture"]["num_hidden_layers"] == 2
+    assert model["metrics"]["dev"].keys() == {"accuracy", "macro_f1", "n"}
+    assert model["sha256"] == sha256(teacher)
+    assert model["size_mb"] == round(teacher.stat().st_size / 1e6, 1)
+    assert str(teacher.parent) not in client.get("/models").get_data(as_text=True)
+    assert "vocab" not in model
+    for folder, threads in (("results", 1), ("reports/benchmark", 2), ("reports/damaged", None)):
+        path = tmp_path / folder / "benchmark.json"
+        path.parent.mkdir(parents=True)
+        found = {"machine": "m", "threads": threads, "rows": [{"name": "soft", "p50_ms": 1.5}], "more": 1}
+        path.write_text(json.dumps(found) if threads else "{", encoding="utf-8")
+        os.utime(path, (threads or 3, threads or 3))
+    benchmark = client.get("/models").get_json()["benchmark"]
+    assert benchmark == {"machine": "m", "threads": 2, "rows": [{"name": "soft", "p50_ms": 1.5}]}
+
+
+def test_metrics_count_what_was_asked(client):
+    client.post("/predict", json={"text": ["科技", "科技", "体育", ""]})
+    client.post("/predict", json={})
+    client.get("/nowhere/at/all")
+    response = client.get("/metrics")
+    assert response.content_type.startswith("text/plain; version=0.0.4")
+    lines = response.get_data(as_text=True).splitlines()
+    for line in (
+        'news_requests_total{route="/predict",status="200"} 1.0',
+        'news_requests_total{route="/predict",status="422"} 1.0',
+        'news_requests_total{route="unknown",status="404"} 1.0',
+        'news_request_seconds_count{route="/predict"} 2.0',
+        'news_batch_size_bucket{le="2.0"} 0.0',
+        'news_batch_size_bucket{le="4.0"} 1.0',
+        "news_batch_size_sum 3.0",
+        'news_predictions_total{model="fake",pred_class="科技"} 2.0',
+        'news_predictions_total{model="fake",pred_class="体育"} 1.0',
+        "news_queue_depth 0.0",
+    ):
+        assert line in lines
+
+
+def test_a_key_is_asked_for_where_there_is_one(monkeypatch):
+    monkeypatch.setenv("NEWS_API_KEY", " 密key\n")
+    client = make_client()
+    assert client.get("/health").status_code == 200
+    for method, path in (("GET", "/models"), ("GET", "/metrics"), ("POST", "/predict"), ("GET", "/nowhere")):
+        for header in (None, "密key", "Bearer", "Bearer ", "Bearer 密ke", "Bearer 密keyy", "Basic 密key"):
+            headers = {"Authorization": header.encode().decode("latin-1")} if header else {}
+            response = client.open(path, method=method, headers=headers, json={"text": "科技"})
+            assert error_code(response, 401) == "unauthorized"
+            assert response.headers["WWW-Authenticate"] == "Bearer"
+    headers = {"Authorization": "bearer 密key".encode().decode("latin-1")}
+    assert client.post("/predict", json={"text": "科技"}, headers=headers).status_code == 200
+    assert client.get("/metrics", headers=headers).status_code == 200
+
+
+def test_other_origins_are_let_in_only_where_asked(monkeypatch):
+    assert "Access-Control-Allow-Origin" not in make_client().post("/predict", json={"text": "科技"}).headers
+    monkeypatch.setenv("NEWS_API_KEY", "key")
+    client = make_client(cors="https://news.example.com")
+    ask = {"Origin": "https://news.example.com", "Access-Control-Request-Method": "POST"}
+    for response in (client.options("/predict", headers=ask), client.post("/predict", json={})):
+        assert response.headers["Access-Control-Allow-Origin"] == "https://news.example.com"
+        assert response.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
+    assert client.options("/predict", headers=ask).status_code == 200
+
+
+def test_too_slow_is_told(client):
+    response = make_client(timeout=0.1).post("/predict", json={"text": "慢"})
+    assert error_code(response, 504) == "timeout"
+
+
+def test_a_full_queue_is_told_at_once():
+    app = api.create_app({"fake": FakeClassifier()}, api.ApiConfig(batch_size=1, queue=1))
+    with app.extensions["micro_batcher"].admit():
+        response = app.test_client().post("/predict", data=b"not even read")
+    assert error_code(response, 503) == "busy"
+    assert response.headers["Retry-After"] == "1"
+    assert app.test_client().post("/predict", json={"text": "科技"}).status_code == 200
+
+
+@pytest.mark.parametrize("illness", ["hangs", "raises"])
+def test_health_is_that_of_the_model(illness, monkeypatch, caplog):
+    monkeypatch.setattr(api, "PROBE_SECONDS", 0.1)
+    sick, behave = FakeClassifier(), {"hangs": lambda texts: time.sleep(0.4), "raises": lambda texts: 1 / 0}[illness]
+    sick.predict = lambda texts: behave(texts)
+    client = api.create_app({"fake": FakeClassifier(), "sick": sick}, api.ApiConfig()).test_client()
+    response = client.get("/health")
+    assert error_code(response, 503) == "not_ready"
+    assert response.headers["Retry-After"] == "1"
+    assert "model sick does not answer" in caplog.text
+    behave = FakeClassifier().predict
+    time.sleep(0.5)
+    assert client.get("/health").status_code == 200
+    behave = None  # nobody asks it again so soon
+    assert client.get("/health").status_code == 200
+
+
+def test_answers_are_those_of_the_predictor_whatever_shares_the_batch(teacher, data):
+    """FP32: the same classes, and the same probabilities but for the order of the sums."""
+    classifier = NewsClassifier.load(teacher, "cpu")
+    texts = [line.split("\t")[0] for line in (data / "test.txt").read_text(encoding="utf-8").splitlines()]
+    texts += ["好" * 300, "芯"]
+    app = api.create_app({"teacher": classifier}, api.ApiConfig(batch_size=5))
+    answers = {}
+
+    def ask(text):
+        answers[text] = app.test_client().post("/predict", json={"text": text}).get_json()
+
+    threads = [threading.Thread(target=ask, args=(text,)) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    for text, expected in zip(texts, classifier.predict(texts), strict=True):
+        assert answers[text]["pred_class"] == expected.pred_class
+        assert answers[text]["confidence"] == pytest.approx(expected.confidence, abs=1e-5)
+        assert answers[text]["truncated"] == expected.truncated
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=30),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+QUESTIONS = st.fixed_dictionaries(
+    {}, optional={"text": JSON_VALUES, "top_k": JSON_VALUES | st.just(2), "model": JSON_VALUES | st.just("fake")}
+)
+BODIES = st.binary(max_size=200) | st.builds(lambda value: json.dumps(value).encode(), JSON_VALUES | QUESTIONS)
+CONTENT_TYPES = st.sampled_from(["application/json"] * 8 + ["application/json; charset=gbk", "text/plain", "", None])
+hostile_client = functools.cache(lambda: make_client(max_chars=20, max_texts=4, max_body_mb=0.001))
+
+
+@settings(max_examples=HOSTILE_BODIES, deadline=None, database=None, derandomize=True)
+@given(BODIES, CONTENT_TYPES)
+def test_any_body_gets_a_proper_answer(data, content_type):
+    response = hostile_client().post("/predict", data=data, content_type=content_type)
+    body = json.loads(response.data.decode("utf-8"))
+    assert response.status_code in {200, 400, 404, 413, 415, 422}
+    assert body["status"] == response.status_code
+    if response.status_code == 200:
+        assert {"pred_class", "predictions"} & body.keys()
+    else:
+        assert error_code(response, response.status_code)
+
+
 def test_health(client):
     response = client.get("/health")
     assert response.status_code == 200
@@ -259,6 +447,46 @@ def test_port_in_use(monkeypatch):
 def test_impossible_port(port):
     with pytest.raises(UserError, match="--port"):
         api.main(["--port", port])
+
+
+def test_models_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(api, "find_model", lambda model: model)
+    monkeypatch.setattr(api.NewsClassifier, "load", lambda path: FakeClassifier())
+    odd = tmp_path / "a=b.onnx"
+    odd.touch()
+    assert list(api.load_models([])) == ["fake"]
+    assert list(api.load_models(["teacher", "student=x.onnx", f"学生={odd}"])) == ["fake", "student", "学生"]
+    assert list(api.load_models([str(odd)])) == ["fake"]
+    with pytest.raises(UserError, match="two models are called fake: .*--model NAME=soft"):
+        api.load_models(["teacher", "soft"])
+    with pytest.raises(UserError, match="two models are called a"):
+        api.load_models(["a=x.pt", "a=y.pt"])
+
+
+def test_a_missing_model_is_one_sentence():
+    with pytest.raises(UserError, match="there is no model nowhere.pt"):
+        api.main(["--model", "nowhere.pt"])
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--batch-size", "0"], ["--queue", "31"], ["--queue", "401"], ["--timeout", "0"], ["--max-texts", "0"]]
+    + [["--max-body-mb", "0"], ["--cors", "news.example.com"]],
+)
+def test_impossible_limits(flags):
+    with pytest.raises(UserError, match=flags[0]):
+        api.main(flags)
+
+
+def test_the_systemd_unit_starts_the_server_with_flags_that_it_has():
+    unit = (ROOT / "deploy" / "news-api.service").read_text(encoding="utf-8")
+    [command] = re.findall("^ExecStart=.*/python (.*)$", unit, re.MULTILINE)
+    script, *flags = command.split()
+    assert (ROOT / script).is_file()
+    assert parse(api.ApiConfig, flags, None).host == "127.0.0.1"
+    [seconds] = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    ending = http_server.SETTLE_SECONDS + http_server.GRACE_SECONDS + http_server.FLUSH_SECONDS
+    assert ending + micro_batcher.LAST_BATCH_SECONDS < 10 < int(seconds)
 
 
 def use_fake(monkeypatch):

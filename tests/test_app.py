@@ -38,6 +38,7 @@ class FakeApi(BaseHTTPRequestHandler):
     def do_POST(self):
         question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.questions.append((self.path, question))
+        self.server.keys.append(self.headers["Authorization"])
         title = question["text"]
         if title in FAILURES:
             return self.reply(*FAILURES[title])
@@ -70,7 +71,7 @@ class FakeApi(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), FakeApi)
-    httpd.questions, httpd.over = [], threading.Event()
+    httpd.questions, httpd.keys, httpd.over = [], [], threading.Event()
     threading.Thread(target=httpd.serve_forever, args=(0.05,), daemon=True).start()
     monkeypatch.setenv("NEWS_API_URL", f"http://127.0.0.1:{httpd.server_address[1]}")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
@@ -129,6 +130,14 @@ def test_prediction_shows_class_confidence_time_model_and_all_classes(server):
         {"label": "体育  2.0%", "confidence": 0.02},
     ]
     assert not page.main.error and not page.info
+
+
+def test_the_key_goes_with_the_question(server, monkeypatch):
+    monkeypatch.delenv("NEWS_API_KEY", raising=False)
+    ask("科技新闻")
+    monkeypatch.setenv("NEWS_API_KEY", "密key")
+    ask("科技新闻")
+    assert server.keys == [None, "Bearer 密key".encode().decode("latin-1")]
 
 
 def test_example_fills_the_field_and_is_predicted(server):

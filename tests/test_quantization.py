@@ -332,7 +332,7 @@ if sys.argv[2] == "absent":
 import api, predict_fun, predict_quantization
 path = Path(sys.argv[1])
 predict_quantization.main(["--model", str(path), "--text", "球队夺冠"])
-client = api.create_app(predict_fun.NewsClassifier.load(path), api.ApiConfig()).test_client()
+client = api.create_app({"int8": predict_fun.NewsClassifier.load(path)}, api.ApiConfig()).test_client()
 print(client.post("/predict", json={"text": "银行利率"}).get_json()["pred_class"])
 print(sorted({name.partition(".")[0] for name in sys.modules} & set(sys.argv[3:])))
 if sys.argv[2] == "absent":

@@ -1,0 +1,269 @@
+"""What the HTTP server adds to the model, what it bears, and whether it answers as predict_fun does.
+
+    python benchmark_api.py                                          # all but the soak
+    python benchmark_api.py --random-bert-base --parts predictor server nothing flask
+    python benchmark_api.py --parts soak --minutes 60 --output results
+
+predictor  titles a second of the predictor itself, in batches of 1 and of 16
+server     requests a second of `python api.py`, from 1 and from 16 clients
+nothing    the same of a model that does nothing: what Flask, waitress and the queue cost
+flask      the same of a minimal Flask development server around the FP32 model
+overload   a crowd of clients: who is answered what, the memory, the time until all is as before
+soak       --minutes at 80 % of the rate that 16 clients get: how much the memory grows
+restart    kill -9, start again: seconds until /health is 200
+equal      the classes of --titles titles asked by 16 clients, against predict_fun
+
+Rates are medians of --rounds rounds in which the parts take turns. Writes api_benchmark.json to the output folder.
+"""
+
+import json
+import logging
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from flask import Flask, request
+from werkzeug.serving import make_server as development_server
+
+from api import ApiConfig, create_app
+from benchmark_training import BERT_BASE, in_a_process_of_its_own
+from bert_classifer_model import BertClassifier
+from config import BUNDLED_BERT, Config, find_model, parse
+from core import checkpoint, export
+from core.answers import Prediction, text_fault
+from core.console import UserError, run
+from core.device import measured_on
+from core.encoding import read_vocab
+from core.files import write_json
+from core.http_load import ask_all, load, predict_bodies
+from core.http_server import make_server, serve
+from core.quantize import SCHEME, VARIANTS, quantize_onnx
+from core.server_process import running_command, running_function, watched_memory
+from predict_fun import NewsClassifier
+from utils import read_labels, read_titles
+
+RATES = ("predictor", "server", "nothing", "flask")
+CLIENTS = (1, 16)
+SOAK_SHARE = 0.8
+Part = Literal["predictor", "server", "nothing", "flask", "overload", "soak", "restart", "equal"]
+
+
+@dataclass
+class ApiBenchmarkConfig:
+    """Knobs of the measurements."""
+
+    parts: tuple[Part, ...] = (*RATES, "overload", "restart", "equal")
+    """What to measure."""
+    model: str | None = None
+    """Name or path of the model that is served. None: NEWS_MODEL, else the first one present."""
+    fp32: str = "teacher"
+    """Name or path of the model that the minimal server has."""
+    random_bert_base: bool = False
+    """Instead of both, a BERT-base with weights at random: INT8 ONNX, and FP32 in the minimal server."""
+    data_dir: Path = Config.data_dir
+    """Folder with class.txt and the titles that are asked: test.txt, else dev.txt."""
+    output: Path = Config.output
+    """Folder for api_benchmark.json."""
+    seconds: float = 10.0
+    """Time that each measurement of a rate, and the overload, lasts."""
+    rounds: int = 3
+    """Times that each rate is measured."""
+    crowd: int = 512
+    """Clients of the overload."""
+    minutes: float = 10.0
+    """Time that the soak lasts."""
+    titles: int = 1000
+    """Titles that the answers are compared on."""
+
+    def __post_init__(self) -> None:
+        if min(self.seconds, self.rounds, self.crowd, self.minutes, self.titles) <= 0:
+            raise UserError("--seconds, --rounds, --crowd, --minutes and --titles must be above 0")
+
+
+class Nothing:
+    """A model that computes nothing."""
+
+    name, labels, path = "nothing", ["财经"], None
+    meta = {"stage": "nothing", "architecture": {}, "labels": labels, "max_length": 0}
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        return [Prediction(text, "财经", 0, 1.0, {"财经": 1.0}, False) for text in texts]
+
+
+def serve_nothing(port: Connection) -> None:
+    """The whole server around `Nothing`; runs in a process of its own."""
+    config, listener = ApiConfig(), socket.create_server(("127.0.0.1", 0), backlog=1024)
+    app = create_app({"nothing": Nothing()}, config)
+    server = make_server(app, listener, config.queue, app.config["MAX_CONTENT_LENGTH"])
+    port.send(listener.getsockname()[1])
+    serve(server, app.extensions["micro_batcher"])
+
+
+def serve_minimal(path: Path, port: Connection) -> None:
+    """What most tutorials show: Flask's development server, a forward pass a request; runs in a process of its own."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    app, classifier = Flask("minimal"), NewsClassifier.load(path, "cpu")
+
+    @app.post("/predict")
+    def predict() -> dict[str, Any]:
+        text = request.get_json()["text"]
+        return {"text": text, "pred_class": classifier.predict([text])[0].pred_class, "status": 200}
+
+    server = development_server("127.0.0.1", 0, app, threaded=True)
+    port.send(server.port)
+    server.serve_forever()
+
+
+def api_server(model: Path) -> AbstractContextManager[tuple[str, subprocess.Popen]]:
+    """`python api.py` with one model: its address and its process."""
+    script = str(Path(__file__).with_name("api.py"))
+    return running_command([sys.executable, script, "--model", str(model), "--host", "127.0.0.1", "--port", "0"])
+
+
+def predictor_rates(path: Path, texts: Sequence[str], seconds: float) -> dict[str, Any]:
+    """Titles a second of the predictor; runs in a process of its own."""
+    classifier, rates = NewsClassifier.load(path, "cpu"), {}
+    for size in CLIENTS:
+        classifier.predict(texts[:size])
+        done, started = 0, time.perf_counter()
+        while (taken := time.perf_counter() - started) < seconds:
+            done += len(classifier.predict([texts[(done + row) % len(texts)] for row in range(size)]))
+        rates[f"batch of {size}"] = {"requests_per_s": round(done / taken, 1)}
+    return rates
+
+
+def server_rates(url: str, bodies: Sequence[bytes], seconds: float) -> dict[str, Any]:
+    """What clients get of a server that has been warmed up."""
+    load(url, bodies, max(CLIENTS), min(1.0, seconds))
+    return {f"{clients} client(s)": load(url, bodies, clients, seconds) for clients in CLIENTS}
+
+
+def measure_rates(part: str, model: Path, fp32: Path, texts: Sequence[str], seconds: float) -> dict[str, Any]:
+    """One round of one part."""
+    bodies = predict_bodies(texts)
+    if part == "predictor":
+        return in_a_process_of_its_own(predictor_rates, model, texts, seconds)
+    if part == "server":
+        with api_server(model) as (url, _):
+            return server_rates(url, bodies, seconds)
+    with running_function(*((serve_nothing,) if part == "nothing" else (serve_minimal, fp32))) as url:
+        return server_rates(url, bodies, seconds)
+
+
+def measure_overload(model: Path, bodies: Sequence[bytes], config: ApiBenchmarkConfig) -> dict[str, Any]:
+    """A crowd of clients, and one client before it and in the seconds after."""
+    with api_server(model) as (url, process):
+        load(url, bodies, max(CLIENTS), min(1.0, config.seconds))
+        with watched_memory(process.pid) as before:
+            calm = load(url, bodies, 1, 1.0)
+        with watched_memory(process.pid) as during:
+            crowd = load(url, bodies, config.crowd, config.seconds)
+        after = load(url, bodies, 1, 1.0)
+        memory = {"before_mb": before[-1], "during_mb": max(during)}
+        return {"before": calm, "crowd": crowd, "second_after": after, **memory}
+
+
+def measure_soak(model: Path, bodies: Sequence[bytes], config: ApiBenchmarkConfig) -> dict[str, Any]:
+    """Load below the limit for long; the memory after the first tenth of the time, at the end, and in between."""
+    with api_server(model) as (url, process):
+        load(url, bodies, max(CLIENTS), min(1.0, config.seconds))
+        fastest = load(url, bodies, max(CLIENTS), config.seconds)["requests_per_s"]
+        with watched_memory(process.pid) as memory:
+            found = load(url, bodies, max(CLIENTS), 60 * config.minutes, rate=SOAK_SHARE * fastest)
+    warm = memory[len(memory) // 10 :]
+    return {**found, "memory_mb": warm[:: -(-len(warm) // 100)], "growth_mb": round(warm[-1] - warm[0], 1)}
+
+
+def measure_restart(model: Path) -> dict[str, float]:
+    """Kill the server without warning, start it again."""
+    with api_server(model) as (_, process):
+        process.kill()
+        process.wait()
+    started = time.perf_counter()
+    with api_server(model) as (url, _):
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        direct.open(f"{url}/health", timeout=60).close()
+        return {"seconds_to_ready": round(time.perf_counter() - started, 2)}
+
+
+def measure_equal(model: Path, texts: Sequence[str]) -> dict[str, Any]:
+    """Whether concurrent clients get the classes that predict_fun gives the same titles."""
+    expected = NewsClassifier.load(model, "cpu").predict(texts)
+    with api_server(model) as (url, _):
+        answers = ask_all(url, predict_bodies(texts), max(CLIENTS))
+    found = [json.loads(body) for _, body in answers]
+    same = sum(ours.get("pred_class") == theirs.pred_class for ours, theirs in zip(found, expected, strict=True))
+    gaps = [abs(ours.get("confidence", 9) - theirs.confidence) for ours, theirs in zip(found, expected, strict=True)]
+    return {"titles": len(texts), "same_class": same, "largest_confidence_gap": round(max(gaps), 6)}
+
+
+def random_bert_base(folder: Path, labels: Sequence[str]) -> tuple[Path, Path]:
+    """INT8 ONNX and FP32 PyTorch files of a BERT-base whose weights are random."""
+    vocab = read_vocab(BUNDLED_BERT / "vocab.txt")
+    model = BertClassifier({**BERT_BASE, "vocab_size": len(vocab)}, len(labels), "mean").eval()
+    meta = {"stage": "bert-base", "architecture": model.architecture, "labels": list(labels), "vocab": vocab}
+    meta |= {"max_length": Config.max_length, "metrics": {}}
+    checkpoint.save(folder / "fp32.pt", model.state_dict(), meta)
+    graph = quantize_onnx(export.to_onnx(model, meta), VARIANTS["signed"])
+    meta["architecture"] = {**model.architecture, "quantization": SCHEME}
+    export.write(folder / "int8.onnx", graph, meta)
+    return folder / "int8.onnx", folder / "fp32.pt"
+
+
+def benchmark_api(config: ApiBenchmarkConfig, folder: Path) -> dict[str, Any]:
+    """All measurements that are asked for."""
+    labels = read_labels(config.data_dir / "class.txt")
+    data = config.data_dir / "test.txt"
+    titles = read_titles(data if data.is_file() else config.data_dir / "dev.txt", labels)
+    texts = [text for text in titles.texts if not text_fault(text)][: config.titles]
+    if config.random_bert_base:
+        model, fp32 = random_bert_base(folder, labels)
+    else:
+        model, fp32 = find_model(config.model), find_model(config.fp32) if "flask" in config.parts else Path()
+    report: dict[str, Any] = {**measured_on(), "threads": torch.get_num_threads(), "seconds": config.seconds}
+    report |= {"rounds": config.rounds, "model": "bert-base at random, INT8" if config.random_bert_base else model.name}
+    rounds: dict[str, list[dict[str, Any]]] = {part: [] for part in RATES if part in config.parts}
+    for number in range(config.rounds if rounds else 0):
+        for part, found in rounds.items():
+            print(f"round {number + 1} of {config.rounds}: {part}", flush=True)
+            found.append(measure_rates(part, model, fp32, texts, config.seconds))
+    for part, found in rounds.items():  # of each way of asking the round in the middle
+        middle = {ask: sorted((row[ask] for row in found), key=lambda row: row["requests_per_s"]) for ask in found[0]}
+        report[part] = {ask: rows[(len(rows) - 1) // 2] for ask, rows in middle.items()}
+    bodies = predict_bodies(texts)
+    others = {
+        "overload": lambda: measure_overload(model, bodies, config),
+        "soak": lambda: measure_soak(model, bodies, config),
+        "restart": lambda: measure_restart(model),
+        "equal": lambda: measure_equal(model, texts),
+    }
+    for part, measure in others.items():
+        if part in config.parts:
+            print(part, flush=True)
+            report[part] = measure()
+    return report
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = parse(ApiBenchmarkConfig, argv, __doc__)
+    with tempfile.TemporaryDirectory() as folder:
+        report = benchmark_api(config, Path(folder))
+    write_json(config.output / "api_benchmark.json", report)
+    for part in config.parts:
+        for name, found in report[part].items():
+            print(f"{part:<10} {name:<22} {json.dumps(found, ensure_ascii=False)[:160]}")
+    print(f"wrote {config.output / 'api_benchmark.json'}")
+
+
+if __name__ == "__main__":
+    run(main)

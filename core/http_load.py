@@ -1,0 +1,141 @@
+"""HTTP load: many clients that keep their connections, in one thread, light enough to leave the CPU to the server."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from core.console import UserError
+
+PERCENTILES = (50, 95, 99)
+
+
+class Client:
+    """One client of the API with one connection, opened again where it was lost."""
+
+    def __init__(self, url: str, key: str = "") -> None:
+        try:
+            parts = urlsplit(url)
+            self._place = parts.hostname, parts.port or 80
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme != "http" or not parts.hostname:
+            raise UserError(f"{url} cannot be put under load: give an address such as http://127.0.0.1:8004")
+        self._path = parts.path.rstrip("/")
+        self._headers = f"Host: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        if key:
+            self._headers += f"Authorization: Bearer {key}\r\n"
+        self._connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, body: bytes) -> tuple[int, bytes]:
+        """POST a body to /predict; its status and answer. OSError or EOFError where the connection fails."""
+        try:
+            if self._connection is None:
+                self._connection = await asyncio.open_connection(*self._place)
+            reader, writer = self._connection
+            head = f"POST {self._path}/predict HTTP/1.1\r\n{self._headers}Content-Length: {len(body)}\r\n\r\n"
+            writer.write(head.encode("utf-8") + body)
+            start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().splitlines()
+            headers = dict(line.split(": ", 1) for line in lines if line)
+            answer = await reader.readexactly(int(headers["content-length"]))
+            if headers.get("connection") == "close":
+                self.close()
+            return int(start.split()[1]), answer
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Drop the connection."""
+        if self._connection is not None:
+            self._connection[1].close()
+            self._connection = None
+
+
+def predict_bodies(texts: Sequence[str], model: str | None = None) -> list[bytes]:
+    """The JSON that asks for each of some texts."""
+    choice = {} if model is None else {"model": model}
+    return [json.dumps({"text": text, **choice}, ensure_ascii=False).encode("utf-8") for text in texts]
+
+
+def load(
+    url: str,
+    bodies: Sequence[bytes],
+    clients: int,
+    seconds: float,
+    rate: float | None = None,
+    key: str = "",
+    timeout: float = 60.0,
+) -> dict[str, Any]:
+    """Have clients ask again and again, each as soon as it has its answer.
+
+    Args:
+        url: the server.
+        bodies: what is asked, in turn.
+        clients: how many ask at a time.
+        seconds: how long.
+        rate: requests a second of all clients together; None: as many as they get.
+        key: the bearer token.
+        timeout: seconds after which an answer counts as none.
+
+    Returns:
+        clients, seconds, requests_per_s and p50_ms, p95_ms, p99_ms, max_ms of answers 200; statuses {status: answers};
+        errors {kind: requests without an answer}.
+    """
+    statuses: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    times: list[float] = []
+    turns = cycle(bodies)
+
+    async def ask_on(client: Client, number: int, end: float) -> None:
+        due = time.perf_counter() + (number / rate if rate else 0)
+        while (now := time.perf_counter()) < end:
+            if rate and now < due:
+                await asyncio.sleep(min(due, end) - now)
+                continue
+            due += clients / rate if rate else 0
+            try:
+                status, _ = await asyncio.wait_for(client.ask(next(turns)), timeout)
+                statuses[str(status)] += 1
+                if status == 200:
+                    times.append(time.perf_counter() - now)
+            except (OSError, EOFError, ValueError, KeyError) as fault:
+                errors[type(fault).__name__] += 1
+                await asyncio.sleep(0.1)
+        client.close()
+
+    async def all_clients() -> float:
+        crowd = [Client(url, key) for _ in range(clients)]
+        started = time.perf_counter()
+        await asyncio.gather(*(ask_on(client, number, started + seconds) for number, client in enumerate(crowd)))
+        return time.perf_counter() - started
+
+    taken = asyncio.run(all_clients())
+    report = {"clients": clients, "seconds": round(taken, 2), "requests_per_s": round(len(times) / taken, 1)}
+    for share in PERCENTILES:
+        report[f"p{share}_ms"] = round(1e3 * float(np.percentile(times, share)), 2) if times else None
+    report["max_ms"] = round(1e3 * max(times), 2) if times else None
+    return {**report, "statuses": dict(statuses), "errors": dict(errors)}
+
+
+def ask_all(url: str, bodies: Sequence[bytes], clients: int, key: str = "") -> list[tuple[int, bytes]]:
+    """Ask each body once, so many at a time; status and answer of each, in order."""
+    answers: list[tuple[int, bytes]] = [(0, b"")] * len(bodies)
+
+    async def work(client: Client, rows: Iterator[int]) -> None:
+        for row in rows:
+            answers[row] = await client.ask(bodies[row])
+        client.close()
+
+    async def all_clients() -> None:
+        rows = iter(range(len(bodies)))  # one iterator for all: who is free takes the next
+        await asyncio.gather(*(work(Client(url, key), rows) for _ in range(clients)))
+
+    asyncio.run(all_clients())
+    return answers

@@ -1,0 +1,133 @@
+"""waitress around an application: limits above the application's own, JSON for all it refuses, an orderly end."""
+
+import functools
+import json
+import os
+import signal
+import socket
+import time
+from types import FrameType
+from typing import Any
+
+import waitress
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask, WSGITask
+
+from core.http_answers import http_error
+from core.micro_batcher import MicroBatcher
+
+CONNECTIONS = 500 if os.name == "nt" else 1000  # select() of Windows takes 512 sockets
+MAX_WAITING = 400  # requests: fewer than connections, whatever the system
+SPARE_THREADS = 16  # that say 503 while all others wait for the model
+FEW_BYTES = 1 << 17  # of a body that stay in memory; the rest goes to a temporary file
+SILENCE_SECONDS = 60  # after which a connection is closed: half a request, or an idle client
+GRACE_SECONDS = 6  # to answer what has been accepted, once the end is asked for
+FLUSH_SECONDS = 1
+SETTLE_SECONDS = 0.2  # to read what the system has received already
+
+
+class Task(WSGITask):
+    """A request on its way through the application."""
+
+    def build_response_header(self) -> bytes:
+        if self.channel.server.stopping:
+            self.set_close_on_finish()
+        return super().build_response_header()
+
+
+class RefusalTask(ErrorTask):
+    """A request that the application never sees: it is no HTTP, too large, or the application broke down."""
+
+    def execute(self) -> None:
+        error = http_error(self.request.error.code)
+        body = json.dumps(error.body(), ensure_ascii=False).encode("utf-8")
+        self.status = f"{self.request.error.code} {self.request.error.reason}"
+        self.response_headers.append(("Content-Type", "application/json; charset=utf-8"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class Channel(HTTPChannel):
+    """A connection."""
+
+    task_class = Task
+    error_task_class = RefusalTask
+
+
+def make_server(app: Any, listener: socket.socket, max_waiting: int, max_body: int) -> Any:
+    """A waitress server that does not run yet.
+
+    Args:
+        app: the WSGI application.
+        listener: the socket to accept connections from.
+        max_waiting: requests that the application lets wait; each takes a thread while it does.
+        max_body: bytes of a body that the application takes; up to eight times as much is read, so that the
+            application can say so to a client that is still sending.
+    """
+    server = waitress.create_server(
+        app,
+        sockets=[listener],
+        threads=max_waiting + SPARE_THREADS,
+        connection_limit=connection_limit(),
+        asyncore_use_poll=True,
+        channel_timeout=SILENCE_SECONDS,
+        cleanup_interval=SILENCE_SECONDS // 4,
+        max_request_header_size=1 << 15,
+        max_request_body_size=8 * max_body,
+        inbuf_overflow=FEW_BYTES,
+        log_socket_errors=False,
+        ident=None,
+    )
+    server.channel_class, server.stopping = Channel, False
+    return server
+
+
+def connection_limit() -> int:
+    """Connections that may be open at a time, as far as the system lets a process open files: two for each."""
+    if os.name == "nt":
+        return CONNECTIONS
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * CONNECTIONS + 100
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return (soft - 100) // 2
+    return CONNECTIONS
+
+
+def end_on_signal(server: Any) -> None:
+    """Have SIGTERM and Ctrl-C end `serve`; a second Ctrl-C does not wait."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        server.stopping = True
+        server.pull_trigger()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, stop)
+
+
+def serve(server: Any, batcher: MicroBatcher) -> None:
+    """Answer requests until `server.stopping`; then accept no more, answer what was accepted, and return."""
+    turn = functools.partial(wasyncore.loop, use_poll=True, map=server._map, count=1)
+    while not server.stopping:
+        turn(timeout=1.0)
+    asked = time.monotonic()
+    while time.monotonic() < asked + SETTLE_SECONDS:
+        turn(timeout=0.05)
+    wasyncore.dispatcher.close(server)  # the listening socket alone
+    while is_busy(server) and time.monotonic() < asked + GRACE_SECONDS:
+        turn(timeout=0.05)
+    batcher.close()  # what still waits is answered 503
+    closed = time.monotonic()
+    while is_busy(server) and time.monotonic() < closed + FLUSH_SECONDS:
+        turn(timeout=0.05)
+
+
+def is_busy(server: Any) -> bool:
+    """Whether a request is being answered, or an answer is still to be sent."""
+    return any(channel.requests or channel.total_outbufs_len for channel in list(server.active_channels.values()))

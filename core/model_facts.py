@@ -1,0 +1,49 @@
+"""What a served model says about itself, and what a benchmark has said about models."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core.files import sha256
+
+SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
+SCORES = ("accuracy", "macro_f1", "n")
+
+
+def model_facts(name: str, path: Path | None, meta: dict[str, Any]) -> dict[str, Any]:
+    """The public facts of a model: stage, sizes, labels, scores, hash and size of its file; no path of this machine."""
+    metrics = meta.get("metrics") or {}
+    return {
+        "name": name,
+        "stage": meta["stage"],
+        "architecture": summary(meta["architecture"]),
+        "labels": meta["labels"],
+        "max_length": meta["max_length"],
+        "metrics": {
+            split: {score: scores[score] for score in SCORES if score in scores}
+            for split, scores in metrics.items()
+            if scores
+        },
+        "sha256": sha256(path) if path else None,
+        "size_mb": round(path.stat().st_size / 1e6, 1) if path else None,
+    }
+
+
+def summary(architecture: dict[str, Any]) -> dict[str, Any]:
+    """The numbers and words of an architecture, without the rest of a BERT's config."""
+    bert = architecture.get("bert_config", {})
+    plain = {name: value for name, value in architecture.items() if not isinstance(value, dict)}
+    return plain | {name: bert[name] for name in SIZES if name in bert}
+
+
+def read_benchmark(folders: Sequence[Path]) -> dict[str, Any] | None:
+    """Machine, threads and rows of the newest benchmark.json anywhere in some folders; None without a readable one."""
+    files = [path for folder in folders for path in folder.glob("**/benchmark.json")]
+    for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return {name: found[name] for name in ("machine", "threads", "rows")}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None

@@ -1,0 +1,310 @@
+"""A real server in a process of its own: its end, too many clients, and clients that mean no good."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from test_api import ROOT
+
+import api_test
+from core import http_server
+from core.console import UserError
+from core.http_load import ask_all, load, predict_bodies
+
+SERVER = """
+import sys, api
+from core import http_server
+from core.console import run
+from tests.test_api import FakeClassifier
+
+api.find_model = lambda model: model
+api.NewsClassifier.load = lambda path: FakeClassifier()
+http_server.GRACE_SECONDS = 1.5
+run(lambda: api.main(["--host", "127.0.0.1", "--port", "0", *sys.argv[1:]]))
+"""
+
+
+@contextlib.contextmanager
+def running(*flags, **environment):
+    """A server with these flags: its process and its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, *flags],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUTF8": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    errors = []
+    reader = threading.Thread(target=lambda: errors.extend(process.stderr), daemon=True)
+    reader.start()
+    process.errors = lambda: "".join(errors)
+    watch = threading.Timer(60, process.kill)
+    watch.start()
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("Running on http://127.0.0.1:"), process.errors()
+        yield process, line.split()[-1]
+    finally:
+        watch.cancel()
+        process.kill()
+        process.wait()
+        reader.join(10)
+        process.stdout.close()
+        process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running("--max-body-mb", "0.1", "--batch-size", "2", "--queue", "4", "--timeout", "5") as found:
+        yield found
+
+
+def address(url):
+    host, port = url.removeprefix("http://").split(":")
+    return host, int(port)
+
+
+def post(url, text):
+    connection = http.client.HTTPConnection(*address(url), timeout=20)
+    connection.request("POST", "/predict", json.dumps({"text": text}), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    status, body = response.status, json.loads(response.read())
+    connection.close()
+    return status, body
+
+
+def stop_while_asking(process, url, text):
+    """SIGTERM while a request is being computed: its answer, and the seconds until the process ended."""
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(post(url, text)))
+    thread.start()
+    time.sleep(0.15)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    thread.join(20)
+    assert process.wait(20) == 0
+    assert "Traceback" not in process.errors()
+    return answers[0], time.monotonic() - asked
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without asking it")
+def test_what_was_accepted_is_answered_at_the_end():
+    with running() as (process, url):
+        (status, body), _ = stop_while_asking(process, url, "慢")
+        assert status == 200 and body["pred_class"] == "财经"
+        with pytest.raises(ConnectionRefusedError):
+            post(url, "科技")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without asking it")
+def test_a_model_that_hangs_does_not_hold_up_the_end():
+    with running() as (process, url):
+        (status, body), seconds = stop_while_asking(process, url, "挂")
+        assert status == 503 and body["code"] == "stopping"
+        assert 1.4 < seconds < 6
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without asking it")
+def test_busy_clients_that_keep_their_connections_do_not_hold_up_the_end():
+    with running() as (process, url):
+        timer = threading.Timer(0.5, process.send_signal, [signal.SIGTERM])
+        timer.start()
+        report = load(url, predict_bodies(["科技"]), clients=8, seconds=1.5)
+        assert process.wait(10) == 0
+        assert set(report["statuses"]) == {"200"} and report["statuses"]["200"] > 50
+        assert set(report["errors"]) <= {"ConnectionRefusedError", "ConnectionResetError", "IncompleteReadError"}
+
+
+def test_too_many_clients_are_told_and_the_rest_answered(server):
+    report = load(server[1], predict_bodies(["慢", "科技"]), clients=64, seconds=1.5)
+    assert report["statuses"].keys() == {"200", "503"} and not report["errors"]
+    assert report["clients"] == 64 and report["p50_ms"] <= report["p95_ms"] <= report["p99_ms"] <= report["max_ms"]
+    started = time.monotonic()
+    assert post(server[1], "科技")[0] == 200
+    assert time.monotonic() - started < 1
+
+
+def test_concurrent_clients_get_their_own_answers():
+    texts = [f"{label}{number}" for number in range(60) for label in ("财经", "科技", "体育")]
+    with running() as (_, url):
+        for text, (status, body) in zip(texts, ask_all(url, predict_bodies(texts), clients=16), strict=True):
+            assert status == 200
+            assert (json.loads(body)["text"], json.loads(body)["pred_class"]) == (text, text[:2])
+
+
+def test_a_list_and_single_titles_together(server):
+    """A list of many batches does not stand in the way of one title."""
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(post(server[1], ["慢"] * 6)))
+    thread.start()
+    time.sleep(0.2)
+    started = time.monotonic()
+    assert post(server[1], "科技")[0] == 200
+    seconds = time.monotonic() - started
+    thread.join(20)
+    assert len(answers[0][1]["predictions"]) == 6
+    assert seconds < 1.5
+
+
+GARBAGE = [
+    b"\r\n\r\n",
+    b"\x00" * 2000,
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) + b"\r\n\r\n",
+    b"GET\r\n\r\n",
+    b"get /health HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"GET /\xff\xfe HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET //[::1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /%00%ff%c0%80 HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET http://[::1/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: [\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a b\xff\r\n\r\n",
+    b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n\r\n",
+    b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+    b"GET / HTTP/1.1\r\n folded\r\n\r\n",
+    b"POST /predict HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    b"POST /predict HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    b"POST /predict HTTP/1.1\r\nContent-Length: 2, 3\r\n\r\n{}",
+    b"POST /predict HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+    b"POST /predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    b"POST /predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+    b"POST /predict HTTP/1.1\r\nContent-Type: application/json; charset=\xff\r\nContent-Length: 2\r\n\r\n{}",
+    b"POST /predict HTTP/1.1\r\nAuthorization: \xff\x80\r\nContent-Length: 2\r\n\r\n{}",
+    b"POST /predict HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 999999999\r\n\r\n",
+    b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+]
+
+
+def read_all(connection):
+    """What the server sends until it closes the connection, which it may do by a reset."""
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        while data := connection.recv(65_536):
+            answer += data
+    return answer
+
+
+@pytest.mark.parametrize("data", GARBAGE, ids=range(len(GARBAGE)))
+def test_garbage_is_refused_in_json(server, data):
+    with socket.create_connection(address(server[1]), timeout=10) as connection:
+        with contextlib.suppress(OSError):  # it may have been refused before its end
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+        answer = read_all(connection)
+    if answer:
+        head, _, body = answer.partition(b"\r\n\r\n")
+        status = int(head.split()[1])
+        if status == 100:  # and no body came
+            assert not body
+            return
+        assert status < 500 or status == 501
+        assert b"waitress" not in answer.lower() and b"Traceback" not in answer
+        if status >= 400:
+            assert json.loads(body)["status"] == status and json.loads(body)["code"]
+    assert post(server[1], "科技")[0] == 200
+
+
+def test_half_requests_and_slow_senders_stand_in_nobodys_way(server):
+    halves = [b"", b"P", b"POST /predict HTTP/1.1\r\nContent-", b"POST /predict HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"]
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(socket.create_connection(address(server[1]), timeout=10)) for _ in range(80)]
+        for number, connection in enumerate(crowd):
+            connection.sendall(halves[number % 4])
+        started = time.monotonic()
+        assert post(server[1], "科技")[0] == 200
+        assert time.monotonic() - started < 1
+        slow = crowd[0]  # byte by byte, and answered all the same
+        body = b'{"text": "slow"}'
+        request = b"POST /predict HTTP/1.1\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        for byte in request + b"Content-Length: %d\r\n\r\n" % len(body) + body:
+            slow.sendall(bytes([byte]))
+            time.sleep(0.001)
+        assert read_all(slow).startswith(b"HTTP/1.1 200")
+    assert "Traceback" not in server[0].errors()
+
+
+def test_a_client_that_leaves_is_no_error(server):
+    for _ in range(3):
+        with socket.create_connection(address(server[1]), timeout=10) as connection:
+            body = json.dumps({"text": "慢"}).encode()
+            head = b"POST /predict HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+            connection.sendall(head + body)
+            time.sleep(0.05)
+    time.sleep(1)
+    assert post(server[1], "科技")[0] == 200
+    assert "Traceback" not in server[0].errors()
+
+
+def test_a_body_of_any_size_is_refused_in_json(server):
+    for size in (200_000, 5_000_000):
+        with socket.create_connection(address(server[1]), timeout=10) as connection:
+            connection.sendall(
+                b"POST /predict HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % size
+            )
+            connection.sendall(b"Connection: close\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                for _ in range(size // 10_000 if size < 800_000 else 0):
+                    connection.sendall(b" " * 10_000)
+            answer = read_all(connection)
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "body_too_large"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+@pytest.mark.parametrize(
+    ("limits", "connections", "raised"),
+    [((256, 4096), 1000, (2100, 4096)), ((256, 1100), 500, (1100, 1100)), ((256, -1), 1000, (2100, -1))]
+    + [((4096, 4096), 1000, None), ((-1, -1), 1000, None)],
+)
+def test_connections_fit_the_open_files(limits, connections, raised, monkeypatch):
+    import resource
+
+    calls = []
+    monkeypatch.setattr(resource, "RLIM_INFINITY", -1)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda which, found: calls.append(found))
+    assert http_server.connection_limit() == connections
+    assert calls == ([raised] if raised else [])
+
+
+def test_the_client_measures(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEWS_API_KEY", "密key")
+    with running("--model", "one=x", "--model", "other=y", NEWS_API_KEY="密key") as (_, url):
+        flags = ["--url", url, "--model", "other"]
+        api_test.main([*flags, "--load", "--clients", "3", "--seconds", "0.5", "--output", str(tmp_path)])
+        assert "200: " in capsys.readouterr().out
+        report = json.loads((tmp_path / "api_load.json").read_text(encoding="utf-8"))
+        assert report["clients"] == 3 and report["requests_per_s"] > 0 and report["errors"] == {}
+        assert report["statuses"].keys() == {"200"}
+        paced = load(url, predict_bodies(["科技"], "one"), clients=4, seconds=1, rate=40, key="密key")
+        assert 30 <= paced["statuses"]["200"] <= 44
+        api_test.main(flags)
+        assert '"model": "other"' in capsys.readouterr().out
+        with pytest.raises(UserError, match="404.*one、other"):
+            api_test.main(["--url", url, "--model", "third"])
+        monkeypatch.setenv("NEWS_API_KEY", "wrong")
+        with pytest.raises(UserError, match="401.*密钥"):
+            api_test.main(flags)
+        report = load(url, predict_bodies(["科技"]), clients=1, seconds=0.2)
+        assert report["statuses"].keys() == {"401"} and report["p50_ms"] is None
+
+
+def test_a_load_that_was_not_answered_ends_in_an_error(server, monkeypatch):
+    answer = {"pred_class": "科技", "confidence": 1.0}
+    monkeypatch.setattr(api_test, "predict", lambda *question: answer)
+    monkeypatch.setattr(api_test, "predict_bodies", lambda texts, model: [b"{}"])
+    with pytest.raises(UserError, match="not every request"):
+        api_test.main(["--url", server[1], "--load", "--clients", "2", "--seconds", "0.2"])
+    with pytest.raises(UserError, match="cannot be put under load"):
+        load("https://127.0.0.1", [b"{}"], 1, 0.1)
