@@ -51,7 +51,10 @@ MODELS = {
             Path("models_save/structured_pruned_model_int8.onnx"),
         ),
     ),
-    "hard": Artefact("hard_label_distillation.py", (Path("models_save/bilstm_hard_distill.pth"),)),
+    "hard": Artefact(
+        "hard_label_distillation.py",
+        (Path("models_save/bilstm_hard_distill.onnx"), Path("models_save/bilstm_hard_distill.pth")),
+    ),
 }
 
 
@@ -127,7 +130,7 @@ class LoopConfig:
     minutes: float | None = None
     """Train for so many minutes instead of so many epochs; the learning rate follows the clock."""
     save_minutes: float = 5.0
-    """Minutes between two saves of the state that --resume goes on from; it is also saved at the end of each epoch."""
+    """Minutes between two saves of the state that --resume goes on from; at the end of an epoch 20 seconds suffice."""
 
     def plain(self) -> dict[str, Any]:
         """All knobs as plain values, to be kept with what they made."""
