@@ -133,7 +133,7 @@ def load_module(path: Path) -> tuple["nn.Module", dict[str, Any]]:
     state_dict, meta = checkpoint.load(path)
     architecture = meta["architecture"]
     try:
-        model = _build(architecture)
+        model = build_model(architecture)
         if architecture.get("quantization"):
             from core.quantize import load_quantized, quantize
 
@@ -150,7 +150,12 @@ def load_module(path: Path) -> tuple["nn.Module", dict[str, Any]]:
     return model.eval(), meta
 
 
-def _build(architecture: dict[str, Any]) -> "nn.Module":
+def build_model(architecture: dict[str, Any]) -> "nn.Module":
+    """The FP32 module that an architecture describes, weights at random.
+
+    Raises:
+        KeyError, TypeError, ValueError: it describes none.
+    """
     if architecture["type"] == "bilstm":
         from bilstm_classifier import BiLSTMClassifier
 

@@ -4,7 +4,6 @@ In both the weights are kept as 8-bit integers and the activations are quantized
 data is needed; the operators are integer ones of the CPU.
 """
 
-import logging
 import tempfile
 import warnings
 from collections import OrderedDict
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from core.export import import_onnx
+from core.export import import_onnx, quietly
 
 SCHEME = "dynamic_int8"  # `architecture["quantization"]` of what is made here
 # Integer arithmetic differs between CPUs: those without VNNI saturate in 8 bits (hence the reduced range) or do better
@@ -63,10 +62,7 @@ def quantize_onnx(content: bytes, options: dict[str, Any]) -> bytes:
     options = {**options, "weight_type": QuantType[options["weight_type"]]}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "int8.onnx"
-        logging.disable(logging.WARNING)  # it advises steps that were measured to be slower
-        try:
+        with quietly():  # it advises steps that were measured to be slower
             # The type of what com.microsoft operators give is not inferred, so it is told.
             quantize_dynamic(model, file, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT}, **options)
-        finally:
-            logging.disable(logging.NOTSET)
         return file.read_bytes()

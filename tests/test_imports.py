@@ -26,6 +26,8 @@ FLOORS = {
     "custom_pruning": 4,
     "benchmark_training": 5,
     "benchmark_distillation": 6,
+    "bert_shapes": 6,
+    "benchmark": 7,
     "predict_quantization": 4,
     "bert_model_quantization": 5,
 }
