@@ -41,9 +41,10 @@ def random_titles(vocab_size: int) -> list[str]:
 
 
 def make_vocab(size: int) -> list[str]:
-    """The special tokens and Chinese characters."""
+    """The special tokens and Chinese characters, all common ones among them."""
     special = [*SPECIAL_TOKENS, "[MASK]"]
-    return special + [chr(0x3400 + index) for index in range(size - len(special))]
+    characters = [*range(0x4E00, 0xA000), *range(0x3400, 0x4DC0)]
+    return special + [chr(character) for character in characters[: size - len(special)]]
 
 
 def random_bert(sizes: dict[str, int], layers: list[dict[str, int]] | None = None) -> BertClassifier:

@@ -104,7 +104,9 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     axes = figure.subplots()
     x = np.array([row["p50_ms"] for row in timed])
     y, low, high = (100 * np.array([row[f"accuracy{end}"] for row in timed]) for end in ("", "_low", "_high"))
-    axes.errorbar(x, y, (y - low, high - y), fmt="o", color="tab:blue", ecolor="lightgrey", label="95 % interval")
+    axes.errorbar(
+        x, y, (y - low, high - y), fmt="o", color="tab:blue", ecolor="lightgrey", label="model, 95 % interval"
+    )
     best = frontier(timed)
     line = [row["p50_ms"] for row in best], [100 * row["accuracy"] for row in best]
     axes.plot(*line, drawstyle="steps-post", color="tab:orange", zorder=0, label="nothing is faster and as accurate")
@@ -145,6 +147,7 @@ def place_labels(axes: Any, x: np.ndarray, y: np.ndarray, labels: Sequence[str])
                 fontsize=8,
                 ha="left" if left else "right",
                 va="center",
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
                 arrowprops={"arrowstyle": "-", "color": "grey", "linewidth": 0.5},
             )
         )

@@ -9,6 +9,7 @@ import pytest
 from conftest import LABELS
 
 import benchmark
+import benchmark_distillation_speed as speed
 import bert_shapes
 from bilstm_classifier import BiLSTMClassifier
 from core import benchmark_report, checkpoint, export, latency
@@ -201,6 +202,24 @@ def test_labels_do_not_overlap(tmp_path: Path):
     for index, box in enumerate(boxes):
         assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
         assert not any(box.overlaps(other) for other in boxes[:index])
+
+
+def test_how_much_sooner_a_teacher_that_judges_once_is_done(data: Path, tmp_path: Path, monkeypatch):
+    tiny = {"vocab_size": 21128, "hidden_size": 64, "num_hidden_layers": 6, "num_attention_heads": 2}
+    tiny |= {"intermediate_size": 256, "max_position_embeddings": 64}
+    monkeypatch.setattr(speed, "BERT_BASE", tiny)
+    monkeypatch.setattr(speed, "BiLSTMClassifier", lambda *sizes: BiLSTMClassifier(*sizes, 8, 8))
+    speed.main(["--data-dir", str(data), "--output", str(tmp_path), "--titles", "32", "--batch-size", "16"])
+    report = report_in(tmp_path, "distillation_speed")
+    each, rows = report["seconds_a_title"], report["rows"]
+    assert [row["name"] for row in rows[:2]] == ["teacher in every step", "teacher once"]
+    assert rows[2]["name"].startswith("teacher once, on cpu in")
+    wanted = [10 * each["step_with_teacher"], each["teacher"] + 10 * each["step"]]
+    assert [row["seconds_a_1000_titles"] for row in rows[:2]] == pytest.approx([1000 * one for one in wanted])
+    assert rows[0]["ratio"] == 1 and rows[1]["ratio"] == pytest.approx(wanted[0] / wanted[1])
+    assert each["step_with_teacher"] > each["step"] and report["titles"] == 32 and report["extrapolated"]
+    with pytest.raises(UserError, match="--titles and --batch-size must be 1 or more"):
+        speed.main(["--titles", "0"])
 
 
 def test_the_interval_of_an_accuracy():

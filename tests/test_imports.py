@@ -28,6 +28,7 @@ FLOORS = {
     "benchmark_distillation": 6,
     "bert_shapes": 6,
     "benchmark": 7,
+    "benchmark_distillation_speed": 7,
     "predict_quantization": 4,
     "bert_model_quantization": 5,
 }
