@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -36,7 +35,7 @@ from utils import Batches, read_labels, read_titles
 
 EPOCHS = 10  # to extrapolate to
 ROUNDS = 3  # in which everything is measured; the median counts
-Work = Callable[[Batch], Any]
+Work = Callable[[Batch], torch.Tensor | dict[str, float]]
 
 
 @dataclass
@@ -72,6 +71,7 @@ def measure(config: SpeedConfig) -> dict[str, float]:
     """Seconds a title of all that the three ways are made of."""
     labels = read_labels(config.data_dir / "class.txt")
     titles = read_titles(config.data_dir / "train.txt", labels, config.titles)
+    config.titles = len(titles.texts)
     encoder = Encoder(make_vocab(BERT_BASE["vocab_size"]), Config.max_length)
     batches = Batches(titles, encoder, config.batch_size, seed=0)
     plain, native = Devices.find("cpu", "fp32"), Devices.find("cpu", "auto")
@@ -79,7 +79,7 @@ def measure(config: SpeedConfig) -> dict[str, float]:
     teacher = BertClassifier(BERT_BASE, len(labels), "mean")
     student = BiLSTMClassifier(BERT_BASE["vocab_size"], len(labels)).train()
     judge, judge_natively = logits_of(teacher, plain), logits_of(teacher, native)
-    known = torch.randn(len(titles.texts), len(labels))
+    known = torch.randn(config.titles, len(labels))
     work: dict[str, Work] = {
         "step_with_teacher": student_step(student, judge, plain),
         "teacher": judge,
@@ -94,18 +94,17 @@ def measure(config: SpeedConfig) -> dict[str, float]:
             started = time.perf_counter()
             for batch in batches.epoch(number):
                 do(batch)
-            times[name].append((time.perf_counter() - started) / len(titles.texts))
+            times[name].append((time.perf_counter() - started) / config.titles)
     return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(SpeedConfig, argv, __doc__)
     a_title = measure(config)
-    native = Devices.find("cpu", "auto")
     seconds = {
         "teacher in every step": EPOCHS * a_title["step_with_teacher"],
         "teacher once": a_title["teacher"] + EPOCHS * a_title["step"],
-        f"teacher once, {native}": a_title["teacher_native"] + EPOCHS * a_title["step_native"],
+        f"teacher once, {Devices.find('cpu', 'auto')}": a_title["teacher_native"] + EPOCHS * a_title["step_native"],
     }
     plain = seconds["teacher in every step"]
     rows = [{"name": name, "seconds_a_1000_titles": 1000 * s, "ratio": plain / s} for name, s in seconds.items()]
