@@ -29,7 +29,8 @@ from tqdm import tqdm
 from baseline import fit_linear
 from bert_model_quantization import every, score
 from bert_shapes import SHAPES, TOKENS, ModelFile, random_titles, write_models
-from config import MODELS, ONNX, Config, find_model, parse
+from config import MODELS, ONNX, OPENVINO, Config, find_model, parse
+from core import openvino_model
 from core.benchmark_report import add_ratios, advise, as_markdown, draw
 from core.console import UserError, run
 from core.device import cpu_flags, measured_on
@@ -43,6 +44,7 @@ from predict_fun import NewsClassifier, build_model
 from utils import read_data
 
 ROOT = Path(__file__).parent
+RUNTIMES = {ONNX: "onnxruntime", OPENVINO: "openvino"}
 TIMED_TITLES = 200
 STARTS = 3  # of a process for each model; the median counts
 FIELDS = ("name", "runtime", "file", "accuracy", "accuracy_low", "accuracy_high", "macro_f1", "size_mb", "params")
@@ -96,7 +98,7 @@ def find_files(models: Sequence[str]) -> list[ModelFile]:
     for name in dict.fromkeys([*models, "teacher"] if models else MODELS):
         for path in MODELS[name].paths if name in MODELS else [Path(name)]:
             if path.is_file():
-                runtime = "onnxruntime" if path.suffix == ONNX else "torch"
+                runtime = RUNTIMES.get(path.suffix, "torch")
                 files.append(ModelFile(name if name in MODELS else path.stem, runtime, path))
     return files
 
@@ -114,8 +116,9 @@ def open_model(file: ModelFile, texts: Sequence[str]) -> Candidate:
     lengths = map(len, Encoder(meta["vocab"], meta["max_length"]).encode(texts).input_ids)
     is_bert = meta["architecture"]["type"] == "bert"
     flops = encoder_flops(meta["architecture"], round(statistics.median(lengths))) if is_bert else None
-    row = {"name": file.name, "runtime": file.runtime, "size_mb": file.path.stat().st_size / 1e6, "params": params}
-    return Candidate({**row, "encoder_flops": flops}, classifier.predict, classifier, file.path)
+    row = {"name": file.name, "runtime": file.runtime, "params": params, "encoder_flops": flops}
+    row["size_mb"] = openvino_model.size(file.path) / 1e6
+    return Candidate(row, classifier.predict, classifier, file.path)
 
 
 def cold_start(path: Path, texts: Sequence[str]) -> dict[str, float]:

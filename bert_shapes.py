@@ -15,9 +15,10 @@ from torch import nn
 from bert_classifer_model import BERT_BASE, BertClassifier
 from bert_model_quantization import choose_variant
 from bilstm_classifier import EMBEDDING_DIM, BiLSTMClassifier
-from core import checkpoint, export, onnx_model
-from core.encoding import SPECIAL_TOKENS
-from core.quantize import SCHEME, VARIANTS, quantize, quantize_onnx
+from core import checkpoint, export, onnx_model, openvino_model
+from core.device import CPU, has_native_bf16
+from core.encoding import SPECIAL_TOKENS, Encoder, pad
+from core.quantize import SCHEME, VARIANTS, quantize, quantize_onnx, quantize_openvino
 
 LABELS = [f"class {index}" for index in range(10)]
 TOKENS = 24  # of each title, [CLS] and [SEP] included
@@ -78,6 +79,8 @@ def write_models(shape: str, folder: Path) -> Iterator[ModelFile]:
     print(f"INT8 weights: {variant}")
     yield _write(folder, f"{shape}-int8", "onnxruntime", quantized, int8)
     yield _write(folder, f"{shape}-int8", "onnxruntime (plain)", plain_int8(model), int8)
+    if openvino_model.is_installed():
+        yield from _openvino(folder, shape, graph, meta, int8)
     for name, layers in ((f"{shape}-half-int8", [half] * count), (f"{shape}-quarter-int8", [half] * (count // 2))):
         smaller = random_bert(sizes, layers)
         its = facts("pruned", smaller, sizes["vocab_size"])
@@ -87,6 +90,22 @@ def write_models(shape: str, folder: Path) -> Iterator[ModelFile]:
     student = BiLSTMClassifier(sizes["vocab_size"], len(LABELS), embedding_dim=width)
     meta = facts("soft", student, sizes["vocab_size"])
     yield _write(folder, "bilstm", "onnxruntime", export.to_onnx(student, meta), meta)
+
+
+def _openvino(
+    folder: Path, shape: str, graph: bytes, meta: dict[str, Any], int8: dict[str, Any]
+) -> Iterator[ModelFile]:
+    """The same graph run by OpenVINO in FP32, in bf16 where that is native, and in INT8."""
+    core = openvino_model.import_openvino().Core()
+    for precision, runtime in (("f32", "openvino"), ("bf16", "openvino (bf16)")):
+        if precision == "f32" or has_native_bf16(CPU):
+            path = folder / f"{shape} {runtime}{openvino_model.SUFFIX}"
+            openvino_model.write(path, core.read_model(graph), {**meta, "precision": precision})
+            yield ModelFile(shape, runtime, path)
+    path = folder / f"{shape}-int8{openvino_model.SUFFIX}"
+    titles = Encoder(meta["vocab"], TOKENS).encode(random_titles(len(meta["vocab"]))).input_ids
+    openvino_model.write(path, quantize_openvino(graph, [pad([ids], 0) for ids in titles]), int8)
+    yield ModelFile(f"{shape}-int8", "openvino", path)
 
 
 def facts(stage: str, model: nn.Module, vocab_size: int) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from config import ONNX, Config, find_model, parse
-from core import onnx_model
+from config import ONNX, OPENVINO, Config, find_model, parse
+from core import onnx_model, openvino_model
 from core.answers import FAULTS, Prediction, show, text_fault, write_csv
 from core.console import UserError, run
 from core.encoding import Encoder, pad, replace_surrogates
@@ -63,7 +63,8 @@ class NewsClassifier:
         Raises:
             UserError: the file is missing, damaged, foreign, or its parts do not fit together.
         """
-        meta, logits_fn = (onnx_model.load if path.suffix == ONNX else _load_torch)(path, device)
+        load = {ONNX: onnx_model.load, OPENVINO: openvino_model.load}.get(path.suffix, _load_torch)
+        meta, logits_fn = load(path, device)
         try:
             return cls(meta, logits_fn)
         except (KeyError, TypeError, ValueError) as fault:

@@ -12,7 +12,7 @@ import benchmark
 import benchmark_distillation_speed as speed
 import bert_shapes
 from bilstm_classifier import BiLSTMClassifier
-from core import benchmark_report, checkpoint, export, latency
+from core import benchmark_report, checkpoint, export, latency, openvino_model
 from core.benchmark_report import add_ratios, advise, frontier, place_labels
 from core.console import UserError
 from core.files import sha256
@@ -119,6 +119,7 @@ def test_the_speed_of_a_shape(quick: None, tmp_path: Path, monkeypatch: pytest.M
     student = BiLSTMClassifier(60, 10, 8, 8)
     monkeypatch.setattr(bert_shapes, "BiLSTMClassifier", lambda *_, **__: student)
     graph = export.to_onnx(student, bert_shapes.facts("soft", student, 60))
+    monkeypatch.setattr(openvino_model, "is_installed", lambda: False)  # test_openvino.py has it
     monkeypatch.setattr(export, "to_onnx", lambda *_: graph)  # a BERT takes seconds; test_quantization.py has it
     monkeypatch.setattr(benchmark, "cold_start", lambda *_: {"cold_start_s": 1.0, "peak_mb": 1.0})
     benchmark.main(["--shape", "bert-base", "--output", str(tmp_path)])

@@ -34,8 +34,8 @@ FLOORS = {
 }
 # Scripts that know other parts of the project only by HTTP or by running them.
 APART = {"app": {"config", "core"}, "api_test": {"config", "core"}, "quickstart": set()}
-LIGHT = ("config", "core.encoding", "core.files", "core.onnx_model", "predict_fun", "predict_quantization", "api")
-LIGHT += ("app", "api_test", "download", "quickstart")
+LIGHT = ("config", "core.encoding", "core.files", "core.onnx_model", "core.openvino_model", "predict_fun")
+LIGHT += ("predict_quantization", "api", "app", "api_test", "download", "quickstart")
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
 
 
