@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from core import benchmark_report, checkpoint, export, latency, openvino_model
 from core.benchmark_report import add_ratios, advise, frontier, place_labels
 from core.console import UserError
 from core.files import sha256
+from core.memory import peak_mb
 from core.stats import wilson_interval
 from predict_fun import load_module
 
@@ -97,6 +100,23 @@ def test_models_that_are_asked_for(models: Path):
     assert [file.name for file in benchmark.find_files(["soft"])] == ["soft", "soft", "teacher"]
     with pytest.raises(UserError, match="run `python hard_label_distillation.py`"):
         benchmark.find_files(["hard"])
+    for name in ("bertclassifer_int8.xml", "bertclassifer_int8.onnx"):
+        Path("save_models", name).touch()
+    runtimes = [(file.name, file.runtime) for file in benchmark.find_files([])]
+    assert runtimes == [
+        ("soft", "onnxruntime"),
+        ("soft", "torch"),
+        ("teacher", "torch"),
+        ("int8", "onnxruntime"),
+        ("int8", "openvino"),
+    ]
+
+
+def test_the_memory_of_a_process_is_its_own():
+    large = bytearray(400_000_000)
+    command = [sys.executable, "-c", "from core.memory import peak_mb; print(peak_mb())"]
+    result = subprocess.run(command, cwd=benchmark.ROOT, capture_output=True, text=True, check=True)
+    assert 5 < float(result.stdout) < 200 and len(large) / 1e6 < peak_mb()
 
 
 def test_without_a_teacher_there_are_no_ratios(quick: None, models: Path, data: Path, monkeypatch, capsys):
