@@ -11,13 +11,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from config import Config, parse
 from core.console import run
 from core.device import measured_on
 from core.files import sha256, write_json
 from core.metrics import classification_metrics, metrics_table
-from utils import read_data
+from utils import Titles, read_data
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 
 @dataclass
@@ -32,30 +36,36 @@ class BaselineConfig:
     """Train on the first N rows only."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def fit_linear(train: Titles, dev: Titles) -> tuple["Pipeline", int]:
+    """The fitted model, `predict(texts) -> label ids`, and how often an n-gram must be seen: what is best on dev."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
 
-    config = parse(BaselineConfig, argv, __doc__)
-    labels, titles = read_data(config.data_dir, config.limit)
-    split = "test" if "test" in titles else "dev"
-    train, held_out = titles["train"], titles[split]
-
-    started = time.perf_counter()
-    dev, best, model, min_df = titles["dev"], -1.0, None, 0
+    best, model, min_df = -1.0, None, 0
     for candidate in (1, 2):  # n-grams seen once help on few titles and hurt on many
         vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, min_df=candidate)
         pipeline = make_pipeline(vectorizer, LinearSVC(C=1.0)).fit(train.texts, train.labels)
         if (accuracy := pipeline.score(dev.texts, dev.labels)) > best:
             best, model, min_df = accuracy, pipeline, candidate
+    return model, min_df
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = parse(BaselineConfig, argv, __doc__)
+    labels, titles = read_data(config.data_dir, config.limit)
+    split = "test" if "test" in titles else "dev"
+    held_out = titles[split]
+
+    started = time.perf_counter()
+    model, min_df = fit_linear(titles["train"], titles["dev"])
     predicted = model.predict(held_out.texts).tolist()
     metrics = classification_metrics(held_out.labels, predicted, labels)
     seconds = time.perf_counter() - started
 
     facts = {"model": "linear", "split": split, "data_sha256": sha256(config.data_dir / f"{split}.txt")}
     path = config.output / "baseline" / "metrics.json"
-    facts |= {"min_df": min_df, "train_rows": len(train.texts), "seconds": round(seconds, 1), **measured_on()}
+    facts |= {"min_df": min_df, "train_rows": len(titles["train"].texts), "seconds": round(seconds, 1), **measured_on()}
     write_json(path, {**metrics, **facts, "predicted": " ".join(map(str, predicted))})
     print(metrics_table(metrics))
     print(f"{split} accuracy {metrics['accuracy']:.4f}, macro-F1 {metrics['macro_f1']:.4f}; {seconds:.1f} s; {path}")

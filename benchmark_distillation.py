@@ -53,7 +53,7 @@ class BenchmarkConfig:
     data_dir: Path = Config.data_dir
     """Folder with class.txt, train.txt, dev.txt and test.txt."""
     model: str = DistillConfig.model
-    """The teacher: a name (teacher) or the path of a fine-tuned BERT."""
+    """Name (teacher, pruned) or path of the BERT to learn from."""
     output: Path = Config.output
     """Folder for the table and the picture."""
     save_dir: Path = DistillConfig.save_dir
@@ -143,9 +143,9 @@ def train_student(
         layers = config.bert_layers or -(-teacher["architecture"]["bert_config"]["num_hidden_layers"] // 2)
         knobs |= {"bert_layers": layers, "learning_rate": teacher["config"]["learning_rate"] * factor}
     if row == HARD:
-        distil_hard(DistillConfig(**knobs), score_test=False)
+        distil_hard(DistillConfig(**knobs), deploy=False)
     else:
-        distil_soft(SoftConfig(**knobs), score_test=False)
+        distil_soft(SoftConfig(**knobs), deploy=False)
     made = f"{'bert' if row == SHALLOW else 'bilstm'}_{'hard' if row == HARD else 'soft'}_distill.pth"
     os.replace(config.save_dir / made, student_file(row, seed, factor, config))
 
@@ -234,7 +234,7 @@ def fill(report: dict[str, Any], config: BenchmarkConfig, teacher: Path) -> None
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(BenchmarkConfig, argv, __doc__)
-    teacher = find_model(config.model)
+    teacher = find_model(config.model, onnx=False)
     settings = settings_of(config, teacher)
     report = open_report(config.output / "distillation.json", settings)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

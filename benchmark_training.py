@@ -16,7 +16,6 @@ import io
 import itertools
 import multiprocessing
 import statistics
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -29,20 +28,19 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from bert_classifer_model import BertClassifier, finetune_defaults, read_bert_encoder
+from bert_classifer_model import BERT_BASE, BertClassifier, finetune_defaults, read_bert_encoder
 from config import BUNDLED_BERT, Config, parse
 from core.console import UserError, run
 from core.device import Devices, measured_on
 from core.encoding import Encoder
 from core.files import atomic_write, write_json
+from core.memory import peak_mb
 from core.updater import Updater, learning_rate
 from train import cross_entropy, evaluate
 from utils import Batches, Titles, read_data
 
 PLAIN_LENGTH = 32
 WARM_UP_STEPS = 2
-BERT_BASE = {"vocab_size": 21128, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
-BERT_BASE |= {"intermediate_size": 3072, "max_position_embeddings": 512}
 
 
 @dataclass
@@ -171,14 +169,7 @@ def peak_memory(device: torch.device) -> float:
     """The most memory that this process has held so far, in MB: the GPU's where there is one, else resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
-    if sys.platform == "win32":
-        import psutil
-
-        return psutil.Process().memory_info().peak_wset / 1e6
-    import resource
-
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes / (1e6 if sys.platform == "darwin" else 1e3)
+    return peak_mb()
 
 
 def in_a_process_of_its_own(function, *args):

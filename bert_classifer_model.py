@@ -23,6 +23,9 @@ MODEL_FILES = (*WEIGHT_FILES, "config.json", "vocab.txt", "tokenizer.json", "tok
 FETCH_COMMAND = "python download.py bert"
 # Some encoders pad their embedding to a round number of rows; a difference beyond that is another vocabulary.
 MAX_SPARE_EMBEDDINGS = 128
+# The sizes of bert-base-chinese.
+BERT_BASE = {"vocab_size": 21128, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
+BERT_BASE |= {"intermediate_size": 3072, "max_position_embeddings": 512}
 
 
 class BertClassifier(nn.Module):

@@ -9,6 +9,7 @@ The teacher becomes bertclassifer_int8.onnx, the file to deploy, which needs nei
 quantized_model_bertclassifer_model.pt, a PyTorch state dict that is loaded by build -> quantize -> load. Of any other
 model the ONNX file is made, named after it with _int8.onnx. A file that loses more than --max-drop points of accuracy
 on dev.txt is not written. What each form costs and gains on this machine goes to reports/quantization/report.json.
+Where OpenVINO is installed (requirements-openvino.txt), a BERT also becomes bertclassifer_int8.xml and .bin for it.
 """
 
 import os
@@ -23,14 +24,15 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from config import MODELS, Config, find_model, parse
-from core import checkpoint, export, onnx_model
+from config import MODELS, OPENVINO, Config, find_model, parse
+from core import checkpoint, export, onnx_model, openvino_model
 from core.answers import text_fault
 from core.console import UserError, run
 from core.device import CPU, measured_on
+from core.encoding import Encoder, pad
 from core.files import sha256, write_json
 from core.metrics import classification_metrics
-from core.quantize import SCHEME, VARIANTS, quantize, quantize_onnx
+from core.quantize import SCHEME, VARIANTS, quantize, quantize_onnx, quantize_openvino
 from predict_fun import NewsClassifier, load_module, module_logits, predict_lines
 from utils import Titles, read_labels, read_titles
 
@@ -187,10 +189,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     folder = config.save_dir or path.parent
     files = {"INT8 ONNX": folder / f"{path.stem}_int8.onnx"}
+    if openvino_model.is_installed() and meta["architecture"]["type"] == "bert":
+        encoder = Encoder(meta["vocab"], meta["max_length"])
+        sample = encoder.encode(every(titles.texts, SAMPLE)).input_ids
+        int8_openvino = quantize_openvino(graph, [pad([ids], encoder.pad_id) for ids in sample])
+        classifiers["INT8 OpenVINO"] = NewsClassifier(meta, openvino_model.logits_fn(int8_openvino, meta))
+        files["INT8 OpenVINO"] = files["INT8 ONNX"].with_suffix(OPENVINO)
     if meta["stage"] == "teacher":
         quantized = quantize(model)
         classifiers["INT8 PyTorch"] = NewsClassifier(meta, module_logits(quantized, CPU))
-        files = {"INT8 ONNX": folder / MODELS["int8"].paths[0].name, "INT8 PyTorch": folder / MODELS["int8"].path.name}
+        files |= {name: folder / (MODELS["int8"].paths[0].stem + file.suffix) for name, file in files.items()}
+        files["INT8 PyTorch"] = folder / MODELS["int8"].path.name
     metrics = {name: score(classifier, titles, name) for name, classifier in classifiers.items()}
     latency = measure_latency(classifiers, every(titles.texts, TIMED))
 
@@ -208,9 +217,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         facts["metrics"] = {"dev": metrics[name], "test": None}
         if name == "INT8 ONNX":
             export.write(file, int8_graph, {**facts, "weights": variant})
+        elif name == "INT8 OpenVINO":
+            openvino_model.write(file, int8_openvino, facts)
         else:
             checkpoint.save(file, quantized.state_dict(), facts)
-        sizes[name] = file.stat().st_size
+        sizes[name] = openvino_model.size(file)
         print(f"saved {file}")
 
     rows = [

@@ -14,7 +14,7 @@ rounds, each with a short recovery by training, the last with a full one; the un
 import copy
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -43,9 +43,11 @@ from core.structured_pruning import (
     plan_budgets,
     unit_importance,
 )
+from core.teacher_cache import cached_logits, logits_of
 from core.unstructured_pruning import prune_weights
 from core.updater import Batch, LossFn
-from train import MAY_CHANGE, evaluate, fit, predict_logits
+from predict_fun import load_module
+from train import MAY_CHANGE, evaluate, fit
 from utils import Batches, Titles, read_data
 
 ROUNDS = 6  # in which heads and neurons are cut, judged anew in each
@@ -59,6 +61,8 @@ ARTEFACTS = {False: "pruned_model.pth", True: "structured_pruned_model.pth"}  # 
 class PruneConfig(Config):
     """Knobs of pruning."""
 
+    minutes: None = field(init=False, default=None)  # no flag: a pruning of several rounds is counted in steps
+
     save_dir: Path = Path("models_save")
     """Folder that the pruned model is written to."""
     num_epochs: int | None = None
@@ -66,7 +70,7 @@ class PruneConfig(Config):
     learning_rate: float | None = None
     """Peak learning rate of the recoveries. None: the one that the model itself was trained with."""
     model: str = "teacher"
-    """Name or path of the BERT to prune."""
+    """Name (teacher, pruned) or path of the BERT to prune."""
     amount: float = 0.3
     """Unstructured: share of the weights in scope to set to zero, the smallest ones."""
     scope: Literal["query", "attention", "all"] = "query"
@@ -101,17 +105,12 @@ def load_bert(path: Path) -> tuple[BertClassifier, dict[str, Any]]:
     Raises:
         UserError: the file is not a sound checkpoint of an FP32 BERT.
     """
-    if path.suffix == ".onnx":
-        raise UserError(f"{path} is an ONNX file, which only runs: prune the .pt model that it was made from")
-    weights, meta = checkpoint.load(path)
-    if not all(isinstance(tensor, torch.Tensor) and tensor.is_floating_point() for tensor in weights.values()):
+    model, meta = load_module(path)
+    if not isinstance(model, BertClassifier):
+        raise UserError(f"{path} is a student ({meta['stage']}): only a BERT can be pruned, name one with --model")
+    if meta["architecture"].get("quantization"):
         raise UserError(f"{path} holds INT8 weights: prune the FP32 model first, then quantize the pruned one")
-    try:
-        if (kind := meta["architecture"]["type"]) != "bert":
-            raise UserError(f"{path} is a {kind}: only a BERT can be pruned, name one with --model")
-        return BertClassifier.from_architecture(meta["architecture"], weights), meta
-    except (RuntimeError, KeyError, TypeError, ValueError) as fault:
-        raise UserError(f"the weights in {path} do not fit the model it describes: make it again ({fault})") from fault
+    return model, meta
 
 
 def recovery_loss(teacher_logits: torch.Tensor) -> LossFn:
@@ -126,6 +125,7 @@ def recovery_loss(teacher_logits: torch.Tensor) -> LossFn:
 
 def cut_and_recover(
     teacher: BertClassifier,
+    teacher_sha256: str,
     encoder: Encoder,
     titles: dict[str, Titles],
     config: PruneConfig,
@@ -152,7 +152,11 @@ def cut_and_recover(
     done, seconds, best = 0, 0.0, {"step": 0}
     if budgets:
         print(f"last recovery: {config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
-        loss_fn = recovery_loss(predict_logits(teacher, batches, devices).to(devices.device))
+        logits, judge = None, logits_of(teacher, devices)
+        if devices.is_main:
+            cache, num_labels = config.save_dir / "teacher_logits", teacher.classifier.out_features
+            logits = cached_logits(cache, teacher_sha256, num_labels, batches, judge)
+        loss_fn = recovery_loss(devices.gather(logits)[0].to(devices.device))
         batches = Batches(titles["train"], encoder, config.batch_size, seed=config.seed)
     if config.resume and run_state.exists():
         state = run_state.load()
@@ -198,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"nothing to resume: the run that made {artefact} has finished")
         return
     devices = Devices.find(config.device, config.precision)
-    path = find_model(config.model)
+    path = find_model(config.model, onnx=False)
     labels, titles = read_data(config.data_dir, config.limit)
     original, meta = load_bert(path)
     original.to(devices.device)
@@ -223,7 +227,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     report: dict[str, Any] = {"method": "structured" if config.structured else "unstructured", "model": path.as_posix()}
     training = None
     if config.structured:
-        model, kept, training = cut_and_recover(original, encoder, titles, config, devices, run_state, score, seq_len)
+        model, kept, training = cut_and_recover(
+            original, parent_sha256, encoder, titles, config, devices, run_state, score, seq_len
+        )
         report |= {name: getattr(config, name) for name in ("keep_flops", "keep_layers", "prune_vocab")}
         report |= unknown_characters([encoder, kept], titles["dev"].texts)
     else:

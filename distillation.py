@@ -4,7 +4,6 @@ The teacher's logits are computed once and cached; then the student is trained b
 stage gives, on the labelled titles and, where there is one, a transfer set: unlabelled titles and augmented copies.
 """
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +15,8 @@ from torch import nn
 
 from bert_classifer_model import BertClassifier
 from bilstm_classifier import BiLSTMClassifier
-from config import Config, find_model
-from core import checkpoint
+from config import ONNX, Config, find_model
+from core import checkpoint, export
 from core.augment import augment
 from core.console import UserError
 from core.device import Devices
@@ -26,7 +25,8 @@ from core.files import detect_encoding, read_lines, sha256
 from core.losses import NO_LABEL
 from core.metrics import metrics_table
 from core.resume import RunState
-from core.teacher_cache import cached_logits
+from core.structured_pruning import keep_layers, layer_shapes, spread
+from core.teacher_cache import cached_logits, logits_of
 from core.updater import Batch
 from predict_fun import load_module
 from train import evaluate, fit
@@ -50,7 +50,7 @@ class DistillConfig(Config):
     teacher_sha256: str = field(init=False, default="")  # so that a run is not resumed with another teacher
 
     model: str = "teacher"
-    """The teacher: a name (teacher) or the path of a fine-tuned BERT."""
+    """Name (teacher, pruned) or path of the BERT to learn from."""
     save_dir: Path = Path("models_save")
     """Folder that the student is written to."""
     num_epochs: int | None = None
@@ -93,12 +93,14 @@ def read_teacher(config: DistillConfig, labels: Sequence[str]) -> tuple[BertClas
     """Open the teacher and check that it suits the data; returns it and its `meta`.
 
     Raises:
-        UserError: there is none, it is no BERT, it has too few layers for the student, or knows other classes.
+        UserError: there is none, it is no FP32 BERT, it has too few layers for the student, or knows other classes.
     """
-    path = find_model(config.model)
+    path = find_model(config.model, onnx=False)
     teacher, meta = load_module(path)
     if not isinstance(teacher, BertClassifier):
         raise UserError(f"{path} is a student itself ({meta['stage']}): distil from a BERT, such as --model teacher")
+    if meta["architecture"].get("quantization"):
+        raise UserError(f"{path} is INT8: distil from the FP32 checkpoint that it was made from")
     if meta["labels"] != labels:
         raise UserError(
             f"{config.data_dir / 'class.txt'} names other classes than the teacher {path}: take the data it was "
@@ -142,7 +144,7 @@ def prepare(config: DistillConfig, devices: Devices) -> Lesson:
     unlabeled = read_unlabeled(config.unlabeled, labels, titles) if config.unlabeled else []
     teacher, meta = read_teacher(config, labels)
     encoder = Encoder(meta["vocab"], meta["max_length"])
-    check_coverage(encoder, titles["train"].texts + unlabeled, find_model(config.model))
+    check_coverage(encoder, titles["train"].texts + unlabeled, find_model(config.model, onnx=False))
     labelled = Batches(titles["train"], encoder, config.batch_size)
     parts = [labelled]
     if unlabeled:
@@ -152,13 +154,7 @@ def prepare(config: DistillConfig, devices: Devices) -> Lesson:
         copies = augment(labelled.input_ids, config.augment, mask_id, config.seed)
         parts.append(labelled.with_rows(copies, [NO_LABEL] * len(copies)))
 
-    teacher.to(devices.device).eval()
-
-    def judge(batch: Batch) -> torch.Tensor:
-        with torch.inference_mode(), devices.autocast():
-            return teacher(batch["input_ids"].to(devices.device), batch["attention_mask"].to(devices.device))
-
-    logits = None
+    logits, judge = None, logits_of(teacher, devices)
     if devices.is_main:
         cache = config.save_dir / "teacher_logits"
         judged = [cached_logits(cache, config.teacher_sha256, len(labels), part, judge) for part in parts]
@@ -177,27 +173,22 @@ def build_student(teacher: BertClassifier, bert_layers: int | None) -> nn.Module
     if bert_layers is None:
         embeddings = teacher.bert.get_input_embeddings().weight
         return BiLSTMClassifier.from_embeddings(embeddings, teacher.classifier.out_features)
-    layers = teacher.bert.config.num_hidden_layers
-    bert_config = {**teacher.architecture["bert_config"], "num_hidden_layers": bert_layers}
-    student = BertClassifier.from_architecture({**teacher.architecture, "bert_config": bert_config})
-
-    def source(name: str) -> str:
-        return re.sub(r"(?<=encoder\.layer\.)\d+", lambda found: str(int(found[0]) * layers // bert_layers), name)
-
-    weights = teacher.state_dict()
-    student.load_state_dict({name: weights[source(name)] for name in student.state_dict()})
-    return student
+    kept = spread(len(layer_shapes(teacher.architecture)), bert_layers)
+    weights, architecture = keep_layers(teacher.state_dict(), teacher.architecture, kept)
+    return BertClassifier.from_architecture(architecture, weights)
 
 
-def distil(config: DistillConfig, stage: str, loss: DistilLoss, score_test: bool = True) -> None:
-    """Train a student, write its file, and say how good it is.
+def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = True) -> None:
+    """Train a student, write its files, and say how good it is.
 
     Args:
         config: the knobs; what is None in it is filled in.
         stage: "hard" or "soft".
         loss: what the student lessens.
-        score_test: whether to read test.txt, where there is one.
+        deploy: False for a student that is only to be compared: no ONNX file is made, and test.txt is not read.
     """
+    if deploy:
+        export.import_onnx()
     artefact = config.save_dir / f"{'bert' if config.bert_layers else 'bilstm'}_{stage}_distill.pth"
     run_state = RunState(artefact, {})
     if config.resume and artefact.is_file() and not run_state.exists():
@@ -232,7 +223,7 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, score_test: bool
 
     fitted = fit(student, batches, loss_fn, score, config, devices, artefact, config.output / artefact.stem)
     metrics = {"dev": fitted.best["metrics"], "test": None}
-    if score_test and "test" in titles:
+    if deploy and "test" in titles:
         test_batches = Batches(titles["test"], lesson.encoder, config.batch_size)
         metrics["test"] = evaluate(student, test_batches, meta["labels"], devices)
     student_meta = {name: meta[name] for name in ("labels", "vocab", "max_length", "truncation")}
@@ -252,13 +243,18 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, score_test: bool
         **checkpoint.provenance(),
     }
     if devices.is_main:
+        onnx = artefact.with_suffix(ONNX)
+        onnx.unlink(missing_ok=True)  # of another student, it would be preferred to this one's checkpoint
         checkpoint.save(artefact, student.state_dict(), student_meta)
+        if deploy:
+            export.export(student, onnx, student_meta)
         run_state.drop()
     devices.leave()
 
     split = "test" if metrics["test"] else "dev"
     print(metrics_table(metrics[split]))
     print(f"{split} accuracy {metrics[split]['accuracy']:.4f}, macro-F1 {metrics[split]['macro_f1']:.4f}; ", end="")
-    print(f"trained in {fitted.seconds:.0f} s; saved {artefact} (step {fitted.best['step']}, the best on dev)")
+    saved = f"{artefact} and {onnx.name}" if deploy else artefact
+    print(f"trained in {fitted.seconds:.0f} s; saved {saved} (step {fitted.best['step']}, the best on dev)")
     if (theirs := meta["metrics"].get(split)) is not None:
         print(f"the teacher: {split} accuracy {theirs['accuracy']:.4f}, macro-F1 {theirs['macro_f1']:.4f}")

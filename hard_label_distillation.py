@@ -7,7 +7,8 @@
 
 Only the teacher's likeliest class counts (no soft loss; the true labels are not read in training). Writes
 models_save/bilstm_hard_distill.pth (the state with the best macro-F1 on dev.txt; bert_hard_distill.pth with
---bert-layers), and the log and learning curve of the run to a folder of that name in reports/.
+--bert-layers), beside it the same student as .onnx, which predicts without torch, and the log and learning curve of the
+run to a folder of that name in reports/.
 """
 
 from collections.abc import Sequence
@@ -18,9 +19,9 @@ from core.losses import hard_loss
 from distillation import DistillConfig, distil
 
 
-def distil_hard(config: DistillConfig, score_test: bool = True) -> None:
+def distil_hard(config: DistillConfig, deploy: bool = True) -> None:
     """Run the stage; see `distillation.distil`."""
-    distil(config, "hard", lambda student, teacher, _labels: (hard_loss(student, teacher), {}), score_test)
+    distil(config, "hard", lambda student, teacher, _labels: (hard_loss(student, teacher), {}), deploy)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from config import ONNX, Config, find_model, parse
-from core import onnx_model
+from config import ONNX, OPENVINO, Config, find_model, parse
+from core import onnx_model, openvino_model
 from core.answers import FAULTS, Prediction, show, text_fault, write_csv
 from core.console import UserError, run
 from core.encoding import Encoder, pad, replace_surrogates
@@ -63,7 +63,8 @@ class NewsClassifier:
         Raises:
             UserError: the file is missing, damaged, foreign, or its parts do not fit together.
         """
-        meta, logits_fn = (onnx_model.load if path.suffix == ONNX else _load_torch)(path, device)
+        load = {ONNX: onnx_model.load, OPENVINO: openvino_model.load}.get(path.suffix, _load_torch)
+        meta, logits_fn = load(path, device)
         try:
             return cls(meta, logits_fn, path)
         except (KeyError, TypeError, ValueError) as fault:
@@ -133,7 +134,7 @@ def load_module(path: Path) -> tuple["nn.Module", dict[str, Any]]:
     state_dict, meta = checkpoint.load(path)
     architecture = meta["architecture"]
     try:
-        model = _build(architecture)
+        model = build_model(architecture)
         if architecture.get("quantization"):
             from core.quantize import load_quantized, quantize
 
@@ -150,7 +151,12 @@ def load_module(path: Path) -> tuple["nn.Module", dict[str, Any]]:
     return model.eval(), meta
 
 
-def _build(architecture: dict[str, Any]) -> "nn.Module":
+def build_model(architecture: dict[str, Any]) -> "nn.Module":
+    """The FP32 module that an architecture describes, weights at random.
+
+    Raises:
+        KeyError, TypeError, ValueError: it describes none.
+    """
     if architecture["type"] == "bilstm":
         from bilstm_classifier import BiLSTMClassifier
 

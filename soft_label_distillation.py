@@ -10,7 +10,8 @@
 The loss is alpha · T² · KL(teacher / T || student / T) + (1 - alpha) · cross-entropy to the true labels, and to the
 teacher's class for titles without one (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"). Writes
 models_save/bilstm_soft_distill.pth (the state with the best macro-F1 on dev.txt; bert_soft_distill.pth with
---bert-layers), and the log and learning curve of the run to a folder of that name in reports/.
+--bert-layers), beside it the same student as .onnx, which predicts without torch, and the log and learning curve of the
+run to a folder of that name in reports/.
 """
 
 from collections.abc import Sequence
@@ -41,13 +42,13 @@ class SoftConfig(DistillConfig):
             raise UserError(f"--alpha is {self.alpha}: it must be 0 to 1; 0.5 to 0.9 are usual")
 
 
-def distil_soft(config: SoftConfig, score_test: bool = True) -> None:
+def distil_soft(config: SoftConfig, deploy: bool = True) -> None:
     """Run the stage; see `distillation.distil`."""
 
     def loss(student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor):
         return distillation_loss(student, teacher, labels, config.temperature, config.alpha)
 
-    distil(config, "soft", loss, score_test)
+    distil(config, "soft", loss, deploy)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -36,6 +36,8 @@ from utils import Batches, read_data
 # A run may be resumed although these have changed.
 MAY_CHANGE = ("resume", "minutes", "save_minutes", "output", "save_dir", "data_dir", "device")
 
+SAVE_SECONDS = 20.0  # at least between two saves of the state at the ends of epochs: short epochs need none each
+
 
 @dataclass
 class Progress:
@@ -157,7 +159,8 @@ def fit(
                 if devices.any(ctrl_c.is_set()):
                     save()
                     raise UserError(f"stopped at step {now.step}{of_steps}: go on with the same flags and --resume")
-                if devices.any(end_of_epoch or clock - saved > config.save_minutes * 60):
+                wait = config.save_minutes * 60
+                if devices.any(clock - saved > (min(wait, SAVE_SECONDS) if end_of_epoch else wait)):
                     save()
                     saved = time.perf_counter()
                 if last or now.misses >= patience:

@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 
-from core import onnx_model
+from core import onnx_model, openvino_model
 from core.console import UserError, run
 from core.files import atomic_write, sha256
 
@@ -123,13 +123,14 @@ def provenance() -> dict[str, Any]:
 
 
 def describe(path: Path) -> list[tuple[str, str]]:
-    """What a checkpoint or an ONNX model says about itself, as (name, value) rows for people.
+    """What a checkpoint, an ONNX or an OpenVINO model says about itself, as (name, value) rows for people.
 
     Raises:
         UserError: as `load`.
     """
-    state_dict, meta = ({}, onnx_model.load(path, "cpu")[0]) if path.suffix == ".onnx" else load(path)
-    rows = [("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB"), ("sha256", sha256(path))]
+    opened = {".onnx": onnx_model, openvino_model.SUFFIX: openvino_model}.get(path.suffix)
+    state_dict, meta = ({}, opened.load(path, "cpu")[0]) if opened else load(path)
+    rows = [("file", f"{path}, {openvino_model.size(path) / 1e6:.1f} MB"), ("sha256", sha256(path))]
     packed = [value if isinstance(value, tuple) else (value,) for value in state_dict.values()]
     numbers = sum(part.numel() for parts in packed for part in parts if isinstance(part, torch.Tensor))
     if numbers:

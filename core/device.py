@@ -18,6 +18,8 @@ from torch import nn
 from core.console import UserError
 
 CPU = torch.device("cpu")
+CPU_FLAGS = ("avx2", "avx512_f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16")
+CPU_FLAGS += ("neon", "dot", "i8mm", "bf16", "sve")  # ARM
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -124,6 +126,12 @@ def has_native_bf16(device: torch.device) -> bool:
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def cpu_flags() -> list[str]:
+    """The instruction sets of this CPU that decide how fast models run on it."""
+    capabilities = torch.cpu.get_capabilities()
+    return [name for name in CPU_FLAGS if capabilities.get(name)]
 
 
 def measured_on(device: torch.device = CPU) -> dict[str, str]:

@@ -11,6 +11,8 @@ import logging
 import tempfile
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +52,7 @@ def to_onnx(model: nn.Module, meta: dict[str, Any]) -> bytes:
     example = torch.ones(2, 4, dtype=torch.long), torch.ones(2, 4, dtype=torch.long)  # one tensor twice is one input
     names = {"input_names": list(onnx_model.INPUTS), "output_names": ["logits"], "opset_version": OPSET}
     axes = {0: "batch", 1: "seq"}
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with quietly(), tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         if any(isinstance(part, nn.RNNBase) for part in plain.modules()):
             # torch.export would unroll the steps; the exporter before it knows ONNX's own LSTM.
@@ -64,6 +64,18 @@ def to_onnx(model: nn.Module, meta: dict[str, Any]) -> bytes:
         content = file.read_bytes()
     check_logits(model, content, meta)
     return content
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without what exporters and quantizers say of their own internals."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def _fuse_attention(bert: Any) -> None:

@@ -1,20 +1,22 @@
-"""FP32 -> INT8, in the two forms that this project makes: PyTorch's dynamic quantization and onnxruntime's.
+"""FP32 -> INT8, in the forms that this project makes: PyTorch's dynamic quantization, onnxruntime's, and OpenVINO's.
 
-In both the weights are kept as 8-bit integers and the activations are quantized as they come, so that no calibration
-data is needed; the operators are integer ones of the CPU.
+In the first two the weights are kept as 8-bit integers and the activations are quantized as they come, so that no
+calibration data is needed; the operators are integer ones of the CPU.
 """
 
-import logging
 import tempfile
 import warnings
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from core.export import import_onnx
+from core import onnx_model, openvino_model
+from core.export import import_onnx, quietly
 
 SCHEME = "dynamic_int8"  # `architecture["quantization"]` of what is made here
 # Integer arithmetic differs between CPUs: those without VNNI saturate in 8 bits (hence the reduced range) or do better
@@ -63,10 +65,28 @@ def quantize_onnx(content: bytes, options: dict[str, Any]) -> bytes:
     options = {**options, "weight_type": QuantType[options["weight_type"]]}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "int8.onnx"
-        logging.disable(logging.WARNING)  # it advises steps that were measured to be slower
-        try:
+        with quietly():  # it advises steps that were measured to be slower
             # The type of what com.microsoft operators give is not inferred, so it is told.
             quantize_dynamic(model, file, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT}, **options)
-        finally:
-            logging.disable(logging.NOTSET)
         return file.read_bytes()
+
+
+def quantize_openvino(content: bytes, titles: Sequence[Sequence[np.ndarray]]) -> Any:
+    """A serialised FP32 ONNX graph of a BERT as an OpenVINO model in INT8, by post-training quantization (NNCF).
+
+    Here the scales of activations are fixed beforehand, from what they are on some titles.
+
+    Args:
+        content: the graph.
+        titles: `input_ids` and `attention_mask`, (1, seq), of each.
+
+    Raises:
+        UserError: openvino is not installed.
+    """
+    openvino = openvino_model.import_openvino()
+    import nncf
+
+    data = nncf.Dataset([dict(zip(onnx_model.INPUTS, title, strict=True)) for title in titles])
+    model = openvino.Core().read_model(content)
+    with quietly():
+        return nncf.quantize(model, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(titles))

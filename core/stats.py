@@ -1,10 +1,19 @@
-"""Whether one model is better than another, or only luckier."""
+"""How sure an accuracy is, and whether one model is better than another, or only luckier."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 RESAMPLES = 10_000
+
+
+def wilson_interval(correct: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share of `n` (Wilson 1927): right also for few titles and shares near 0 or 1."""
+    z = 1.959964
+    share = correct / n
+    middle = share + z * z / (2 * n)
+    spread = z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from core.checkpoint import read_tensors, write_tensors
 from core.console import UserError
+from core.device import Devices
 
 SAVE_SECONDS = 30.0
 
@@ -72,6 +74,17 @@ def cached_logits(
     if logits.isnan().any():
         raise UserError("the teacher gives logits that are not numbers: it is damaged, or try --precision fp32")
     write_tensors(path, {"logits": logits})
+    return logits
+
+
+def logits_of(teacher: nn.Module, devices: Devices) -> Callable[[Batch], torch.Tensor]:
+    """A teacher, moved to its device and set to predict, as `cached_logits` takes it."""
+    teacher.to(devices.device).eval()
+
+    def logits(batch: Batch) -> torch.Tensor:
+        with torch.inference_mode(), devices.autocast():
+            return teacher(batch["input_ids"].to(devices.device), batch["attention_mask"].to(devices.device))
+
     return logits
 
 

@@ -95,7 +95,7 @@ def test_another_number_of_processes_cannot_resume(calm: Path, data: Path, tmp_p
 
     monkeypatch.setattr(RunState, "save", save_and_break)
     with pytest.raises(KeyboardInterrupt):
-        train.main(train_args(calm, data, tmp_path, "--precision", "fp32"))
+        train.main(train_args(calm, data, tmp_path, "--precision", "fp32", "--save-minutes", "0.00001"))
     result = launch("torchrun", train_args(calm, data, tmp_path, "--precision", "fp32", "--resume"))
     assert result.returncode != 0
     assert "had processes = 1, this one has 2" in result.stderr

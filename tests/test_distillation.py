@@ -4,6 +4,8 @@ import itertools
 import json
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +22,19 @@ import hard_label_distillation
 import soft_label_distillation
 import train
 from bilstm_classifier import BiLSTMClassifier
-from core import checkpoint, teacher_cache
+from core import checkpoint, onnx_model, teacher_cache
 from core.augment import augment
 from core.console import UserError
 from core.distillation_report import compare, summarise
 from core.files import sha256
 from core.losses import NO_LABEL, distillation_loss, hard_loss, soft_loss
+from core.quantize import SCHEME, quantize
 from core.teacher_cache import cached_logits
 from core.updater import Updater
 from predict_fun import NewsClassifier, load_module
+from utils import read_titles
 
+ROOT = Path(__file__).parent.parent
 HARD, SOFT = "bilstm_hard_distill.pth", "bilstm_soft_distill.pth"
 
 
@@ -294,6 +299,15 @@ def test_a_teacher_that_gives_no_numbers(tmp_path: Path):
 
 # The stages
 
+WITHOUT_TORCH = """
+import sys
+sys.modules |= dict.fromkeys(("torch", "transformers", "onnx", "sklearn"))
+from pathlib import Path
+from predict_fun import NewsClassifier
+classifier = NewsClassifier.load(Path(sys.argv[1]))
+print(*[prediction.pred_class for prediction in classifier.predict(sys.argv[2:])])
+"""
+
 
 @pytest.mark.parametrize(("stage", "name"), [(hard_label_distillation, HARD), (soft_label_distillation, SOFT)])
 def test_a_stage_from_end_to_end(stage, name: str, teacher: Path, data: Path, tmp_path: Path):
@@ -304,8 +318,17 @@ def test_a_stage_from_end_to_end(stage, name: str, teacher: Path, data: Path, tm
     assert meta["stage"] == name.split("_")[1] and meta["parent_sha256"] == sha256(teacher)
     for key in ("labels", "vocab", "max_length", "truncation"):
         assert meta[key] == teacher_meta[key]
-    classifier = NewsClassifier.load(tmp_path / "save" / name)
-    assert classifier.predict(["球赛夺冠军胜"])[0].pred_class == "体育"
+    texts = read_titles(data / "test.txt", LABELS).texts
+    answers = NewsClassifier.load(tmp_path / "save" / name).predict(texts)
+    assert NewsClassifier.load(tmp_path / "save" / name).predict(["球赛夺冠军胜"])[0].pred_class == "体育"
+    onnx = (tmp_path / "save" / name).with_suffix(".onnx")
+    assert onnx_model.load(onnx, "cpu")[0].items() >= meta.items()
+    for one, other in zip(answers, NewsClassifier.load(onnx).predict(texts), strict=True):
+        assert one.pred_class == other.pred_class
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
+    command = [sys.executable, "-X", "utf8", "-c", WITHOUT_TORCH, str(onnx), *texts]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
+    assert result.stdout.split() == [answer.pred_class for answer in answers], result.stderr
     log = (tmp_path / "reports" / Path(name).stem / "log.jsonl").read_text(encoding="utf-8").splitlines()
     assert ("soft" in json.loads(log[0])) == (stage is soft_label_distillation)
     assert not (tmp_path / "save" / "resume").exists()
@@ -361,7 +384,8 @@ def test_a_shallow_bert_has_layers_of_its_teacher_and_a_file_of_its_own(
     meta = checkpoint.load(made)[1]
     assert meta["architecture"]["bert_config"]["num_hidden_layers"] == 1
     assert meta["config"]["learning_rate"] == 5e-3  # the teacher's
-    assert NewsClassifier.load(made).predict(["球赛"])[0].pred_class in LABELS
+    for file in (made, made.with_suffix(".onnx")):
+        assert NewsClassifier.load(file).predict(["球赛"])[0].pred_class in LABELS
     with pytest.raises(UserError, match="--bert-layers 3 is more than the 2 layers"):
         soft_label_distillation.main(stage_args(teacher, data, tmp_path, "--bert-layers", "3"))
 
@@ -374,6 +398,17 @@ def test_the_layers_of_a_shallow_bert_are_evenly_spaced(tmp_path: Path):
         wanted = [deep.bert.encoder.layer[index].attention.self.query.weight for index in kept]
         assert len(found) == layers and all(map(torch.equal, found, wanted))
         assert torch.equal(student.classifier.weight, deep.classifier.weight)
+
+
+def test_a_shallow_student_of_a_pruned_teacher(tmp_path: Path):
+    whole = train.BertClassifier.from_pretrained(write_bert(tmp_path, num_hidden_layers=4), 3)
+    layers = [{"heads": 1 + index % 2, "ffn": 10 + index} for index in range(4)]
+    pruned = train.BertClassifier.from_architecture({**whole.architecture, "layers": layers})
+    student = distillation.build_student(pruned, 2)
+    assert student.architecture["layers"] == [layers[0], layers[2]]
+    weights = [model.bert.encoder.layer[index].output.dense.weight for model, index in ((student, 1), (pruned, 2))]
+    assert torch.equal(*weights)
+    train.BertClassifier.from_architecture(student.architecture, student.state_dict())
 
 
 def test_epochs_follow_the_batches():
@@ -429,6 +464,20 @@ def test_a_student_cannot_teach(teacher: Path, data: Path, tmp_path: Path):
     hard_label_distillation.main(stage_args(teacher, data, tmp_path, "--max-steps", "1"))
     with pytest.raises(UserError, match="is a student itself \\(hard\\): distil from a BERT"):
         soft_label_distillation.main(stage_args(tmp_path / "save" / HARD, data, tmp_path))
+    with pytest.raises(UserError, match="can only predict: give the checkpoint"):
+        soft_label_distillation.main(stage_args((tmp_path / "save" / HARD).with_suffix(".onnx"), data, tmp_path))
+    model, meta = load_module(teacher)
+    int8 = {**meta, "architecture": {**meta["architecture"], "quantization": SCHEME}}
+    checkpoint.save(tmp_path / "int8.pt", quantize(model).state_dict(), int8)
+    with pytest.raises(UserError, match="is INT8: distil from the FP32 checkpoint"):
+        soft_label_distillation.main(stage_args(tmp_path / "int8.pt", data, tmp_path))
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript"])
+def test_what_the_export_lacks_is_told_before_the_training(package: str, tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=f"needs {package}: run `pip install -r requirements.txt`"):
+        hard_label_distillation.main(["--data-dir", str(tmp_path / "none")])
 
 
 @pytest.mark.parametrize(

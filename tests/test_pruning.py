@@ -14,9 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import custom_pruning
 from bert_classifer_model import BertClassifier
+from bilstm_classifier import BiLSTMClassifier
 from core import checkpoint
 from core.console import UserError
 from core.encoding import Encoder
+from core.quantize import SCHEME, quantize
 from core.structured_pruning import (
     choose_units,
     cut_units,
@@ -30,7 +32,7 @@ from core.structured_pruning import (
     used_tokens,
 )
 from core.updater import Updater
-from predict_fun import NewsClassifier
+from predict_fun import NewsClassifier, load_module
 from utils import Batches, read_titles
 
 CPU = torch.device("cpu")
@@ -396,19 +398,26 @@ def test_impossible_knobs(flags: list[str], message: str, teacher: Path, data: P
     assert not (tmp_path / "save").exists()
 
 
+def test_a_pruning_is_counted_in_steps():
+    with pytest.raises(SystemExit):
+        custom_pruning.main(["--minutes", "3"])
+
+
 def test_models_that_cannot_be_pruned(teacher: Path, data: Path, tmp_path: Path):
     weights, meta = checkpoint.load(teacher)
     student, int8, broken, onnx = (tmp_path / name for name in ("student.pth", "int8.pt", "broken.pt", "int8.onnx"))
-    checkpoint.save(student, {"lstm.weight": torch.ones(2)}, {**meta, "architecture": {"type": "bilstm"}})
-    checkpoint.save(int8, {**weights, "packed": torch.ones(2, dtype=torch.int8)}, meta)
+    bilstm = BiLSTMClassifier(len(meta["vocab"]), len(LABELS), 4, 4)
+    checkpoint.save(student, bilstm.state_dict(), {**meta, "stage": "soft", "architecture": bilstm.architecture})
+    packed = quantize(load_module(teacher)[0]).state_dict()
+    checkpoint.save(int8, packed, {**meta, "architecture": {**meta["architecture"], "quantization": SCHEME}})
     fewer = {**meta["architecture"], "layers": [{"heads": 1, "ffn": 64}, {"heads": 2, "ffn": 64}]}
     checkpoint.save(broken, weights, {**meta, "architecture": fewer})
     onnx.write_bytes(b"onnx")
     for path, message in (
-        (student, "is a bilstm: only a BERT can be pruned, name one with --model"),
+        (student, r"is a student \(soft\): only a BERT can be pruned, name one with --model"),
         (int8, "holds INT8 weights: prune the FP32 model first, then quantize"),
         (broken, "do not fit the model it describes: make it again"),
-        (onnx, "is an ONNX file, which only runs"),
+        (onnx, "can only predict: give the checkpoint"),
         (tmp_path / "none.pt", "there is no model"),
     ):
         with pytest.raises(UserError, match=message):

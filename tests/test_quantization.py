@@ -17,7 +17,7 @@ import bert_model_quantization as quantization
 import config
 import predict_quantization
 from config import find_model
-from core import checkpoint, export, onnx_model
+from core import checkpoint, export, onnx_model, openvino_model
 from core.console import UserError
 from core.quantize import VARIANTS, quantize_onnx
 from predict_fun import NewsClassifier, load_module
@@ -44,6 +44,7 @@ def int8(teacher: Path, data: Path, graph: bytes, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("int8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "to_onnx", lambda model, meta: graph)
+        patch.setattr(openvino_model, "is_installed", lambda: False)  # test_openvino.py has it
         quantization.main(args(teacher, data, folder))
     return folder
 
@@ -139,6 +140,7 @@ def lose(monkeypatch: pytest.MonkeyPatch, graph: bytes, form: str, points: float
 
     monkeypatch.setattr(quantization, "score", score)
     monkeypatch.setattr(export, "to_onnx", lambda model, meta: graph)
+    monkeypatch.setattr(openvino_model, "is_installed", lambda: False)
 
 
 @pytest.mark.parametrize(

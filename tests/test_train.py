@@ -92,9 +92,10 @@ def test_killed_in_the_middle_and_resumed(teacher: Path, bert: Path, data: Path,
 def test_a_damaged_state_gives_way_to_the_one_before(
     teacher: Path, bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    args = train_args(bert, data, tmp_path, "--save-minutes", "0.00001")
     press_ctrl_c(monkeypatch, at=10)
     with pytest.raises(UserError, match="stopped at step 10"):
-        train.main(train_args(bert, data, tmp_path))
+        train.main(args)
     monkeypatch.undo()
     folder = RunState(tmp_path / "save" / ARTEFACT, {}).folder
     (folder / "state.pt").write_bytes(b"half")
@@ -103,11 +104,23 @@ def test_a_damaged_state_gives_way_to_the_one_before(
 
     press_ctrl_c(monkeypatch, at=10)
     with pytest.raises(UserError, match="stopped at step 10"):
-        train.main(train_args(bert, data, tmp_path))
+        train.main(args)
     for name in ("state.pt", "before.pt"):
         (folder / name).write_bytes(b"half")
     with pytest.raises(UserError, match="no state .* can be read: start afresh"):
         train.main(train_args(bert, data, tmp_path, "--resume"))
+
+
+def test_the_state_is_saved_at_ends_of_epochs_unless_they_come_too_fast(
+    bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    saved = []
+    monkeypatch.setattr(RunState, "save", lambda _, state: saved.append(state["progress"]["step"]))
+    train.main(train_args(bert, data, tmp_path))
+    assert not saved
+    monkeypatch.setattr(train, "SAVE_SECONDS", 0)
+    train.main(train_args(bert, data, tmp_path))
+    assert saved == [4, 8, 12, 16]
 
 
 def test_early_stopping_and_a_limit_of_steps(bert: Path, data: Path, tmp_path: Path):

@@ -1,0 +1,230 @@
+"""Which model should I deploy on my CPU? All that are present, side by side: accuracy, size, memory, speed.
+
+    python benchmark.py                                        # every model here, on data/test.txt
+    python benchmark.py --data-dir my_data --model soft teacher other.onnx
+    python benchmark.py --output results                       # for the README
+    python benchmark.py --shape bert-base                      # speed alone, of random weights: no training needed
+
+Besides the models, the most frequent class and the linear model of baseline.py take part. Titles are timed one by one
+and in batches of 32, from text to answer, on all cores; start and memory are those of a process that opens the model
+and answers. Ratios are to the teacher in FP32 eager PyTorch, measured in the same run. Writes benchmark.json,
+benchmark.md and benchmark.png (with --shape benchmark_bert_base.json and .md) to the output folder.
+"""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tqdm import tqdm
+
+from baseline import fit_linear
+from bert_model_quantization import every, score
+from bert_shapes import SHAPES, TOKENS, ModelFile, random_titles, write_models
+from config import MODELS, ONNX, OPENVINO, Config, find_model, parse
+from core import openvino_model
+from core.benchmark_report import add_ratios, advise, as_markdown, draw
+from core.console import UserError, run
+from core.device import cpu_flags, measured_on
+from core.encoding import Encoder
+from core.files import atomic_write, sha256, write_json
+from core.latency import BATCH, Predictor, compare_speed
+from core.metrics import classification_metrics
+from core.stats import wilson_interval
+from core.structured_pruning import encoder_flops
+from predict_fun import NewsClassifier, build_model
+from utils import read_data
+
+ROOT = Path(__file__).parent
+RUNTIMES = {ONNX: "onnxruntime", OPENVINO: "openvino"}
+TIMED_TITLES = 200
+STARTS = 3  # of a process for each model; the median counts
+FIELDS = ("name", "runtime", "file", "accuracy", "accuracy_low", "accuracy_high", "macro_f1", "size_mb", "params")
+FIELDS += ("encoder_flops", "peak_mb", "cold_start_s", "p50_ms", "p95_ms", "titles_per_s")  # None: not measured
+FIRST_ANSWER = """
+import sys
+from pathlib import Path
+from core.memory import peak_mb
+from predict_fun import NewsClassifier
+classifier = NewsClassifier.load(Path(sys.argv[1]), "cpu")
+classifier.predict(sys.argv[2:3])
+print(flush=True)
+classifier.predict(sys.argv[2:])
+print(peak_mb(), flush=True)
+"""
+
+
+@dataclass
+class BenchmarkConfig:
+    """Knobs of the comparison."""
+
+    data_dir: Path = Config.data_dir
+    """Folder with class.txt, train.txt, dev.txt and test.txt; dev.txt is measured on where there is no test.txt."""
+    model: tuple[str, ...] = ()
+    """Names (soft, teacher, int8, pruned, hard) or paths of models. None: all that are present."""
+    shape: Literal["bert-base"] | None = None
+    """Measure the speed of random weights of this shape instead: FP32, INT8, pruned and INT8, and a BiLSTM."""
+    output: Path = Config.output
+    """Folder for the table and the picture."""
+
+
+@dataclass
+class Candidate:
+    """What takes part: its row of the report, how it predicts, and the model, where it is one that has a file."""
+
+    row: dict[str, Any]
+    predict: Predictor | None = None  # None: not worth timing
+    classifier: NewsClassifier | None = None
+    path: Path | None = None
+
+
+def find_files(models: Sequence[str]) -> list[ModelFile]:
+    """The files of the models that are asked for, and of the teacher; of all that are present if none is.
+
+    Raises:
+        UserError: one that is asked for is not there.
+    """
+    for model in models:
+        find_model(model)
+    files = []
+    for name in dict.fromkeys([*models, "teacher"] if models else MODELS):
+        for path in MODELS[name].paths if name in MODELS else [Path(name)]:
+            if path.is_file():
+                runtime = RUNTIMES.get(path.suffix, "torch")
+                files.append(ModelFile(name if name in MODELS else path.stem, runtime, path))
+    return files
+
+
+def open_model(file: ModelFile, texts: Sequence[str]) -> Candidate:
+    """Open a model on the CPU; its FLOPs are those of the middle one of the titles.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
+    classifier = NewsClassifier.load(file.path, "cpu")
+    meta = classifier.meta
+    with torch.device("meta"):
+        params = sum(parameter.numel() for parameter in build_model(meta["architecture"]).parameters())
+    lengths = map(len, Encoder(meta["vocab"], meta["max_length"]).encode(texts).input_ids)
+    is_bert = meta["architecture"]["type"] == "bert"
+    flops = encoder_flops(meta["architecture"], round(statistics.median(lengths))) if is_bert else None
+    row = {"name": file.name, "runtime": file.runtime, "params": params, "encoder_flops": flops}
+    row["size_mb"] = openvino_model.size(file.path) / 1e6
+    return Candidate(row, classifier.predict, classifier, file.path)
+
+
+def cold_start(path: Path, texts: Sequence[str]) -> dict[str, float]:
+    """A process of its own: seconds from its start to its first answer, and the memory it takes for a batch of 32.
+
+    Raises:
+        UserError: it failed.
+    """
+    command = [sys.executable, "-X", "utf8", "-c", FIRST_ANSWER, str(path.resolve()), *texts[:BATCH]]
+    seconds, peaks = [], []
+    for _ in range(STARTS):
+        started = time.perf_counter()
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8") as process:
+            process.stdout.readline()
+            seconds.append(time.perf_counter() - started)
+            peak = process.stdout.read()
+        if process.returncode:
+            raise UserError(f"{path} could not be opened in a process of its own: see above, and try predict_fun.py")
+        peaks.append(float(peak))
+    return {"cold_start_s": statistics.median(seconds), "peak_mb": statistics.median(peaks)}
+
+
+def measure(candidates: Sequence[Candidate], texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Fill the rows with speed, memory and ratios, and return them."""
+    timed = [candidate for candidate in candidates if candidate.predict]
+    for candidate in candidates:
+        candidate.row = {**dict.fromkeys(FIELDS), **candidate.row}
+    for candidate, speed in zip(timed, compare_speed([each.predict for each in timed], texts), strict=True):
+        candidate.row |= speed
+    opened = [candidate for candidate in timed if candidate.path]
+    for candidate in tqdm(opened, "cold starts", unit="model", leave=False):
+        candidate.row |= cold_start(candidate.path, texts)
+    eager = [each for each in opened if each.row["runtime"] == "torch" and each.classifier.meta["stage"] == "teacher"]
+    rows = [candidate.row for candidate in candidates]
+    add_ratios(rows, eager[0].row if eager else None)
+    return rows
+
+
+def benchmark_models(config: BenchmarkConfig) -> dict[str, Any]:
+    """All models on the same titles."""
+    files = find_files(config.model)
+    labels, titles = read_data(config.data_dir)
+    split = "test" if "test" in titles else "dev"
+    held_out = titles[split]
+    texts = every(held_out.texts, TIMED_TITLES)
+    linear, _ = fit_linear(titles["train"], titles["dev"])
+    classifier = linear[-1]
+    majority = Counter(titles["train"].labels).most_common(1)[0][0]
+    n = len(held_out.labels)
+    scores = [
+        classification_metrics(held_out.labels, predicted, labels)
+        for predicted in ([majority] * n, linear.predict(held_out.texts).tolist())
+    ]
+    candidates = [
+        Candidate({"name": "majority", "runtime": "none"}),
+        Candidate(
+            {"name": "linear", "runtime": "scikit-learn", "params": classifier.coef_.size + classifier.intercept_.size},
+            lambda texts, _: linear.predict(texts),
+        ),
+    ]
+    for file in files:
+        try:
+            candidate = open_model(file, texts)
+            if candidate.classifier.labels != labels:
+                raise UserError(f"{file.path} knows other classes than {config.data_dir / 'class.txt'}")
+        except UserError as fault:
+            print(f"warning: left out: {fault}")
+            continue
+        candidate.row["file"] = file.path.as_posix()
+        candidates.append(candidate)
+        scores.append(score(candidate.classifier, held_out, file.path.name))
+    for candidate, found in zip(candidates, scores, strict=True):
+        low, high = wilson_interval(round(found["accuracy"] * n), n)
+        candidate.row |= {name: found[name] for name in ("accuracy", "macro_f1")}
+        candidate.row |= {"accuracy_low": low, "accuracy_high": high}
+    rows = measure(candidates, texts)
+    if rows[-1]["ratio_p50"] is None:
+        print("warning: without a teacher (`python train.py`) there is nothing to give ratios to")
+    facts = {"data": f"{split}.txt, {n} titles", "data_sha256": sha256(config.data_dir / f"{split}.txt")}
+    return {**facts, "rows": rows, "advice": advise(rows)}
+
+
+def benchmark_shape(shape: str) -> dict[str, Any]:
+    """The speed of random weights of a shape, and of what compression makes of it."""
+    texts = random_titles(SHAPES[shape]["vocab_size"])
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        rows = measure([open_model(file, texts) for file in write_models(shape, Path(folder))], texts)
+    return {"data": f"random weights, titles of {TOKENS} tokens", "rows": rows, "advice": None}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = parse(BenchmarkConfig, argv, __doc__)
+    found = benchmark_shape(config.shape) if config.shape else benchmark_models(config)
+    versions = {name: version(name) for name in ("torch", "onnxruntime")}
+    report = {**measured_on(), "threads": torch.get_num_threads(), "cpu_flags": cpu_flags(), "versions": versions}
+    report |= found
+    name = f"benchmark_{config.shape.replace('-', '_')}" if config.shape else "benchmark"
+    write_json(config.output / f"{name}.json", report)
+    table = as_markdown(report)
+    atomic_write(config.output / f"{name}.md", lambda file: file.write(table.encode("utf-8")))
+    written = f"{name}.json {name}.md"
+    if not config.shape:
+        draw(report["rows"], config.output / f"{name}.png")
+        written += f" {name}.png"
+    print(f"\n{table}wrote {written} to {config.output}")
+
+
+if __name__ == "__main__":
+    run(main)

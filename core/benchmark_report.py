@@ -1,0 +1,154 @@
+"""What benchmark.py found: ratios, the frontier, advice, a table and a picture.
+
+A row is a model on a runtime; what was not measured of it is None.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.files import atomic_write
+
+NEAR = 0.005  # of accuracy: half a point is not worth waiting for
+LABEL_POINTS = 12  # from one label of the picture to the next, at least
+COLUMNS = {
+    "accuracy": lambda row: f"{row['accuracy']:.2%} ({row['accuracy_low']:.1%}–{row['accuracy_high']:.1%})",
+    "macro-F1": lambda row: f"{row['macro_f1']:.2%}",
+    "MB": lambda row: f"{row['size_mb']:.1f}",
+    "parameters": lambda row: f"{row['params'] / 1e6:.1f} M",
+    "encoder MFLOPs": lambda row: f"{row['encoder_flops'] / 1e6:,.0f}",
+    "peak MB": lambda row: f"{row['peak_mb']:.0f}",
+    "start, s": lambda row: f"{row['cold_start_s']:.2f}",
+    "p50 ms": lambda row: f"{row['p50_ms']:.2f}",
+    "p95 ms": lambda row: f"{row['p95_ms']:.2f}",
+    "titles/s": lambda row: f"{row['titles_per_s']:,.0f}",
+    "p50 ratio": lambda row: f"{row['ratio_p50']:.1f}×",
+    "titles/s ratio": lambda row: f"{row['ratio_throughput']:.1f}×",
+}
+
+
+def add_ratios(rows: Sequence[dict[str, Any]], reference: dict[str, Any] | None) -> None:
+    """Add `ratio_p50` and `ratio_throughput`, above 1 for what is faster than the reference row."""
+    for row in rows:
+        known = reference is not None and row["p50_ms"] is not None
+        row["ratio_p50"] = reference["p50_ms"] / row["p50_ms"] if known else None
+        row["ratio_throughput"] = row["titles_per_s"] / reference["titles_per_s"] if known else None
+
+
+def frontier(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The timed rows that no faster one equals in accuracy (Pareto), the fastest first."""
+    best: list[dict[str, Any]] = []
+    for row in sorted((row for row in rows if row["p50_ms"]), key=lambda row: (row["p50_ms"], -row["accuracy"])):
+        if not best or row["accuracy"] > best[-1]["accuracy"]:
+            best.append(row)
+    return best
+
+
+def advise(rows: Sequence[dict[str, Any]]) -> str:
+    """Which model to deploy: the fastest one whose accuracy is within half a point of the best."""
+    timed = [row for row in rows if row["p50_ms"]]
+    best = max(timed, key=lambda row: row["accuracy"])
+    near = [row for row in timed if row["accuracy"] >= best["accuracy"] - NEAR - 1e-9]
+    choice = min(near, key=lambda row: row["p50_ms"])
+    figures = f"{choice['p50_ms']:.2f} ms a title, accuracy {choice['accuracy']:.2%}"
+    advice = f"deploy {label(choice, rows)} on this machine: {figures}"
+    if choice is best:
+        advice += ", the best of all"
+    else:
+        advice += f", the fastest within half a point of the best ({label(best, rows)}, {best['accuracy']:.2%})"
+    for linear in (row for row in near if row["name"] == "linear"):
+        how = "the best" if linear is best else "as good as the best"
+        advice += f"; the linear model is {how} ({linear['accuracy']:.2%}): these titles need no neural one"
+    return advice
+
+
+def label(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+    """What a row is called for people: its name, or its file where another row has the same name."""
+    alone = sum(other["name"] == row["name"] for other in rows) == 1
+    return row["name"] if alone or not row.get("file") else Path(row["file"]).name
+
+
+def as_markdown(report: dict[str, Any]) -> str:
+    """The report as a table; columns that no row has are left out."""
+    rows = report["rows"]
+    lines = [
+        f"{report['machine']}, {report['threads']} threads, {report['date']}; {' '.join(report['cpu_flags'])}",
+        f"{report['data']}; p50 and p95 of one title, titles/s in batches of 32, ratios to FP32 eager PyTorch",
+        "",
+    ]
+    cells = [[label(row, rows), row["runtime"], *(_cell(row, show) for show in COLUMNS.values())] for row in rows]
+    kept = [index for index in range(len(COLUMNS) + 2) if any(line[index] != "–" for line in cells)]
+    titles = ["model", "runtime", *COLUMNS]
+    for line in (titles, ["---"] * len(titles), *cells):
+        lines.append("| " + " | ".join(line[index] for index in kept) + " |")
+    if report["advice"]:
+        lines += ["", report["advice"]]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: dict[str, Any], show: Callable[[dict[str, Any]], str]) -> str:
+    try:
+        return show(row)
+    except (TypeError, KeyError):  # not measured
+        return "–"
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Accuracy against latency as a PNG, with the frontier; labels never overlap one another."""
+    from matplotlib.figure import Figure
+
+    timed = [row for row in rows if row["p50_ms"]]
+    figure = Figure(figsize=(9, 2.5 + 0.35 * len(timed)), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    x = np.array([row["p50_ms"] for row in timed])
+    y, low, high = (100 * np.array([row[f"accuracy{end}"] for row in timed]) for end in ("", "_low", "_high"))
+    axes.errorbar(
+        x, y, (y - low, high - y), fmt="o", color="tab:blue", ecolor="lightgrey", label="model, 95 % interval"
+    )
+    best = frontier(timed)
+    line = [row["p50_ms"] for row in best], [100 * row["accuracy"] for row in best]
+    axes.plot(*line, drawstyle="steps-post", color="tab:orange", zorder=0, label="nothing is faster and as accurate")
+    axes.set_xscale("log")
+    axes.margins(x=0.15, y=0.1)
+    axes.set_xlabel("one title, ms (p50, log scale)")
+    axes.set_ylabel("accuracy, %")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(loc="lower right", fontsize=8)
+    figure.draw_without_rendering()  # fixes where the points lie
+    figure.set_layout_engine("none")
+    place_labels(axes, x, y, [label(row, rows) for row in timed])
+    atomic_write(path, lambda file: figure.savefig(file, format="png"))
+
+
+def place_labels(axes: Any, x: np.ndarray, y: np.ndarray, labels: Sequence[str]) -> list[Any]:
+    """Write a label beside each point, each in a band of height of its own, with a line where it had to move."""
+    points = axes.transData.transform(np.column_stack((x, y)))  # pixels
+    step = LABEL_POINTS * axes.figure.dpi / 72
+    order = points[:, 1].argsort(kind="stable")
+    heights = points[order, 1].copy()
+    for index in range(1, len(heights)):
+        heights[index] = max(heights[index], heights[index - 1] + step)
+    top = axes.bbox.ymax - step / 2
+    for index in reversed(range(len(heights))):
+        heights[index] = min(heights[index], top - (len(heights) - 1 - index) * step)
+    texts = []
+    for index, height in zip(order, heights, strict=True):
+        left = points[index, 0] < axes.bbox.x0 + axes.bbox.width / 2
+        place = points[index, 0] + (1 if left else -1) * step, height
+        texts.append(
+            axes.annotate(
+                labels[index],
+                points[index],
+                place,
+                xycoords="figure pixels",
+                textcoords="figure pixels",
+                fontsize=8,
+                ha="left" if left else "right",
+                va="center",
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+                arrowprops={"arrowstyle": "-", "color": "grey", "linewidth": 0.5},
+            )
+        )
+    return texts

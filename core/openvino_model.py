@@ -1,0 +1,110 @@
+"""OpenVINO models read and run with openvino and numpy alone; optional: `pip install -r requirements-openvino.txt`.
+
+A model is two files, the graph (.xml) and its weights (.bin) beside it. The graph holds the facts that a checkpoint
+keeps in `meta` (core/checkpoint lists them) as JSON in its runtime information, and ends with a check sum of both.
+Inputs and output are those of core/onnx_model. A fact `precision` (f32, bf16) fixes the arithmetic of what is not INT8;
+without it OpenVINO takes what is fastest on the machine.
+"""
+
+import importlib.util
+import json
+import sys
+import tempfile
+import threading
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.console import UserError
+from core.files import atomic_write
+from core.onnx_model import FORMAT_VERSION, INPUTS, META_KEYS, LogitsFn
+
+SUFFIX = ".xml"
+FACTS = ["news_classifier", "meta"]
+
+
+def load(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
+    """Open an OpenVINO model: its facts and the function that computes logits on the CPU.
+
+    Raises:
+        UserError: a file is missing, damaged or foreign, openvino is missing, or another device is asked for.
+    """
+    if device not in ("auto", "cpu"):
+        raise UserError(f"--device {device}: OpenVINO models of this project run on the CPU: try --device cpu")
+    openvino = import_openvino()
+    weights = path.with_suffix(".bin")
+    for file in (path, weights):
+        if not file.is_file():
+            raise UserError(f"there is no file {file}: an OpenVINO model is two files, copy both or make them again")
+    graph = path.read_bytes()
+    start = len(graph) - len(_seal(b"", b""))
+    if start < 0 or graph[start:] != _seal(weights.read_bytes(), graph[:start]):
+        raise UserError(
+            f"{path} or {weights.name} is damaged or not a model of this project: copy both again, or make them with "
+            "`python bert_model_quantization.py`"
+        )
+    model = openvino.Core().read_model(path)
+    meta = json.loads(model.get_rt_info(FACTS).astype(str))
+    if meta["format_version"] != FORMAT_VERSION or any(key not in meta for key in META_KEYS):
+        raise UserError(f"{path} is of another version of this code: make the model again, or use that version")
+    return meta, logits_fn(model, meta)
+
+
+def write(path: Path, model: Any, meta: dict[str, Any]) -> None:
+    """Write an OpenVINO model with its facts, both files whole; of an INT8 one the rest in half precision."""
+    model.set_rt_info(json.dumps({"format_version": FORMAT_VERSION, **meta}), FACTS)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"model{SUFFIX}"
+        import_openvino().save_model(model, file, compress_to_fp16="quantization" in meta["architecture"])
+        graph, weights = file.read_bytes(), file.with_suffix(".bin").read_bytes()
+    atomic_write(path.with_suffix(".bin"), lambda out: out.write(weights))
+    atomic_write(path, lambda out: out.write(graph + _seal(weights, graph)))
+
+
+def logits_fn(model: Any, meta: dict[str, Any]) -> LogitsFn:
+    """A model as a function of arrays, which several threads may call."""
+    hints = {"PERFORMANCE_HINT": "LATENCY"}
+    if "precision" in meta:
+        hints["INFERENCE_PRECISION_HINT"] = meta["precision"]
+    compiled = import_openvino().compile_model(model, "CPU", hints)
+    own = threading.local()
+
+    def logits(input_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        return own.request.infer(dict(zip(INPUTS, (input_ids, mask), strict=True)))[0]
+
+    return logits
+
+
+def size(path: Path) -> int:
+    """The bytes of a model file of any kind, its weights beside it included."""
+    return sum(file.stat().st_size for file in {path, path.with_suffix(".bin") if path.suffix == SUFFIX else path})
+
+
+def is_installed() -> bool:
+    """Whether models can be made, and not only run."""
+    return all(importlib.util.find_spec(name) for name in ("openvino", "nncf"))
+
+
+def import_openvino() -> Any:
+    """The module openvino.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # nothing is reported to anybody
+    try:
+        import openvino
+    except ImportError as fault:
+        raise UserError(
+            "OpenVINO models need openvino: run `pip install -r requirements-openvino.txt`, or use an ONNX model"
+        ) from fault
+    return openvino
+
+
+def _seal(weights: bytes, graph: bytes) -> bytes:
+    """The comment that ends the graph: the CRC-32 of the weights and of all before."""
+    return b"<!-- crc32 %08x -->" % zlib.crc32(graph, zlib.crc32(weights))
