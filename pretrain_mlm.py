@@ -166,6 +166,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         vectors = ppmi_vectors(corpus, len(encoder.vocab), config.hidden_size, len(SPECIAL_TOKENS) + 1, config.seed)
         bert_for_mlm = new_bert(config.num_layers, config.hidden_size, max(POSITIONS, config.max_length), vectors)
     model = MaskedLM(bert_for_mlm).to(devices.device)
+    if devices.device.type == "cpu":
+        bert_for_mlm.set_attn_implementation("eager")  # PyTorch's fused attention is slow for many short texts on a CPU
     if config.gradient_checkpointing:
         bert_for_mlm.bert.activation_checkpointing_enable()
     held_out = np.linspace(0, texts - 1, min(HELD_OUT, -(-texts // 20))).astype(int)

@@ -4,6 +4,7 @@ Started plainly, a script is the only process. Started by `torchrun` or `acceler
 do the same job; `Devices` tells each its place, which Hugging Face accelerate finds out, and lets them agree.
 """
 
+import ctypes
 import os
 import platform
 import sys
@@ -20,6 +21,7 @@ from core.console import UserError
 CPU = torch.device("cpu")
 CPU_FLAGS = ("avx2", "avx512_f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16")
 CPU_FLAGS += ("neon", "dot", "i8mm", "bf16", "sve")  # ARM
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -43,6 +45,7 @@ class Devices:
         Raises:
             UserError: the device is not there, or cannot do the precision.
         """
+        keep_freed_memory()
         rank, world, target = 0, int(os.environ.get("WORLD_SIZE", "1")), pick_device(device)
         if world > 1:
             from accelerate import PartialState
@@ -103,6 +106,17 @@ class Devices:
         if self.world > 1:
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what a training step frees for the next one, which else is paged in anew each time.
+
+    Pretraining the bundled BERT on a CPU is a quarter faster for it.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        for option, size in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1), (M_TOP_PAD, 1 << 26)):
+            mallopt(option, size)
 
 
 def pick_device(device: str) -> torch.device:

@@ -16,6 +16,7 @@ from core.files import atomic_write, write_json
 from core.updater import Batch
 
 HEAD_SIZE = 64  # of an attention head: smaller ones are slower on a CPU
+ROUND = 64  # tokens to predict come in multiples of it: sizes that recur are computed faster
 
 
 def mask_tokens(
@@ -33,7 +34,7 @@ def mask_tokens(
         never: ids that are never chosen ([PAD] and its like).
         mask_id: the id of [MASK].
         vocab_size: replacements are drawn below it.
-        share: of the tokens to choose; one at least.
+        share: of the tokens to choose; one at least, and of many a multiple of 64.
         generator: of the random numbers, on the CPU; None: torch's own.
 
     Returns:
@@ -41,7 +42,10 @@ def mask_tokens(
     """
     draw, fate = (torch.rand(ids.shape, generator=generator).to(ids.device) for _ in range(2))
     draw = draw.masked_fill(torch.isin(ids, never), 2.0)
-    chosen = (draw < share) | (draw == draw.min())
+    count = max(1, round(share * int((draw < 2).sum())))
+    count -= count % ROUND if count > ROUND else 0
+    chosen = torch.zeros_like(ids, dtype=torch.bool)
+    chosen.view(-1)[draw.view(-1).topk(count, largest=False).indices] = True
     others = torch.randint(vocab_size, ids.shape, generator=generator).to(ids.device)
     corrupted = ids.masked_fill(chosen & (fate < 0.8), mask_id)
     return torch.where(chosen & (fate >= 0.9), others, corrupted), chosen
