@@ -13,6 +13,7 @@ a model, batches and a loss, and neither BERT nor text.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,9 @@ def fit(
 ) -> Progress:
     """Train a model and leave it with the weights that scored best.
 
-    AdamW with a learning rate that climbs and falls, clipped gradients, and evaluation `config.evals_per_epoch` times an epoch. The
-    run can be stopped at any moment and resumed; on a CPU it then ends with the very weights of one that was not.
+    AdamW with a learning rate that climbs and falls, clipped gradients, and evaluation `config.evals_per_epoch` times
+    an epoch. The run can be stopped at any moment and resumed; on a CPU it then ends with the very weights of one that
+    was not.
 
     Args:
         model: on its device already.
@@ -120,14 +122,8 @@ def fit(
         return (devices.gather(now.seconds)[0], config.minutes * 60) if config.minutes else (now.step, steps)
 
     at, end = position()
-    bar = tqdm(
-        total=None if config.minutes else steps,
-        initial=now.step,
-        desc="training",
-        unit="step",
-        mininterval=1.0,
-        disable=not devices.is_main,
-    )
+    looks = {"desc": "training", "unit": "step", "mininterval": 1.0, "disable": not devices.is_main}
+    bar = tqdm(total=None if config.minutes else steps, initial=now.step, **looks)
     with hold_ctrl_c() as ctrl_c, bar:
         while at < end and now.step < steps and now.misses < patience:
             epoch, done = divmod(now.step, len(batches))
@@ -151,8 +147,7 @@ def fit(
                     better = not now.best or metrics[best_by] > now.best["metrics"][best_by]
                     now.misses = 0 if better else now.misses + 1
                     if better:
-                        scored = updater.scored.state_dict()
-                        weights = {name: tensor.detach().cpu().clone() for name, tensor in scored.items()}
+                        weights = {name: t.detach().cpu().clone() for name, t in updater.scored.state_dict().items()}
                         now.best = {"metrics": metrics, "step": now.step, "weights": weights}
                     entry = {"step": now.step, "epoch": round(now.step / len(batches), 3), "learning_rate": rate}
                     entry |= {name: sum(values) / len(values) for name, values in now.losses.items()}
@@ -232,16 +227,13 @@ def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
     train_batches = recipe.add_rows(train_batches, len(labels), encoder, config.seed)
     loss_fn = recipe.loss_fn(cross_entropy, titles["train"].labels, len(labels), encoder, model.bert)
     dev_batches = Batches(titles["dev"], encoder, config.batch_size)
-
-    def score(candidate: nn.Module) -> dict[str, Any]:
-        return evaluate(candidate, dev_batches, labels, devices)
-
+    score = partial(evaluate, batches=dev_batches, labels=labels, devices=devices)
     reports, rule = config.output / "train", recipe.rule(model.bert)
     fitted = fit(model, train_batches, loss_fn, score, config, devices, artefact, reports, rule=rule)
     metrics = {"dev": fitted.best["metrics"], "test": None}
     if score_test and "test" in titles:
-        test_batches = Batches(titles["test"], encoder, config.batch_size)
-        metrics["test"] = evaluate(model, test_batches, labels, devices)
+        metrics["test"] = evaluate(model, Batches(titles["test"], encoder, config.batch_size), labels, devices)
+    rows = len(titles["train"].labels)
     meta = {
         "stage": "teacher",
         "architecture": model.architecture,
@@ -251,11 +243,7 @@ def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
         "truncation": encoder.truncation,
         "config": config.plain(),
         "metrics": metrics,
-        "training": {
-            "rows": len(titles["train"].labels),
-            "step": fitted.best["step"],
-            "seconds": round(fitted.seconds),
-        },
+        "training": {"rows": rows, "step": fitted.best["step"], "seconds": round(fitted.seconds)},
         "parent_sha256": sha256(find_weights(bert_path)),
         "seed": config.seed,
         **checkpoint.provenance(),

@@ -32,7 +32,7 @@ def classification_metrics(true: Sequence[int], predicted: Sequence[int], labels
 
 
 def metrics_table(metrics: dict[str, Any]) -> str:
-    """`classification_metrics` as a table, averages last; names end the lines, since Chinese ones have no fixed width."""
+    """`classification_metrics` as a table, averages last; names stand at the right, as Chinese ones vary in width."""
     lines = ["precision  recall      f1       n  id class"]
     for index, (name, row) in enumerate(metrics["per_class"].items()):
         lines.append(f"{row['precision']:9.4f} {row['recall']:7.4f} {row['f1']:7.4f} {row['n']:7d}  {index:2d} {name}")

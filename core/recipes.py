@@ -178,7 +178,7 @@ def oversample(labels: Sequence[int], num_labels: int, max_repeats: int, seed: i
 
 
 def parameter_depth(name: str, layers: int) -> int:
-    """How far above the input a parameter of a BERT classifier lies: embeddings 0, layers 1 to `layers`, the rest above.
+    """How far above the input a parameter of a BERT classifier lies: embeddings 0, layers from 1 on, the rest above.
 
     Learning rates that fall with depth: Howard & Ruder 2018 (ULMFiT), Sun et al. 2019. Frozen layers: Lee et al. 2019,
     "What Would Elsa Do?".
