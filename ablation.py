@@ -6,9 +6,9 @@
 
 Recipes are compared on dev.txt by the mean macro-F1 over the seeds, title by title (paired bootstrap). Plain
 fine-tuning is tuned too: it is tried at other learning rates. With --final-rows the best recipes of each data set and
-the best plain one are trained on so many rows, and only then is test.txt read, for these alone. Each training is kept as
-it ends, and a run that was stopped goes on. Writes ablation.json, ablation.md and ablation.png to the output folder;
-what they hold of other data sets, sizes and recipes stays.
+the best plain one are trained on so many rows, and only then is test.txt read, for these alone. What a training gave is
+kept when it ends, so that a run that was stopped goes on. Writes ablation.json, ablation.md and ablation.png to the
+output folder; what they hold of other data sets, sizes and recipes stays.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from typing import Any
 
 from bert_classifer_model import find_bert, find_weights, finetune_defaults
 from config import MODELS, Config, parse
-from core.ablation_report import as_markdown, draw, merge, summarise
+from core.ablation_report import as_markdown, choose, draw, merge, open_report, summarise
 from core.checkpoint import load
 from core.console import UserError, run
 from core.device import Devices, measured_on
@@ -34,7 +34,6 @@ from utils import Batches, Titles, read_data
 
 PLAIN_RATES = ("plain@0.5", "plain@0.7", "plain@1.4", "plain@2")
 RESULT, MODEL = "result.json", MODELS["teacher"].path.name
-FINALISTS = 3  # recipes of a data set that are better than the best plain one
 
 
 @dataclass
@@ -46,7 +45,7 @@ class AblationConfig:
     limit: tuple[int, ...] = ()
     """Training rows to choose on, a number for each folder; 0: all. Left out: all of each."""
     final_rows: tuple[int, ...] = ()
-    """Training rows of the best recipes, in the same way; test.txt is then read for them. Left out: no such trainings."""
+    """Training rows of the best recipes, given in the same way; test.txt is then read for them. Left out: none are."""
     recipes: tuple[str, ...] = (*RECIPES, *PLAIN_RATES)
     """Recipes to try beside plain: names as for train.py --recipe, with @0.5 at half the usual learning rate."""
     seeds: int = 3
@@ -145,7 +144,7 @@ def predict_split(model_path: Path, titles: Titles, config: AblationConfig) -> s
 
 
 def train_cell(
-    data: DataSet, rows: int, recipe: str, seed: int, config: AblationConfig, keep: bool = False
+    data: DataSet, rows: int, recipe: str, seed: int, config: AblationConfig, for_test: bool
 ) -> dict[str, Any]:
     """One training and what it predicts for dev.txt, unless it is there already.
 
@@ -155,12 +154,12 @@ def train_cell(
         recipe: as in `--recipes`.
         seed: of the training.
         config: the knobs.
-        keep: whether the model stays, for test.txt.
+        for_test: whether its model is needed too, unless that has read test.txt already.
     """
     folder = cell_folder(data, rows, recipe, seed)
     result, model = folder / RESULT, folder / MODEL
     found = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
-    if not found or (keep and "test" not in found and not model.is_file()):
+    if not found or (for_test and "test" not in found and not model.is_file()):
         print(f"\n== {data.name}, {rows} rows, {recipe}, seed {seed}")
         name, factor = split_recipe(recipe)
         knobs = {knob: getattr(config, knob) for knob in ("bert_path", "batch_size", "max_length", "device")}
@@ -168,27 +167,21 @@ def train_cell(
         knobs |= {"learning_rate": factor * finetune_defaults(config.bert_path, rows)[1], "recipe": name, "seed": seed}
         fine_tune(TrainConfig(**knobs, resume=True), score_test=False)
         meta = load(model)[1]
-        found = {
-            "data": data.name,
-            "recipe": recipe,
-            "seed": seed,
-            **meta["training"],
-            "git_commit": meta["git_commit"],
-        }
-        found["dev"] = predict_split(model, data.titles["dev"], config)
+        found = {"data": data.name, "recipe": recipe, "seed": seed, **meta["training"]}
+        found |= {"git_commit": meta["git_commit"], "dev": predict_split(model, data.titles["dev"], config)}
         write_json(result, found)
-    if not keep:
+    if rows != data.final_rows:
         model.unlink(missing_ok=True)
     return found
 
 
 def train_cells(
-    data: DataSet, rows: int, recipes: Sequence[str], config: AblationConfig, keep: bool
+    data: DataSet, rows: int, recipes: Sequence[str], config: AblationConfig, for_test: bool
 ) -> dict[str, list[dict[str, Any]]]:
     """The trainings of some recipes, one for each seed."""
     cells: dict[str, list[dict[str, Any]]] = {recipe: [] for recipe in recipes}
     for seed, recipe in itertools.product(range(1, config.seeds + 1), recipes):
-        cells[recipe].append(train_cell(data, rows, recipe, seed, config, keep))
+        cells[recipe].append(train_cell(data, rows, recipe, seed, config, for_test))
     return cells
 
 
@@ -215,20 +208,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     finals = []
     for data in data_sets:
-        cells = train_cells(data, data.rows, config.recipes, config, keep=data.final_rows == data.rows)
+        cells = train_cells(data, data.rows, config.recipes, config, for_test=False)
         rows = summarise(cells, "dev", data.titles["dev"].labels, len(data.labels), PLAIN, PLAIN)
         add(rows)
         finals.append((data, *choose(rows)))
-    if config.final_rows:
-        for data, plain, better in finals:
-            train_cells(data, data.final_rows, finalists(plain, better), config, keep=True)
-        for data, plain, better in finals:
-            cells = train_cells(data, data.final_rows, finalists(plain, better), config, keep=True)
-            for cell in itertools.chain(*cells.values()):
-                read_test(data, cell, config)
-            add(summarise(cells, "test", data.titles["test"].labels, len(data.labels), PLAIN, plain))
-            for model in data.work.glob(f"*/{MODEL}"):
-                model.unlink()
+    finals = finals if config.final_rows else []
+    last = [train_cells(data, data.final_rows, recipes, config, for_test=True) for data, _, recipes in finals]
+    for (data, plain, _), cells in zip(finals, last, strict=True):
+        for cell in itertools.chain(*cells.values()):
+            read_test(data, cell, config)
+        add(summarise(cells, "test", data.titles["test"].labels, len(data.labels), PLAIN, plain))
+        for model in data.work.glob(f"*/{MODEL}"):
+            model.unlink()
     table = as_markdown(report)
     atomic_write(config.output / "ablation.md", lambda file: file.write(table.encode("utf-8")))
     draw(report, config.output / "ablation.png")

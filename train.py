@@ -243,7 +243,7 @@ def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
         "truncation": encoder.truncation,
         "config": config.plain(),
         "metrics": metrics,
-        "training": {"rows": rows, "step": fitted.best["step"], "seconds": round(fitted.seconds)},
+        "training": {"rows": rows, "step": fitted.best["step"], "seconds": round(fitted.seconds, 1)},
         "parent_sha256": sha256(find_weights(bert_path)),
         "seed": config.seed,
         **checkpoint.provenance(),

@@ -1,5 +1,6 @@
 """Recipes beside plain fine-tuning: the figures, the table and the picture that ablation.py gives."""
 
+import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from core.console import UserError
 from core.files import atomic_write
+from core.recipes import PLAIN
 from core.stats import macro_f1, paired_bootstrap, paired_bootstrap_f1
 
+FINALISTS = 3  # recipes of a data set that are better than the best plain one
 KEY = ("data", "split", "rows", "recipe")  # what tells the rows of the table apart
 
 
@@ -42,7 +46,7 @@ def summarise(
         row = {name: each[0][name] for name in ("data", "rows", "recipe", "git_commit")}
         row |= {"split": split, "seeds": len(each), "accuracy": float((ours == labels).mean())}
         row |= {"macro_f1": statistics.mean(scores), "macro_f1_each": scores}
-        row |= {"seconds": seconds[recipe], "time_ratio": seconds[recipe] / max(seconds[plain], 1e-9)}
+        row |= {"seconds": seconds[recipe], "time_ratio": seconds[recipe] / max(seconds[plain], 0.1)}
         row |= {"plain": against, "against": None}
         if recipe != against:
             accuracy = paired_bootstrap((ours == labels).mean(axis=0), (other == labels).mean(axis=0))
@@ -50,6 +54,38 @@ def summarise(
             row["against"] = {"accuracy": asdict(accuracy), "macro_f1": asdict(f1)}
         rows.append(row)
     return rows
+
+
+def choose(rows: Sequence[dict[str, Any]]) -> tuple[str, list[str]]:
+    """Who comes to the last comparison, by the macro-F1 of a table of trials.
+
+    Returns:
+        The best plain fine-tuning; and all that come: the usual plain one, the best plain one, and the best recipes
+        that are better.
+    """
+    ranked = sorted(rows, key=lambda row: -row["macro_f1"])
+    plain = next(row for row in ranked if row["recipe"].partition("@")[0] == PLAIN)
+    better = [row["recipe"] for row in ranked[: ranked.index(plain)]]
+    return plain["recipe"], list(dict.fromkeys((PLAIN, plain["recipe"], *better[:FINALISTS])))
+
+
+def open_report(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """The report of earlier runs, or an empty one.
+
+    Raises:
+        UserError: it is damaged or of other settings.
+    """
+    if not path.is_file():
+        return {"settings": settings, "rows": []}
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        differ = [name for name, value in settings.items() if report["settings"].get(name) != value]
+        merge(report["rows"], [])
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise UserError(f"{path} is damaged: delete it and start again") from fault
+    if differ:
+        raise UserError(f"{path} was made with another {differ[0]}: delete it, or choose another --output")
+    return report
 
 
 def merge(rows: list[dict[str, Any]], fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:
