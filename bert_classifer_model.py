@@ -202,7 +202,7 @@ def read_bert_config(folder: Path) -> dict[str, Any]:
     return {key: value for key, value in bert_config.items() if key not in dropped}
 
 
-def read_bert_encoder(folder: Path, max_length: int) -> Encoder:
+def read_bert_encoder(folder: Path, max_length: int, truncation: str = "end") -> Encoder:
     """The text encoder of a BERT folder, its vocabulary checked against the rows of the embedding.
 
     Raises:
@@ -218,7 +218,7 @@ def read_bert_encoder(folder: Path, max_length: int) -> Encoder:
         )
     if max_length > positions:
         raise UserError(f"--max-length {max_length} is more than the {positions} positions of {folder}: lower it")
-    return Encoder(vocab, max_length)
+    return Encoder(vocab, max_length, truncation)
 
 
 def finetune_defaults(folder: Path, rows: int) -> tuple[int, float]:

@@ -53,7 +53,7 @@ class NewsClassifier:
         self.meta, self.path = meta, path
         self.name: str = meta["stage"]
         self.labels: list[str] = meta["labels"]
-        self._encoder = Encoder(meta["vocab"], meta["max_length"])
+        self._encoder = Encoder.from_meta(meta)
         self._logits_fn = logits_fn
 
     @classmethod

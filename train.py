@@ -2,6 +2,7 @@
 
     python train.py                                        # on data/
     python train.py --data-dir my_data --num-epochs 3      # on your own class.txt, train.txt, dev.txt, test.txt
+    python train.py --recipe fgm,layer_rates               # more than plain fine-tuning: core/recipes.py
     python train.py --resume                               # go on after Ctrl-C, a kill or a power cut
 
 Writes save_models/test_bertclassifer_model.pt (the state with the best macro-F1 on dev.txt), and the log and learning
@@ -11,7 +12,8 @@ a model, batches and a loss, and neither BERT nor text.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,10 @@ from core.device import Devices
 from core.encoding import check_coverage
 from core.files import sha256
 from core.metrics import classification_metrics, metrics_table
-from core.resume import RunState, hold_ctrl_c, rng_state, set_rng_state
+from core.recipes import PLAIN, Recipe
+from core.resume import Progress, RunState, hold_ctrl_c, rng_state, set_rng_state
 from core.training_log import TrainingLog
-from core.updater import Batch, BatchSource, LossFn, Updater, learning_rate
+from core.updater import PLAIN_RULE, Batch, BatchSource, LossFn, Updater, UpdateRule
 from utils import Batches, read_data
 
 # A run may be resumed although these have changed.
@@ -40,16 +43,16 @@ SAVE_SECONDS = 20.0  # at least between two saves of the state at the ends of ep
 
 
 @dataclass
-class Progress:
-    """Where a run is, beside its weights, optimizer and random numbers."""
+class TrainConfig(Config):
+    """Knobs of fine-tuning."""
 
-    step: int = 0
-    seconds: float = 0.0
-    best: dict[str, Any] = field(default_factory=dict)  # {"metrics", "step", "weights"}
-    misses: int = 0  # evaluations since the best one
-    losses: dict[str, list[float]] = field(default_factory=dict)  # since the last evaluation
-    tokens: int = 0  # of real text so far
-    log: list[dict[str, Any]] = field(default_factory=list)
+    recipe: str = PLAIN
+    """What to add to plain fine-tuning, joined by commas: class_weights, focal, label_smoothing, oversample, augment,
+    word_dropout, r_drop, fgm, layer_rates, freeze_embeddings, freeze_lower, cosine, average, head_tail."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        Recipe.read(self.recipe)
 
 
 def fit(
@@ -62,11 +65,13 @@ def fit(
     artefact: Path,
     reports: Path,
     best_by: str = "macro_f1",
+    rule: UpdateRule = PLAIN_RULE,
 ) -> Progress:
     """Train a model and leave it with the weights that scored best.
 
-    AdamW with linear warm-up and decay, clipped gradients, and evaluation `config.evals_per_epoch` times an epoch. The
-    run can be stopped at any moment and resumed; on a CPU it then ends with the very weights of one that was not.
+    AdamW with a learning rate that climbs and falls, clipped gradients, and evaluation `config.evals_per_epoch` times
+    an epoch. The run can be stopped at any moment and resumed; on a CPU it then ends with the very weights of one that
+    was not.
 
     Args:
         model: on its device already.
@@ -78,6 +83,7 @@ def fit(
         artefact: the file that the caller will write; the state to resume from lies in `resume/` beside it.
         reports: the folder for `log.jsonl` and `learning_curve.png`.
         best_by: the metric that is best when highest.
+        rule: how far the weights go in a step, and which are scored.
 
     Raises:
         UserError: Ctrl-C (the state is saved), out of memory, or a loss that is not a number.
@@ -86,7 +92,8 @@ def fit(
     eval_every = -(-len(batches) // config.evals_per_epoch)
     of_steps = "" if config.minutes else f" of {steps}"
     patience = config.patience or 10**12
-    updater = Updater(model, loss_fn, devices, config.gradient_accumulation, config.weight_decay, config.max_grad_norm)
+    knobs = config.gradient_accumulation, config.weight_decay, config.max_grad_norm
+    updater = Updater(model, loss_fn, devices, *knobs, rule)
     torch.manual_seed(config.seed + devices.rank)
 
     identity = {key: value for key, value in config.plain().items() if key not in MAY_CHANGE}
@@ -117,19 +124,13 @@ def fit(
         return (devices.gather(now.seconds)[0], config.minutes * 60) if config.minutes else (now.step, steps)
 
     at, end = position()
-    bar = tqdm(
-        total=None if config.minutes else steps,
-        initial=now.step,
-        desc="training",
-        unit="step",
-        mininterval=1.0,
-        disable=not devices.is_main,
-    )
+    looks = {"desc": "training", "unit": "step", "mininterval": 1.0, "disable": not devices.is_main}
+    bar = tqdm(total=None if config.minutes else steps, initial=now.step, **looks)
     with hold_ctrl_c() as ctrl_c, bar:
         while at < end and now.step < steps and now.misses < patience:
             epoch, done = divmod(now.step, len(batches))
             for batch in batches.epoch(epoch, skip=done):
-                rate = learning_rate(at, end, config.learning_rate, config.warmup_ratio)
+                rate = rule.schedule(at, end, config.learning_rate, config.warmup_ratio)
                 parts = updater.step(batch, rate)
                 now.step += 1
                 now.tokens += int(batch["attention_mask"].sum())
@@ -143,12 +144,12 @@ def fit(
                 last = at >= end or now.step == steps
                 end_of_epoch = now.step % len(batches) == 0 or last
                 if end_of_epoch or now.step % len(batches) % eval_every == 0:
-                    metrics = score(model)
+                    metrics = score(updater.scored)
                     model.train()
                     better = not now.best or metrics[best_by] > now.best["metrics"][best_by]
                     now.misses = 0 if better else now.misses + 1
                     if better:
-                        weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+                        weights = {name: t.detach().cpu().clone() for name, t in updater.scored.state_dict().items()}
                         now.best = {"metrics": metrics, "step": now.step, "weights": weights}
                     entry = {"step": now.step, "epoch": round(now.step / len(batches), 3), "learning_rate": rate}
                     entry |= {name: sum(values) / len(values) for name, values in now.losses.items()}
@@ -199,7 +200,12 @@ def cross_entropy(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[st
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = parse(Config, argv, __doc__)
+    fine_tune(parse(TrainConfig, argv, __doc__))
+
+
+def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
+    """Train a teacher and write its checkpoint; without `score_test`, test.txt is not read for its scores."""
+    recipe = Recipe.read(config.recipe)
     artefact = config.save_dir / MODELS["teacher"].path.name
     run_state = RunState(artefact, {})
     if config.resume and artefact.is_file() and not run_state.exists():
@@ -209,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     devices = Devices.find(config.device, config.precision)
     labels, titles = read_data(config.data_dir, config.limit)
     config.bert_path = bert_path = find_bert(config.bert_path)
-    encoder = read_bert_encoder(bert_path, config.max_length)
+    encoder = read_bert_encoder(bert_path, config.max_length, recipe.truncation)
     check_coverage(encoder, titles["train"].texts, bert_path)
     epochs, rate = finetune_defaults(bert_path, len(titles["train"].texts))
     config.num_epochs = config.num_epochs or epochs
@@ -221,26 +227,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.gradient_checkpointing:
         model.bert.activation_checkpointing_enable()
     train_batches = Batches(titles["train"], encoder, config.batch_size, seed=config.seed)
+    train_batches = recipe.add_rows(train_batches, len(labels), encoder, config.seed)
+    loss_fn = recipe.loss_fn(cross_entropy, titles["train"].labels, len(labels), encoder, model.bert)
     dev_batches = Batches(titles["dev"], encoder, config.batch_size)
-
-    def score(candidate: nn.Module) -> dict[str, Any]:
-        return evaluate(candidate, dev_batches, labels, devices)
-
-    fitted = fit(model, train_batches, cross_entropy, score, config, devices, artefact, config.output / "train")
+    score = partial(evaluate, batches=dev_batches, labels=labels, devices=devices)
+    reports, rule = config.output / "train", recipe.rule(model.bert)
+    fitted = fit(model, train_batches, loss_fn, score, config, devices, artefact, reports, rule=rule)
     metrics = {"dev": fitted.best["metrics"], "test": None}
-    if "test" in titles:
-        test_batches = Batches(titles["test"], encoder, config.batch_size)
-        metrics["test"] = evaluate(model, test_batches, labels, devices)
+    if score_test and "test" in titles:
+        metrics["test"] = evaluate(model, Batches(titles["test"], encoder, config.batch_size), labels, devices)
+    rows = len(titles["train"].labels)
     meta = {
         "stage": "teacher",
         "architecture": model.architecture,
         "labels": labels,
         "vocab": encoder.vocab,
         "max_length": config.max_length,
-        "truncation": "end",
+        "truncation": encoder.truncation,
         "config": config.plain(),
         "metrics": metrics,
-        "training": {"rows": len(train_batches.labels), "step": fitted.best["step"], "seconds": round(fitted.seconds)},
+        "training": {"rows": rows, "step": fitted.best["step"], "seconds": round(fitted.seconds, 1)},
         "parent_sha256": sha256(find_weights(bert_path)),
         "seed": config.seed,
         **checkpoint.provenance(),
@@ -250,7 +256,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run_state.drop()
     devices.leave()
 
-    split = "test" if "test" in titles else "dev"
+    split = "test" if metrics["test"] else "dev"
     print(metrics_table(metrics[split]))
     print(f"{split} accuracy {metrics[split]['accuracy']:.4f}, macro-F1 {metrics[split]['macro_f1']:.4f}; ", end="")
     print(f"trained in {fitted.seconds:.0f} s; saved {artefact} (step {fitted.best['step']}, the best on dev)")

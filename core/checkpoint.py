@@ -10,7 +10,7 @@ runs none of its code. Its `meta` is enough to rebuild the model and its text en
     labels          class names in the order of their ids
     vocab           tokens in the order of their ids
     max_length      tokens kept of a text
-    truncation      "end": what is cut
+    truncation      what is cut: "end", or the middle ("head_tail")
     config          the resolved knobs of the run
     metrics         {"dev": {…}, "test": {…} or None}
     parent_sha256   hash of the weights it started from

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Regex, Tokenizer
@@ -20,6 +21,8 @@ MAX_UNKNOWN_SHARE = 0.02  # of the characters; far more with another language's 
 CHUNK = 10_000  # texts encoded at a time, to keep memory small
 LONGEST_RUN = 32  # characters between spaces and punctuation that words are matched in; longer runs are cut
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+# What is kept of a text that is too long: the share of the tokens that are from its head; the others are its last ones.
+HEAD_SHARES = {"end": 1.0, "head_tail": 0.25}
 
 
 @dataclass
@@ -31,7 +34,7 @@ class Encoded:
 
 
 class Encoder:
-    """WordPiece encoding as BERT does it; text longer than `max_length` tokens is cut at its end.
+    """WordPiece encoding as BERT does it; of text longer than `max_length` tokens something is cut.
 
     A vocabulary of Chinese words, which has no pieces marked `##`, is matched longest first anywhere between spaces and
     punctuation (as WoBERT does, Su 2020); any other one sees Chinese characters one by one.
@@ -39,12 +42,21 @@ class Encoder:
     Args:
         vocab: tokens in the order of their ids.
         max_length: tokens kept, [CLS] and [SEP] included.
+        truncation: what is cut: "end", or with "head_tail" the middle, so that a quarter of what is kept is the head of
+            the text and the rest its tail (Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?").
+
+    Raises:
+        ValueError: the truncation or the vocabulary is not one.
     """
 
-    def __init__(self, vocab: Sequence[str], max_length: int) -> None:
+    def __init__(self, vocab: Sequence[str], max_length: int, truncation: str = "end") -> None:
+        if truncation not in HEAD_SHARES:
+            raise ValueError(f"an unknown truncation, {truncation}")
         self.vocab = list(vocab)
         self.max_length = max_length
+        self.truncation = truncation
         self._room = max_length - 2  # beside [CLS] and [SEP]
+        self._tail = self._room - round(HEAD_SHARES[truncation] * self._room)
         ids = {token: index for index, token in enumerate(self.vocab)}
         self.pad_id, self.unknown_id, self.cls_id, self.sep_id = (ids[token] for token in SPECIAL_TOKENS)
         words = is_word_vocab(self.vocab)
@@ -53,14 +65,22 @@ class Encoder:
         # A vocabulary without capitals belongs to a lower-casing BERT, whatever its tokenizer_config.json says.
         self.tokenizer = build_tokenizer(model, words, "A" not in ids, known)
 
+    @classmethod
+    def from_meta(cls, meta: dict[str, Any]) -> "Encoder":
+        """The encoder of a model, from the facts in its file."""
+        return cls(meta["vocab"], meta["max_length"], meta.get("truncation", "end"))
+
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode texts of any content: what UTF-8 cannot hold (lone surrogates) counts as U+FFFD."""
         encoded = Encoded([], [])
         for start in range(0, len(texts), CHUNK):
             chunk = [replace_surrogates(text) for text in texts[start : start + CHUNK]]
             for encoding in self.tokenizer.encode_batch_fast(chunk):
-                encoded.input_ids.append([self.cls_id, *encoding.ids[: self._room], self.sep_id])
-                encoded.truncated.append(len(encoding.ids) > self._room)
+                ids = encoding.ids
+                encoded.truncated.append(len(ids) > self._room)
+                if encoded.truncated[-1]:
+                    ids = ids[: self._room - self._tail] + ids[len(ids) - self._tail :]
+                encoded.input_ids.append([self.cls_id, *ids, self.sep_id])
         return encoded
 
     def encode_pieces(self, texts: Sequence[str]) -> Iterator[list[int]]:

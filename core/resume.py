@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,19 @@ import torch
 
 from core.checkpoint import read_tensors, write_tensors
 from core.console import UserError
+
+
+@dataclass
+class Progress:
+    """Where a run is, beside its weights, optimizer and random numbers."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best: dict[str, Any] = field(default_factory=dict)  # {"metrics", "step", "weights"}
+    misses: int = 0  # evaluations since the best one
+    losses: dict[str, list[float]] = field(default_factory=dict)  # since the last evaluation
+    tokens: int = 0  # of real text so far
+    log: list[dict[str, Any]] = field(default_factory=list)
 
 
 class RunState:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 10_000
+F1_RESAMPLES = 2_000  # each takes longer
 
 
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:
@@ -42,3 +43,34 @@ def paired_bootstrap(correct: np.ndarray, other_correct: np.ndarray, seed: int =
     low, high = np.percentile(means, (2.5, 97.5))
     p = min(1.0, 2 * (1 + min((means <= 0).sum(), (means >= 0).sum())) / (1 + RESAMPLES))
     return Comparison(float(differences.mean()), float(low), float(high), float(p))
+
+
+def macro_f1(true: np.ndarray, predicted: np.ndarray, num_labels: int) -> float:
+    """The mean F1 of the classes that have a title in `true`; both are (titles,) int, class ids from 0."""
+    counts = np.bincount(true * num_labels + predicted, minlength=num_labels**2).reshape(num_labels, num_labels)
+    present = counts.sum(1) > 0
+    return float((2 * counts.diagonal() / np.maximum(counts.sum(0) + counts.sum(1), 1))[present].mean())
+
+
+def paired_bootstrap_f1(
+    true: np.ndarray, predicted: np.ndarray, other: np.ndarray, num_labels: int, seed: int = 0
+) -> Comparison:
+    """As `paired_bootstrap`, for macro-F1.
+
+    Args:
+        true: (titles,) class ids.
+        predicted: (seeds, titles) those that the trainings of the first model predict.
+        other: the same for the second model.
+        num_labels: number of classes.
+        seed: of the resampling.
+    """
+
+    def difference(rows: np.ndarray | slice) -> float:
+        means = [np.mean([macro_f1(true[rows], one[rows], num_labels) for one in each]) for each in (predicted, other)]
+        return float(means[0] - means[1])
+
+    rng = np.random.default_rng(seed)
+    found = np.array([difference(rng.integers(0, len(true), len(true))) for _ in range(F1_RESAMPLES)])
+    low, high = np.percentile(found, (2.5, 97.5))
+    p = min(1.0, 2 * (1 + min((found <= 0).sum(), (found >= 0).sum())) / (1 + F1_RESAMPLES))
+    return Comparison(difference(slice(None)), float(low), float(high), float(p))

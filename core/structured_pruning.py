@@ -233,7 +233,7 @@ def cut_at_once(
     """
     if texts is not None:
         kept = used_tokens(encoder.vocab, texts)
-        encoder = Encoder([encoder.vocab[token] for token in kept], encoder.max_length)
+        encoder = Encoder([encoder.vocab[token] for token in kept], encoder.max_length, encoder.truncation)
         weights, architecture = keep_tokens(weights, architecture, kept, encoder.pad_id)
     if layers is not None:
         present = len(layer_shapes(architecture))

@@ -18,6 +18,7 @@ FLOORS = {
     "baseline": 3,
     "download": 3,
     "evaluate": 4,
+    "ablation": 5,
     "pretrain_mlm": 4,
     "api": 4,
     "distillation": 4,

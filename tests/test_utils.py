@@ -8,7 +8,7 @@ import torch
 from core.console import UserError
 from core.device import pick_device
 from core.encoding import Encoder
-from core.metrics import classification_metrics
+from core.metrics import classification_metrics, metrics_table
 from utils import Batches, Titles, read_labels, read_titles
 
 LABELS = ["财经", "体育", "科技"]
@@ -145,6 +145,11 @@ def test_metrics_by_hand():
     assert metrics["per_class"]["财经"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "n": 2}
     assert metrics["per_class"]["科技"]["n"] == 0
     assert metrics["macro_f1"] == pytest.approx((2 / 3 + 0.8) / 2)  # the class without rows does not count
+    assert metrics["macro_recall"] == pytest.approx(0.75) and metrics["macro_precision"] == pytest.approx(
+        (1 + 2 / 3) / 2
+    )
+    assert metrics["weighted_recall"] == metrics["accuracy"]
+    assert metrics_table(metrics).splitlines()[-1].endswith("weighted average")
 
 
 def test_unknown_device():

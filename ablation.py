@@ -1,0 +1,230 @@
+"""Which recipes are worth their time: each is trained beside plain fine-tuning, with the same seeds, on the same rows.
+
+    python ablation.py                                                     # every recipe on data/
+    python ablation.py --data-dir news tnews --limit 5000 0 --final-rows 0 0      # two data sets; the best on all rows
+    python ablation.py --recipes fgm fgm,average plain@0.5                 # these: joined, at half the learning rate
+
+Recipes are compared on dev.txt by the mean macro-F1 over the seeds, title by title (paired bootstrap). Plain
+fine-tuning is tuned too: it is tried at other learning rates. With --final-rows the best recipes of each data set and
+the best plain one are trained on so many rows, and only then is test.txt read, for these alone. What a training gave is
+kept when it ends, so that a run that was stopped goes on. Writes ablation.json, ablation.md and ablation.png to the
+output folder; what they hold of other data sets, sizes and recipes stays.
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bert_classifer_model import find_bert, find_weights, finetune_defaults
+from config import MODELS, Config, parse
+from core.ablation_report import as_markdown, choose, draw, merge, open_report, summarise
+from core.checkpoint import load
+from core.console import UserError, run
+from core.device import Devices, measured_on
+from core.encoding import Encoder
+from core.files import atomic_write, sha256, write_json
+from core.recipes import PLAIN, RECIPES, Recipe
+from predict_fun import load_module
+from train import TrainConfig, fine_tune, predict_logits
+from utils import Batches, Titles, read_data
+
+PLAIN_RATES = ("plain@0.5", "plain@0.7", "plain@1.4", "plain@2")
+RESULT, MODEL = "result.json", MODELS["teacher"].path.name
+
+
+@dataclass
+class AblationConfig:
+    """Knobs of the comparison."""
+
+    data_dir: tuple[Path, ...] = (Config.data_dir,)
+    """Folders with class.txt, train.txt, dev.txt and, for --final-rows, test.txt."""
+    limit: tuple[int, ...] = ()
+    """Training rows to choose on, a number for each folder; 0: all. Left out: all of each."""
+    final_rows: tuple[int, ...] = ()
+    """Training rows of the best recipes, given in the same way; test.txt is then read for them. Left out: none are."""
+    recipes: tuple[str, ...] = (*RECIPES, *PLAIN_RATES)
+    """Recipes to try beside plain: names as for train.py --recipe, with @0.5 at half the usual learning rate."""
+    seeds: int = 3
+    """Trainings of each recipe."""
+    bert_path: Path = Config.bert_path
+    """Folder of the encoder, as for train.py."""
+    output: Path = Config.output
+    """Folder for the table and the picture."""
+    save_dir: Path = Config.save_dir
+    """Folder for what the trainings leave: ablation/ is made in it."""
+    batch_size: int = Config.batch_size
+    """Titles in a step."""
+    max_length: int = Config.max_length
+    """Tokens kept of a title, [CLS] and [SEP] included."""
+    device: str = Config.device
+    """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
+
+    def __post_init__(self) -> None:
+        Config(batch_size=self.batch_size, max_length=self.max_length)  # refuses what training refuses
+        if self.seeds < 1 or min(self.limit + self.final_rows, default=0) < 0:
+            raise UserError("--seeds must be 1 or more, --limit and --final-rows 0 (all rows) or more")
+        for flag, rows in (("--limit", self.limit), ("--final-rows", self.final_rows)):
+            if rows and len(rows) != len(self.data_dir):
+                raise UserError(f"{flag} has {len(rows)} number(s) for {len(self.data_dir)} --data-dir: give one each")
+        if len({folder.resolve().name for folder in self.data_dir}) < len(self.data_dir):
+            raise UserError("two --data-dir have the same name, which the table could not tell apart: rename one")
+        for recipe in self.recipes:
+            split_recipe(recipe)
+        self.recipes = tuple(dict.fromkeys((PLAIN, *self.recipes)))
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data folder, read and checked, and how much of it is trained on."""
+
+    folder: Path
+    labels: list[str]
+    titles: dict[str, Titles]
+    rows: int
+    final_rows: int | None
+    work: Path  # where its trainings go
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+
+def split_recipe(text: str) -> tuple[str, float]:
+    """`fgm@0.5` -> the recipe, and what its learning rate is multiplied by.
+
+    Raises:
+        UserError: no such recipe, or no such factor.
+    """
+    recipe, at, factor = text.partition("@")
+    Recipe.read(recipe)
+    try:
+        number = float(factor) if at else 1.0
+        if not 0 < number < float("inf"):
+            raise ValueError
+    except ValueError:
+        raise UserError(f"--recipes has {text}: what follows @ must be a number above 0") from None
+    return recipe, number
+
+
+def read_data_sets(config: AblationConfig, settings: dict[str, Any]) -> Iterator[DataSet]:
+    """Read the data folders; the trainings of each go to a folder of their own for these data and settings.
+
+    Raises:
+        UserError: a folder or file is missing or faulty, or there is no test.txt for --final-rows.
+    """
+    for index, folder in enumerate(config.data_dir):
+        labels, titles = read_data(folder)
+        if config.final_rows and "test" not in titles:
+            raise UserError(f"{folder} has no test.txt, which --final-rows needs: add one, or leave --final-rows out")
+        present = len(titles["train"].texts)
+        rows = min((config.limit[index] if config.limit else 0) or present, present)
+        final = min(config.final_rows[index] or present, present) if config.final_rows else None
+        files = {**settings, **{name: sha256(folder / f"{name}.txt") for name in ("class", *titles)}}
+        key = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+        work = config.save_dir / "ablation" / f"{folder.resolve().name}-{key[:12]}"
+        yield DataSet(folder, labels, titles, rows, final, work)
+
+
+def cell_folder(data: DataSet, rows: int, recipe: str, seed: int) -> Path:
+    """Where a training is kept."""
+    return data.work / f"{rows}-{recipe}-seed{seed}"
+
+
+def predict_split(model_path: Path, titles: Titles, config: AblationConfig) -> str:
+    """The class ids that a model predicts for some titles, separated by spaces."""
+    model, meta = load_module(model_path)
+    devices = Devices.find(config.device, "auto")
+    batches = Batches(titles, Encoder.from_meta(meta), config.batch_size)
+    found = predict_logits(model.to(devices.device), batches, devices).argmax(1)
+    return " ".join(map(str, found.tolist()))
+
+
+def train_cell(
+    data: DataSet, rows: int, recipe: str, seed: int, config: AblationConfig, for_test: bool
+) -> dict[str, Any]:
+    """One training and what it predicts for dev.txt, unless it is there already.
+
+    Args:
+        data: what to train on.
+        rows: how many of its rows.
+        recipe: as in `--recipes`.
+        seed: of the training.
+        config: the knobs.
+        for_test: whether its model is needed too, unless that has read test.txt already.
+    """
+    folder = cell_folder(data, rows, recipe, seed)
+    result, model = folder / RESULT, folder / MODEL
+    found = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
+    if not found or (for_test and "test" not in found and not model.is_file()):
+        print(f"\n== {data.name}, {rows} rows, {recipe}, seed {seed}")
+        name, factor = split_recipe(recipe)
+        knobs = {knob: getattr(config, knob) for knob in ("bert_path", "batch_size", "max_length", "device")}
+        knobs |= {"data_dir": data.folder, "save_dir": folder, "output": folder / "reports", "limit": rows}
+        knobs |= {"learning_rate": factor * finetune_defaults(config.bert_path, rows)[1], "recipe": name, "seed": seed}
+        fine_tune(TrainConfig(**knobs, resume=True), score_test=False)
+        meta = load(model)[1]
+        found = {"data": data.name, "recipe": recipe, "seed": seed, **meta["training"]}
+        found |= {"git_commit": meta["git_commit"], "dev": predict_split(model, data.titles["dev"], config)}
+        write_json(result, found)
+    if rows != data.final_rows:
+        model.unlink(missing_ok=True)
+    return found
+
+
+def train_cells(
+    data: DataSet, rows: int, recipes: Sequence[str], config: AblationConfig, for_test: bool
+) -> dict[str, list[dict[str, Any]]]:
+    """The trainings of some recipes, one for each seed."""
+    cells: dict[str, list[dict[str, Any]]] = {recipe: [] for recipe in recipes}
+    for seed, recipe in itertools.product(range(1, config.seeds + 1), recipes):
+        cells[recipe].append(train_cell(data, rows, recipe, seed, config, for_test))
+    return cells
+
+
+def read_test(data: DataSet, cell: dict[str, Any], config: AblationConfig) -> None:
+    """Add to a training what its model predicts for test.txt."""
+    if "test" not in cell:
+        folder = cell_folder(data, cell["rows"], cell["recipe"], cell["seed"])
+        cell["test"] = predict_split(folder / MODEL, data.titles["test"], config)
+        write_json(folder / RESULT, cell)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = parse(AblationConfig, argv, __doc__)
+    config.bert_path = find_bert(config.bert_path)
+    settings = {"bert": sha256(find_weights(config.bert_path)), "batch_size": config.batch_size}
+    settings |= {"max_length": config.max_length}
+    report = open_report(config.output / "ablation.json", settings)
+    data_sets = list(read_data_sets(config, settings))
+
+    def add(rows: list[dict[str, Any]]) -> None:
+        report.update(measured_on(Devices.find(config.device, "auto").device))
+        report["rows"] = merge(report["rows"], rows)
+        write_json(config.output / "ablation.json", report)
+
+    finals = []
+    for data in data_sets:
+        cells = train_cells(data, data.rows, config.recipes, config, for_test=False)
+        rows = summarise(cells, "dev", data.titles["dev"].labels, len(data.labels), PLAIN, PLAIN)
+        add(rows)
+        finals.append((data, *choose(rows)))
+    finals = finals if config.final_rows else []
+    last = [train_cells(data, data.final_rows, recipes, config, for_test=True) for data, _, recipes in finals]
+    for (data, plain, _), cells in zip(finals, last, strict=True):
+        for cell in itertools.chain(*cells.values()):
+            read_test(data, cell, config)
+        add(summarise(cells, "test", data.titles["test"].labels, len(data.labels), PLAIN, plain))
+        for model in data.work.glob(f"*/{MODEL}"):
+            model.unlink()
+    table = as_markdown(report)
+    atomic_write(config.output / "ablation.md", lambda file: file.write(table.encode("utf-8")))
+    draw(report, config.output / "ablation.png")
+    print(f"\n{table}wrote ablation.json ablation.md ablation.png to {config.output}")
+
+
+if __name__ == "__main__":
+    run(main)

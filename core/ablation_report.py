@@ -1,0 +1,145 @@
+"""Recipes beside plain fine-tuning: the figures, the table and the picture that ablation.py gives."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.console import UserError
+from core.files import atomic_write
+from core.recipes import PLAIN
+from core.stats import macro_f1, paired_bootstrap, paired_bootstrap_f1
+
+FINALISTS = 3  # recipes of a data set that are better than the best plain one
+KEY = ("data", "split", "rows", "recipe")  # what tells the rows of the table apart
+
+
+def predicted(cells: Sequence[dict[str, Any]], split: str) -> np.ndarray:
+    """(seeds, titles) class ids that the trainings of a recipe predicted."""
+    return np.array([cell[split].split() for cell in cells], dtype=int)
+
+
+def summarise(
+    cells: dict[str, list[dict[str, Any]]], split: str, true: Sequence[int], num_labels: int, plain: str, against: str
+) -> list[dict[str, Any]]:
+    """The rows of the table for one data set and size.
+
+    Args:
+        cells: for each recipe its trainings, one for each seed.
+        split: `dev` or `test`.
+        true: the classes of its titles.
+        num_labels: number of classes.
+        plain: the recipe whose time is 1.
+        against: the recipe that all are compared with.
+    """
+    labels = np.array(true)
+    seconds = {recipe: statistics.mean(cell["seconds"] for cell in each) for recipe, each in cells.items()}
+    other = predicted(cells[against], split)
+    rows = []
+    for recipe, each in cells.items():
+        ours = predicted(each, split)
+        scores = [macro_f1(labels, one, num_labels) for one in ours]
+        row = {name: each[0][name] for name in ("data", "rows", "recipe", "git_commit")}
+        row |= {"split": split, "seeds": len(each), "accuracy": float((ours == labels).mean())}
+        row |= {"macro_f1": statistics.mean(scores), "macro_f1_each": scores}
+        row |= {"seconds": seconds[recipe], "time_ratio": seconds[recipe] / max(seconds[plain], 0.1)}
+        row |= {"plain": against, "against": None}
+        if recipe != against:
+            accuracy = paired_bootstrap((ours == labels).mean(axis=0), (other == labels).mean(axis=0))
+            f1 = paired_bootstrap_f1(labels, ours, other, num_labels)
+            row["against"] = {"accuracy": asdict(accuracy), "macro_f1": asdict(f1)}
+        rows.append(row)
+    return rows
+
+
+def choose(rows: Sequence[dict[str, Any]]) -> tuple[str, list[str]]:
+    """Who comes to the last comparison, by the macro-F1 of a table of trials.
+
+    Returns:
+        The best plain fine-tuning; and all that come: the usual plain one, the best plain one, and the best recipes
+        that are better.
+    """
+    ranked = sorted(rows, key=lambda row: -row["macro_f1"])
+    plain = next(row for row in ranked if row["recipe"].partition("@")[0] == PLAIN)
+    better = [row["recipe"] for row in ranked[: ranked.index(plain)]]
+    return plain["recipe"], list(dict.fromkeys((PLAIN, plain["recipe"], *better[:FINALISTS])))
+
+
+def open_report(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """The report of earlier runs, or an empty one.
+
+    Raises:
+        UserError: it is damaged or of other settings.
+    """
+    if not path.is_file():
+        return {"settings": settings, "rows": []}
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        differ = [name for name, value in settings.items() if report["settings"].get(name) != value]
+        merge(report["rows"], [])
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise UserError(f"{path} is damaged: delete it and start again") from fault
+    if differ:
+        raise UserError(f"{path} was made with another {differ[0]}: delete it, or choose another --output")
+    return report
+
+
+def merge(rows: list[dict[str, Any]], fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with fresh ones in the place of those about the same; a recipe that is gone keeps its figures."""
+    measured = {tuple(row[name] for name in KEY) for row in fresh}
+    return [row for row in rows if tuple(row[name] for name in KEY) not in measured] + fresh
+
+
+def grouped(rows: list[dict[str, Any]]) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
+    """The rows of each table, best first: (data set, split, training rows) -> rows."""
+    tables: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: -row["macro_f1"]):
+        tables.setdefault((row["data"], row["split"], row["rows"]), []).append(row)
+    return dict(sorted(tables.items()))
+
+
+def as_markdown(report: dict[str, Any]) -> str:
+    """The report as tables."""
+    lines = [f"{report['machine']}, {report['date']}"]
+    for (data, split, count), rows in grouped(report["rows"]).items():
+        lines += ["", f"**{data}, {count:,} training rows, {split}** (differences to {rows[0]['plain']})", ""]
+        lines += ["| recipe | macro-F1 | each seed | difference | accuracy | difference | time | commit |"]
+        lines += ["|---|---|---|---|---|---|---|---|"]
+        for row in rows:
+            each = " · ".join(f"{score:.2%}" for score in row["macro_f1_each"])
+            cells = [row["recipe"], f"{row['macro_f1']:.2%}", each, _difference(row, "macro_f1")]
+            cells += [f"{row['accuracy']:.2%}", _difference(row, "accuracy"), f"{row['time_ratio']:.2f}×"]
+            lines.append(f"| {' | '.join(cells)} | {(row['git_commit'] or '–')[:7]} |")
+    return "\n".join(lines) + "\n"
+
+
+def _difference(row: dict[str, Any], metric: str) -> str:
+    if row["against"] is None:
+        return "–"
+    found = row["against"][metric]
+    return f"{100 * found['difference']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
+
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """The difference in macro-F1 that each recipe makes, with its 95 % interval, as a PNG."""
+    from matplotlib.figure import Figure
+
+    tables = grouped(report["rows"])
+    heights = [1 + 0.3 * len(rows) for rows in tables.values()]
+    figure = Figure(figsize=(8, sum(heights)), layout="constrained")
+    panels = figure.subplots(len(tables), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for axes, ((data, split, count), rows) in zip(panels, tables.items(), strict=True):
+        found = [(row["recipe"], row["against"]["macro_f1"]) for row in rows[::-1] if row["against"]]
+        for recipe, each in found:
+            low, middle, high = (100 * each[name] for name in ("low", "difference", "high"))
+            axes.plot([low, high], [recipe, recipe], color="tab:blue")
+            axes.plot(middle, recipe, "o", color="tab:blue")
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_title(f"{data}, {count:,} training rows, {split}", fontsize=10)
+        axes.set_xlabel(f"macro-F1, points against {rows[0]['plain']} (95 % interval)")
+        axes.grid(alpha=0.3, axis="x")
+    atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))

@@ -1,0 +1,391 @@
+"""Recipes: their losses against values worked out by hand, their rules, and each from training to prediction."""
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import LABELS, press_ctrl_c, train_args, write_bert, write_data
+from test_devices import launch
+from test_train import memory_for
+from torch.nn import functional as F
+
+import train
+from core import checkpoint
+from core.console import UserError
+from core.encoding import Encoder
+from core.recipe_losses import (
+    adversarial,
+    balanced_weights,
+    focal_loss,
+    hide_tokens,
+    mean_loss,
+    r_drop,
+    row_cross_entropy,
+    smoothed_cross_entropy,
+    weighted,
+)
+from core.recipes import CONTRADICTIONS, RECIPES, Recipe, oversample, parameter_depth
+from core.resume import RunState
+from core.updater import PLAIN_RULE, UpdateRule, cosine_rate, learning_rate, make_optimizer, moving_average
+from predict_fun import NewsClassifier, load_module
+from utils import Batches, read_titles
+
+ARTEFACT = "test_bertclassifer_model.pt"
+LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 0.0, 0.0], [1.0, 3.0, 0.5]])
+TARGETS = torch.tensor([0, 2, 0])
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT without dropout."""
+    folder = tmp_path_factory.mktemp("calm")
+    return write_bert(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+
+
+def first_batch(data: Path, encoder: Encoder, size: int = 12) -> dict[str, torch.Tensor]:
+    return next(Batches(read_titles(data / "train.txt", LABELS), encoder, size, seed=1).epoch())
+
+
+def classifier(folder: Path) -> tuple[train.BertClassifier, Encoder]:
+    torch.manual_seed(3)
+    return train.BertClassifier.from_pretrained(folder, 3), train.read_bert_encoder(folder, 64)
+
+
+def gradients(model: torch.nn.Module, loss: torch.Tensor) -> list[torch.Tensor]:
+    return list(torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True))
+
+
+def test_focal_loss_is_cross_entropy_less_what_is_easy():
+    probabilities = LOGITS.softmax(1)[range(3), TARGETS]
+    expected = -((1 - probabilities) ** 2) * probabilities.log()
+    assert torch.allclose(focal_loss(LOGITS, TARGETS, 2.0), expected)
+    assert torch.allclose(focal_loss(LOGITS, TARGETS, 0.0), row_cross_entropy(LOGITS, TARGETS))
+    certain = torch.tensor([[90.0, 0.0]], requires_grad=True)
+    focal_loss(certain, torch.tensor([0]), 2.0).sum().backward()
+    assert certain.grad.isfinite().all()
+
+
+def test_smoothed_labels():
+    logs = LOGITS.log_softmax(1)
+    expected = -(0.7 * logs[range(3), TARGETS] + 0.3 * logs.mean(1))
+    assert torch.allclose(smoothed_cross_entropy(LOGITS, TARGETS, 0.3), expected)
+
+
+def test_classes_with_weights_count_alike_in_any_pieces():
+    labels = [0] * 6 + [1] * 3 + [3]  # no row of class 2
+    weights = balanced_weights(labels, 4)
+    assert weights[torch.tensor(labels)].mean() == pytest.approx(1.0)
+    assert weights[0] * 6 == pytest.approx(weights[1] * 3) and weights[1] * 3 == pytest.approx(weights[3])
+    criterion = weighted(row_cross_entropy, torch.tensor([1.0, 2.0, 5.0]))
+    losses = F.cross_entropy(LOGITS, TARGETS, reduction="none")
+    assert torch.allclose(criterion(LOGITS, TARGETS), losses * torch.tensor([1.0, 5.0, 1.0]))
+    assert torch.allclose(criterion(LOGITS[:2], TARGETS[:2]), criterion(LOGITS, TARGETS)[:2])
+
+
+class TwoAnswers(torch.nn.Module):
+    """Answers the first half of a batch with some logits and the second half with others, as dropout would."""
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        assert torch.equal(*input_ids.chunk(2)) and torch.equal(*attention_mask.chunk(2))
+        return torch.cat((LOGITS, LOGITS.flip(1)))
+
+
+def test_r_drop_adds_the_divergence_of_two_answers(calm: Path, data: Path):
+    batch = {"input_ids": torch.arange(6).view(3, 2), "attention_mask": torch.ones(3, 2), "labels": TARGETS}
+    loss, parts = r_drop(row_cross_entropy, 4.0)(TwoAnswers(), batch)
+    one, other = LOGITS.log_softmax(1), LOGITS.flip(1).log_softmax(1)
+    divergence = (F.kl_div(one, other, log_target=True, reduction="sum") / 3).item()
+    divergence = (divergence + (F.kl_div(other, one, log_target=True, reduction="sum") / 3).item()) / 2
+    assert parts["divergence"].item() == pytest.approx(divergence)
+    entropy = (F.cross_entropy(one, TARGETS) + F.cross_entropy(other, TARGETS)).item() / 2
+    assert loss.item() == pytest.approx(entropy + 2.0 * divergence)
+
+    model, encoder = classifier(calm)  # without dropout nothing diverges
+    batch = first_batch(data, encoder)
+    loss, parts = r_drop(row_cross_entropy, 4.0)(model, batch)
+    assert loss.item() == pytest.approx(train.cross_entropy(model, batch)[0].item())
+    assert parts["divergence"].item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_fgm_moves_each_text_to_where_its_loss_is_higher(calm: Path, data: Path):
+    model, encoder = classifier(calm)
+    embedding = model.bert.get_input_embeddings()
+    batch = first_batch(data, encoder)
+    plain = train.cross_entropy(model, batch)[0]
+    loss, parts = adversarial(train.cross_entropy, embedding, 0.3)(model, batch)
+    assert loss.item() == pytest.approx(plain.item() + parts["adversarial"].item())
+    assert parts["adversarial"].item() > plain.item() + 1e-3
+    still, _ = adversarial(train.cross_entropy, embedding, 0.0)(model, batch)
+    assert torch.allclose(gradients(model, still)[0], 2 * gradients(model, plain)[0], atol=1e-6)
+    assert not embedding._forward_hooks
+
+
+def test_the_move_of_a_text_has_a_fixed_size_and_none_on_padding(calm: Path, data: Path):
+    model, encoder = classifier(calm)
+    embedding, batch = model.bert.get_input_embeddings(), first_batch(data, encoder)
+    seen = []
+
+    def spy(candidate, part):
+        handle = embedding.register_forward_hook(lambda _m, _i, out: seen.append(out.detach()))
+        try:
+            return train.cross_entropy(candidate, part)
+        finally:
+            handle.remove()
+
+    whole = adversarial(spy, embedding, 0.3)(model, batch)[1]["adversarial"]
+    move = seen[1] - seen[0]
+    unit = embedding.weight.detach().norm(dim=1).mean()
+    assert torch.allclose(move.norm(dim=(1, 2)), 0.3 * unit.expand(len(move)), rtol=1e-4)
+    assert not move[batch["attention_mask"] == 0].any() and (batch["attention_mask"] == 0).any()
+    half = {name: tensor[:6] for name, tensor in batch.items()}, {name: tensor[6:] for name, tensor in batch.items()}
+    parts = [adversarial(train.cross_entropy, embedding, 0.3)(model, part)[1]["adversarial"] for part in half]
+    assert whole.item() == pytest.approx((parts[0] + parts[1]).item() / 2, rel=1e-4)
+
+
+def test_hidden_tokens_are_neither_special_nor_the_same_each_time(calm: Path, data: Path):
+    _, encoder = classifier(calm)
+    batch = first_batch(data, encoder, 60)
+    seen = []
+
+    def look(_model, changed):
+        seen.append(changed["input_ids"])
+        return torch.zeros(()), {}
+
+    mask = encoder.vocab.index("[MASK]")
+    special = (encoder.pad_id, encoder.cls_id, encoder.sep_id)
+    hide = hide_tokens(look, 0.3, mask, special)
+    for _ in range(2):
+        hide(None, batch)
+    text = ~torch.isin(batch["input_ids"], torch.tensor(special))
+    for ids in seen:
+        changed = ids != batch["input_ids"]
+        assert (ids[changed] == mask).all() and not changed[~text].any()
+        assert 0.2 < changed.sum() / text.sum() < 0.4
+    assert not torch.equal(*seen)
+
+
+def test_the_cosine_falls_from_the_peak_to_nothing():
+    rates = [cosine_rate(step, 10, 2.0, 0.2) for step in range(11)]
+    assert rates[:2] == [learning_rate(step, 10, 2.0, 0.2) for step in range(2)]
+    assert max(rates) == rates[1] == 2.0 and rates[10] == pytest.approx(0.0)
+    assert rates[6] == pytest.approx(1.0)  # half of the way down
+    assert rates[3] == pytest.approx(1 + math.cos(math.pi / 8))
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+
+
+def test_layers_learn_more_slowly_or_not_at_all(calm: Path):
+    model, _ = classifier(calm)
+    depths = {parameter_depth(name, 2) for name, _ in model.named_parameters()}
+    assert depths == {0, 1, 2, 3}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    rule = Recipe.read("layer_rates,freeze_embeddings").rule(model.bert)
+    groups = make_optimizer(model, 0.01, rule.rate_factor).param_groups
+    for group in groups:
+        assert {parameter_depth(names[id(p)], 2) for p in group["params"]} == {3 - round(math.log(group["lr"], 0.85))}
+        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name in names.values() if name.startswith("bert.embeddings")}
+    factor = Recipe.read("freeze_lower").rule(model.bert).rate_factor
+    assert [factor(f"bert.encoder.layer.{layer}.output.dense.weight") for layer in (0, 1)] == [0.0, 1.0]
+    assert factor("classifier.weight") == 1.0
+
+
+def test_the_moving_average_forgets_its_start():
+    model = torch.nn.Linear(1, 1, bias=False)
+    average = moving_average(model, 0.5)
+    for value in (8.0, 4.0, 2.0):
+        torch.nn.init.constant_(model.weight, value)
+        average.update_parameters(model)
+    first = 8.0
+    second = 2 / 11 * first + 9 / 11 * 4.0
+    assert average.module.weight.item() == pytest.approx(3 / 12 * second + 9 / 12 * 2.0)
+    for _ in range(30):
+        average.update_parameters(model)
+    assert average.module.weight.item() == pytest.approx(2.0, abs=1e-6)
+
+
+def test_oversampling_fills_up_the_rare_classes():
+    labels = [0] * 20 + [1] * 7 + [2]
+    rows = oversample(labels, 4, max_repeats=5, seed=1)
+    assert rows[:28] == list(range(28))
+    assert np.bincount([labels[row] for row in rows], minlength=4).tolist() == [20, 20, 5, 0]
+    times = np.bincount(rows)
+    assert set(times[:20]) == {1} and set(times[20:27]) == {2, 3}
+    assert rows == oversample(labels, 4, max_repeats=5, seed=1) != oversample(labels, 4, max_repeats=5, seed=2)
+
+
+def test_rows_are_added_behind_the_rows(calm: Path, data: Path):
+    _, encoder = classifier(calm)
+    batches = Batches(read_titles(data / "train.txt", LABELS, limit=31), encoder, 16, seed=1)
+    more = Recipe.read("augment,oversample").add_rows(batches, 3, encoder, 7)
+    assert more.labels[:31] == batches.labels and more.labels[:33] == more.labels[33:] and len(more.labels) == 66
+    assert all(np.array_equal(one, other) for one, other in zip(more.input_ids, batches.input_ids, strict=False))
+    changed = [not np.array_equal(more.input_ids[row], more.input_ids[row + 33]) for row in range(33)]
+    assert sum(changed) > 25
+    assert len(batches.input_ids) == 31
+    assert Recipe.read("plain").add_rows(batches, 3, encoder, 7).sha256() == batches.sha256()
+
+
+def test_plain_fine_tuning_is_untouched(calm: Path):
+    model, encoder = classifier(calm)
+    recipe = Recipe.read("plain")
+    assert recipe.loss_fn(train.cross_entropy, [0, 1], 2, encoder, model.bert) is train.cross_entropy
+    rule = recipe.rule(model.bert)
+    assert (rule.schedule, rule.average, rule.rate_factor("bert.embeddings.x")) == (learning_rate, 0.0, 1.0)
+    assert UpdateRule() == PLAIN_RULE and mean_loss(row_cross_entropy) is not train.cross_entropy
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data with more rows of one class than of another."""
+    data = write_data(tmp_path_factory.mktemp("uneven"))
+    lines = (data / "train.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    (data / "train.txt").write_text("".join(lines[:30] + lines[30::3] + lines[31::6]), encoding="utf-8")
+    return data
+
+
+def few_steps(recipe: str, bert: Path, data: Path, folder: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """A training so short that titles are cut; returns what its checkpoint holds."""
+    train.main(train_args(bert, data, folder, "--recipe", recipe, "--max-steps", "3", "--max-length", "8"))
+    return checkpoint.load(folder / "save" / ARTEFACT)
+
+
+@pytest.fixture(scope="module")
+def plain(bert: Path, uneven: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    return few_steps("plain", bert, uneven, tmp_path_factory.mktemp("plain"))[0]
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_each_recipe_trains_otherwise_and_predicts(
+    recipe: str, bert: Path, uneven: Path, tmp_path: Path, plain: dict[str, torch.Tensor]
+):
+    weights, meta = few_steps(recipe, bert, uneven, tmp_path)
+    assert meta["config"]["recipe"] == recipe and meta["training"]["rows"] == 45
+    assert meta["truncation"] == ("head_tail" if recipe == "head_tail" else "end")
+    assert not all(torch.equal(weights[name], plain[name]) for name in plain)
+    assert NewsClassifier.load(tmp_path / "save" / ARTEFACT).predict(["球赛"])[0].pred_class in LABELS
+
+
+def test_frozen_weights_stay(bert: Path, data: Path, tmp_path: Path):
+    train.main(train_args(bert, data, tmp_path, "--recipe", "freeze_lower", "--gradient-checkpointing"))
+    weights = checkpoint.load(tmp_path / "save" / ARTEFACT)[0]
+    start = train.BertClassifier.from_pretrained(bert, 3).state_dict()
+    same = {name for name in start if torch.equal(start[name], weights[name])}
+    assert {name for name in same if "embeddings" in name or "layer.0." in name} == same
+    assert any("layer.0." in name for name in same) and "bert.embeddings.word_embeddings.weight" in same
+
+
+@pytest.mark.parametrize("recipe", ["fgm,average,word_dropout", "r_drop,layer_rates,cosine,oversample,augment"])
+def test_ctrl_c_and_resume_end_with_the_same_weights(
+    recipe: str, bert: Path, uneven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    more = ("--recipe", recipe, "--num-epochs", "8")
+    train.main(train_args(bert, uneven, tmp_path / "whole", *more))
+    assert checkpoint.load(tmp_path / "whole" / "save" / ARTEFACT)[1]["metrics"]["test"]["accuracy"] > 0.6
+    press_ctrl_c(monkeypatch, at=3)
+    with pytest.raises(UserError, match="stopped at step 3"):
+        train.main(train_args(bert, uneven, tmp_path / "cut", *more))
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=f"the stopped run had recipe = {recipe}, this one has plain"):
+        train.main(train_args(bert, uneven, tmp_path / "cut", "--num-epochs", "8", "--resume"))
+    train.main(train_args(bert, uneven, tmp_path / "cut", *more, "--resume"))
+    whole, cut = (checkpoint.load(tmp_path / name / "save" / ARTEFACT)[0] for name in ("whole", "cut"))
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_pieces_and_checkpointing_keep_the_result(calm: Path, data: Path, tmp_path: Path):
+    recipe = ("--recipe", "fgm,r_drop,class_weights,focal,average,layer_rates", "--precision", "fp32")
+    ways = {"whole": (), "pieces": ("--gradient-accumulation", "3"), "checkpointing": ("--gradient-checkpointing",)}
+    for name, more in ways.items():
+        train.main(train_args(calm, data, tmp_path / name, *recipe, "--max-steps", "6", *more))
+    whole = checkpoint.load(tmp_path / "whole" / "save" / ARTEFACT)[0]
+    for name in ("pieces", "checkpointing"):
+        other = checkpoint.load(tmp_path / name / "save" / ARTEFACT)[0]
+        assert all(torch.allclose(whole[key], other[key], atol=1e-4) for key in whole), name
+
+
+def test_out_of_memory_halves_the_pieces_and_keeps_the_result(
+    calm: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    more = ("--recipe", "fgm,average", "--precision", "fp32", "--max-steps", "4")
+    train.main(train_args(calm, data, tmp_path / "whole", *more))
+    memory_for(5, monkeypatch)
+    train.main(train_args(calm, data, tmp_path / "pieces", *more))
+    assert "computed in 4 pieces" in capsys.readouterr().out
+    whole, pieces = (checkpoint.load(tmp_path / name / "save" / ARTEFACT)[0] for name in ("whole", "pieces"))
+    assert all(torch.allclose(whole[name], pieces[name], atol=1e-4) for name in whole)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="PyTorch's launcher has no libuv on Windows")
+def test_two_processes_give_the_result_of_one(calm: Path, data: Path, tmp_path: Path):
+    recipe = "fgm,r_drop,class_weights,layer_rates,average"
+    more = ("--precision", "fp32", "--max-steps", "6", "--recipe", recipe)
+    train.main(train_args(calm, data, tmp_path / "one", *more))
+    result = launch("torchrun", train_args(calm, data, tmp_path / "two", *more))
+    assert result.returncode == 0, result.stderr
+    one, two = (checkpoint.load(tmp_path / name / "save" / ARTEFACT)[0] for name in ("one", "two"))
+    assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+
+
+@pytest.mark.parametrize("pair", CONTRADICTIONS)
+def test_contradictory_recipes(pair: tuple[str, str]):
+    with pytest.raises(UserError, match=f"{pair[0]} and {pair[1]} contradict each other .*take one of them"):
+        train.main(["--recipe", f"{pair[1]},cosine,{pair[0]}"])
+
+
+@pytest.mark.parametrize("text", ["fokal", "plain,focal", "focal,", ""])
+def test_unknown_recipes(text: str):
+    with pytest.raises(UserError, match="there is no recipe .*take plain, or some of class_weights, focal"):
+        train.main(["--recipe", text])
+
+
+def test_the_help_names_every_recipe(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    told = capsys.readouterr().out
+    assert all(name in told for name in RECIPES)
+
+
+def test_head_and_tail_of_a_long_text():
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"一二三四五六七八九十"]
+    encoder = Encoder(vocab, 10, "head_tail")
+    encoded = encoder.encode(["一二三四五六七八九十", "一二三四五六七八", "", "一二三四五六七八九"])
+    kept = ["".join(encoder.vocab[index] for index in ids[1:-1]) for ids in encoded.input_ids]
+    assert kept == ["一二五六七八九十", "一二三四五六七八", "", "一二四五六七八九"]
+    assert encoded.truncated == [True, False, False, True]
+    assert all(ids[0] == encoder.cls_id and ids[-1] == encoder.sep_id for ids in encoded.input_ids)
+    assert Encoder.from_meta({"vocab": vocab, "max_length": 10}).truncation == "end"
+    assert len(Encoder(vocab, 3, "head_tail").encode(["一二三"]).input_ids[0]) == 3
+    with pytest.raises(ValueError, match="unknown truncation"):
+        Encoder(vocab, 10, "middle")
+
+
+def test_what_a_long_text_is_cut_to_goes_with_the_model(tmp_path: Path):
+    positions = write_bert(tmp_path / "bert", max_position_embeddings=512)
+    data = write_data(tmp_path / "data", rows=30)
+    for split in ("train", "dev", "test"):  # what tells the classes apart stands at the end, 300 to 600 characters on
+        lines = (data / f"{split}.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+        long = ("今日新的在有" * (50 + 10 * (row % 6)) + line for row, line in enumerate(lines))
+        (data / f"{split}.txt").write_text("".join(long), encoding="utf-8")
+    more = ("--max-length", "512", "--num-epochs", "1", "--recipe", "head_tail", "--max-steps", "1")
+    train.main(train_args(positions, data, tmp_path, *more))
+    path = tmp_path / "save" / ARTEFACT
+    model, meta = load_module(path)
+    assert (meta["truncation"], meta["max_length"]) == ("head_tail", 512)
+
+    batches = Batches(read_titles(data / "test.txt", LABELS), Encoder(meta["vocab"], 512, "head_tail"), 4)
+    assert max(map(len, batches.input_ids)) == 512
+    logits = train.predict_logits(model, batches, train.Devices())
+    predictions = NewsClassifier.load(path, "cpu").predict(read_titles(data / "test.txt", LABELS).texts)
+    assert any(one.truncated for one in predictions) and not all(one.truncated for one in predictions)
+    for prediction, row in zip(predictions, logits.softmax(1), strict=True):
+        assert list(prediction.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-5)
+
+    weights, meta = checkpoint.load(path)
+    checkpoint.save(path, weights, {**meta, "truncation": "middle"})
+    with pytest.raises(UserError, match="make the model again"):
+        NewsClassifier.load(path)
+    assert not RunState(path, {}).exists()
