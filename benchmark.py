@@ -28,7 +28,6 @@ from tqdm import tqdm
 
 from baseline import fit_linear
 from bert_model_quantization import every, score
-from bert_shapes import SHAPES, TOKENS, ModelFile, random_titles, write_models
 from config import MODELS, ONNX, OPENVINO, Config, find_model, parse
 from core import openvino_model
 from core.benchmark_report import add_ratios, advise, as_markdown, draw
@@ -40,6 +39,7 @@ from core.latency import BATCH, Predictor, compare_speed
 from core.metrics import classification_metrics
 from core.stats import wilson_interval
 from core.structured_pruning import encoder_flops
+from experiments.shapes import SHAPES, TOKENS, ModelFile, random_titles, write_models
 from predict_fun import NewsClassifier, build_model
 from utils import read_data
 
@@ -113,7 +113,7 @@ def open_model(file: ModelFile, texts: Sequence[str]) -> Candidate:
     meta = classifier.meta
     with torch.device("meta"):
         params = sum(parameter.numel() for parameter in build_model(meta["architecture"]).parameters())
-    lengths = map(len, Encoder(meta["vocab"], meta["max_length"]).encode(texts).input_ids)
+    lengths = map(len, Encoder.from_meta(meta).encode(texts).input_ids)
     is_bert = meta["architecture"]["type"] == "bert"
     flops = encoder_flops(meta["architecture"], round(statistics.median(lengths))) if is_bert else None
     row = {"name": file.name, "runtime": file.runtime, "params": params, "encoder_flops": flops}

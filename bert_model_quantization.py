@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = config.save_dir or path.parent
     files = {"INT8 ONNX": folder / f"{path.stem}_int8.onnx"}
     if openvino_model.is_installed() and meta["architecture"]["type"] == "bert":
-        encoder = Encoder(meta["vocab"], meta["max_length"])
+        encoder = Encoder.from_meta(meta)
         sample = encoder.encode(every(titles.texts, SAMPLE)).input_ids
         int8_openvino = quantize_openvino(graph, [pad([ids], encoder.pad_id) for ids in sample])
         classifiers["INT8 OpenVINO"] = NewsClassifier(meta, openvino_model.logits_fn(int8_openvino, meta))

@@ -215,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config.num_epochs = config.num_epochs or trained.get("num_epochs") or 2
     config.learning_rate = config.learning_rate or trained.get("learning_rate") or 5e-5
     config.max_length = meta["max_length"]
-    encoder = kept = Encoder(meta["vocab"], config.max_length)
+    encoder = kept = Encoder.from_meta(meta)
     seq_len = round(statistics.median(map(len, encoder.encode(titles["dev"].texts).input_ids)))
     identity = {key: value for key, value in config.plain().items() if key not in MAY_CHANGE}
     identity |= {"parent_sha256": parent_sha256, "train.txt": sha256(config.data_dir / "train.txt")}

@@ -143,7 +143,7 @@ def prepare(config: DistillConfig, devices: Devices) -> Lesson:
     labels, titles = read_data(config.data_dir, config.limit)
     unlabeled = read_unlabeled(config.unlabeled, labels, titles) if config.unlabeled else []
     teacher, meta = read_teacher(config, labels)
-    encoder = Encoder(meta["vocab"], meta["max_length"])
+    encoder = Encoder.from_meta(meta)
     check_coverage(encoder, titles["train"].texts + unlabeled, find_model(config.model, onnx=False))
     labelled = Batches(titles["train"], encoder, config.batch_size)
     parts = [labelled]

@@ -1,4 +1,4 @@
-"""Students beside their teacher: the figures, the table and the picture that benchmark_distillation.py gives."""
+"""Students beside their teacher: the figures, the table and the picture that experiments/students.py gives."""
 
 import statistics
 from collections.abc import Sequence

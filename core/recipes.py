@@ -1,4 +1,4 @@
-"""Recipes: what may be added to plain fine-tuning, by name; `ablation.py` measures what each is worth.
+"""Recipes: what may be added to plain fine-tuning, by name; `experiments/ablation.py` measures what each is worth.
 
 A recipe hands `train.fit` other rows, another loss or another rule of updating; `fit` knows none of them.
 """

@@ -11,8 +11,6 @@ import pytest
 from conftest import LABELS
 
 import benchmark
-import benchmark_distillation_speed as speed
-import bert_shapes
 from bilstm_classifier import BiLSTMClassifier
 from core import benchmark_report, checkpoint, export, latency, openvino_model
 from core.benchmark_report import add_ratios, advise, frontier, place_labels
@@ -20,6 +18,8 @@ from core.console import UserError
 from core.files import sha256
 from core.memory import peak_mb
 from core.stats import wilson_interval
+from experiments import shapes
+from experiments import teacher_once as speed
 from predict_fun import load_module
 
 TEACHER = "save_models/test_bertclassifer_model.pt"
@@ -135,10 +135,10 @@ def test_without_a_teacher_there_are_no_ratios(quick: None, models: Path, data: 
 def test_the_speed_of_a_shape(quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tiny = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
     tiny |= {"intermediate_size": 20, "max_position_embeddings": 32}
-    monkeypatch.setitem(bert_shapes.SHAPES, "bert-base", tiny)
+    monkeypatch.setitem(shapes.SHAPES, "bert-base", tiny)
     student = BiLSTMClassifier(60, 10, 8, 8)
-    monkeypatch.setattr(bert_shapes, "BiLSTMClassifier", lambda *_, **__: student)
-    graph = export.to_onnx(student, bert_shapes.facts("soft", student, 60))
+    monkeypatch.setattr(shapes, "BiLSTMClassifier", lambda *_, **__: student)
+    graph = export.to_onnx(student, shapes.facts("soft", student, 60))
     monkeypatch.setattr(openvino_model, "is_installed", lambda: False)  # test_openvino.py has it
     monkeypatch.setattr(export, "to_onnx", lambda *_: graph)  # a BERT takes seconds; test_quantization.py has it
     monkeypatch.setattr(benchmark, "cold_start", lambda *_: {"cold_start_s": 1.0, "peak_mb": 1.0})
@@ -170,9 +170,9 @@ def test_the_speed_of_a_shape(quick: None, tmp_path: Path, monkeypatch: pytest.M
 def test_titles_of_a_shape_have_24_tokens():
     from core.encoding import Encoder
 
-    encoder = Encoder(bert_shapes.make_vocab(21128), 64)
+    encoder = Encoder(shapes.make_vocab(21128), 64)
     assert len(encoder.vocab) == len(set(encoder.vocab)) == 21128
-    encoded = encoder.encode(bert_shapes.random_titles(21128)).input_ids
+    encoded = encoder.encode(shapes.random_titles(21128)).input_ids
     assert {len(ids) for ids in encoded} == {24} and all(encoder.unknown_id not in ids for ids in encoded)
 
 

@@ -15,7 +15,6 @@ from conftest import COMMON, LABELS, WORDS, write_bert, write_data
 from torch import nn
 from torch.nn import functional as F
 
-import benchmark_distillation
 import bilstm_classifier
 import distillation
 import hard_label_distillation
@@ -31,6 +30,7 @@ from core.losses import NO_LABEL, distillation_loss, hard_loss, soft_loss
 from core.quantize import SCHEME, quantize
 from core.teacher_cache import cached_logits
 from core.updater import Updater
+from experiments import students as comparison
 from predict_fun import NewsClassifier, load_module
 from utils import read_titles
 
@@ -505,7 +505,7 @@ def test_the_comparison_is_made_once_and_goes_on_where_it_was(
     teacher: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     trained = []
-    real = benchmark_distillation.train_student
+    real = comparison.train_student
 
     def train_student(row, seed, *args):
         if len(trained) == 4:
@@ -513,7 +513,7 @@ def test_the_comparison_is_made_once_and_goes_on_where_it_was(
         trained.append((row, seed))
         return real(row, seed, *args)
 
-    monkeypatch.setattr(benchmark_distillation, "train_student", train_student)
+    monkeypatch.setattr(comparison, "train_student", train_student)
     titles = write_titles(
         tmp_path / "titles.txt", *("".join(pair) for pair in zip(WORDS["体育"], COMMON, strict=False))
     )
@@ -521,21 +521,21 @@ def test_the_comparison_is_made_once_and_goes_on_where_it_was(
     flags += ["--save-dir", str(tmp_path / "save"), "--unlabeled", str(titles), "--augment", "1", "--updates", "9"]
     flags += ["--batch-size", "16", "--device", "cpu", "--learning-rates", "2e-3", "1e-2"]
     with pytest.raises(KeyboardInterrupt):
-        benchmark_distillation.main(flags)
+        comparison.main(flags)
     before = list(trained)
     trained.clear()
-    monkeypatch.setattr(benchmark_distillation, "train_student", lambda *args: (trained.append(args[:2]), real(*args)))
-    benchmark_distillation.main(flags)
+    monkeypatch.setattr(comparison, "train_student", lambda *args: (trained.append(args[:2]), real(*args)))
+    comparison.main(flags)
     # two learning rates with the first seed, the better one with the second, for each of five students
-    assert before + trained == [(row, seed) for row in benchmark_distillation.STUDENTS for seed in (1, 1, 2)]
+    assert before + trained == [(row, seed) for row in comparison.STUDENTS for seed in (1, 1, 2)]
 
     report = json.loads((tmp_path / "out" / "distillation.json").read_text(encoding="utf-8"))
-    names = ["majority", "linear", *benchmark_distillation.STUDENTS, "teacher"]
+    names = ["majority", "linear", *comparison.STUDENTS, "teacher"]
     assert [row["name"] for row in report["rows"]] == names
     rows = {row["name"]: row for row in report["rows"]}
     assert rows["linear"]["accuracy"] > rows["majority"]["accuracy"]
     assert rows["teacher"]["accuracy"] == pytest.approx(checkpoint.load(teacher)[1]["metrics"]["test"]["accuracy"])
-    for name in benchmark_distillation.STUDENTS:
+    for name in comparison.STUDENTS:
         assert len(rows[name]["accuracy_each"]) == len(rows[name]["predicted"]) == 2
         assert rows[name]["p50_ms"] > 0 and rows[name]["size_mb"] > 0
         assert 0 < rows[name]["params"] < rows["teacher"]["params"]
@@ -557,13 +557,13 @@ def test_the_comparison_is_made_once_and_goes_on_where_it_was(
         assert meta["training"]["step"] <= meta["config"]["max_steps"] == 9
 
     trained.clear()
-    benchmark_distillation.main(flags)
+    comparison.main(flags)
     assert not trained
     with pytest.raises(UserError, match="was made with another updates: delete it"):
-        benchmark_distillation.main([*flags, "--updates", "10"])
+        comparison.main([*flags, "--updates", "10"])
     (tmp_path / "out" / "distillation.json").write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match="is damaged: delete it"):
-        benchmark_distillation.main(flags)
+        comparison.main(flags)
 
 
 def test_the_figures_of_the_comparison():
@@ -580,4 +580,4 @@ def test_the_figures_of_the_comparison():
 @pytest.mark.parametrize("flags", [["--seeds", "0"], ["--augment", "0"], ["--learning-rates", "0"]])
 def test_nothing_to_compare(flags: list[str]):
     with pytest.raises(UserError):
-        benchmark_distillation.main(flags)
+        comparison.main(flags)

@@ -18,20 +18,13 @@ FLOORS = {
     "baseline": 3,
     "download": 3,
     "evaluate": 4,
-    "ablation": 5,
     "pretrain_mlm": 4,
     "api": 4,
     "distillation": 4,
     "hard_label_distillation": 5,
     "soft_label_distillation": 5,
     "custom_pruning": 4,
-    "benchmark_training": 5,
-    "benchmark_rows": 5,
-    "benchmark_distillation": 6,
-    "benchmark_api": 6,
-    "bert_shapes": 6,
     "benchmark": 7,
-    "benchmark_distillation_speed": 7,
     "predict_quantization": 4,
     "bert_model_quantization": 5,
 }
@@ -71,7 +64,14 @@ def test_scripts_apart_know_no_models(script: str):
 
 def test_core_never_imports_the_root():
     for path in (ROOT / "core").glob("*.py"):
-        assert not imported(path) & set(SCRIPTS), path
+        assert not imported(path) & {*SCRIPTS, "experiments"}, path
+
+
+def test_experiments_stand_on_all_but_the_benchmark():
+    for path in (ROOT / "experiments").glob("*.py"):
+        assert not imported(path) & {"benchmark", *APART}, path
+    users = {script for script in FLOORS if "experiments" in imported(ROOT / f"{script}.py")}
+    assert users == {"benchmark"}
 
 
 def test_quickstart_needs_only_the_standard_library():
@@ -88,7 +88,7 @@ def test_light_modules_load_neither_torch_nor_transformers(module: str):
 
 
 def test_importing_the_training_scripts_writes_and_loads_nothing(tmp_path: Path):
-    scripts = "train, pretrain_mlm, baseline, predict_fun, api, custom_pruning, benchmark_distillation"
+    scripts = "train, pretrain_mlm, baseline, predict_fun, api, custom_pruning, experiments.students"
     code = f"import sys; sys.path.insert(0, sys.argv[1]); import {scripts}; print('transformers' in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code, str(ROOT)], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -1,7 +1,7 @@
 """What distillation gains: students with and without a teacher, beside the teacher, the linear model and chance.
 
-    python benchmark_distillation.py                                        # the bundled data, 3 seeds
-    python benchmark_distillation.py --data-dir my_data --unlabeled titles.txt --augment 0 --output results/mine
+    python -m experiments.students                                        # the bundled data, 3 seeds
+    python -m experiments.students --data-dir my_data --unlabeled titles.txt --augment 0 --output results/mine
 
 Every BiLSTM has the same size, the same start (the teacher's token embeddings, also the one that learns alone), the
 same number of updates, and the same choice of learning rates, made on dev.txt with the first seed. test.txt is read
@@ -160,7 +160,7 @@ def predict_test(path: Path, titles: Titles, config: BenchmarkConfig) -> list[in
     """What a model predicts for test.txt."""
     model, meta = load_module(path)
     devices = Devices.find(config.device, "fp32")
-    batches = Batches(titles, Encoder(meta["vocab"], meta["max_length"]), config.batch_size)
+    batches = Batches(titles, Encoder.from_meta(meta), config.batch_size)
     return predict_logits(model.to(devices.device), batches, devices).argmax(1).tolist()
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-import benchmark_training as benchmark
 from core.console import UserError
 from core.device import Devices
+from experiments import training as benchmark
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """How much sooner distillation from a BERT-base ends when the teacher judges each title once, not in every epoch.
 
-    python benchmark_distillation_speed.py
-    python benchmark_distillation_speed.py --data-dir my_data --titles 2048 --output results
+    python -m experiments.teacher_once
+    python -m experiments.teacher_once --data-dir my_data --titles 2048 --output results
 
 Three ways of training the BiLSTM student: the teacher in every step, FP32; once, FP32; and once, both models in the
 arithmetic that the stages choose on this machine (bf16 where it is native). What they are made of is timed in turn on a
@@ -19,7 +19,6 @@ from torch import nn
 from tqdm import tqdm
 
 from bert_classifer_model import BERT_BASE, BertClassifier
-from bert_shapes import make_vocab
 from bilstm_classifier import BiLSTMClassifier
 from config import Config, parse
 from core.console import UserError, run
@@ -30,6 +29,7 @@ from core.losses import distillation_loss
 from core.teacher_cache import logits_of
 from core.updater import Batch, Updater
 from distillation import STUDENT_RATE
+from experiments.shapes import make_vocab
 from soft_label_distillation import SoftConfig
 from utils import Batches, read_labels, read_titles
 

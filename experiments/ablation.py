@@ -1,8 +1,8 @@
 """Which recipes are worth their time: each is trained beside plain fine-tuning, with the same seeds, on the same rows.
 
-    python ablation.py                                                     # every recipe on data/
-    python ablation.py --data-dir news tnews --limit 5000 0 --final-rows 0 0      # two data sets; the best on all rows
-    python ablation.py --recipes fgm fgm,average plain@0.5                 # these: joined, at half the learning rate
+    python -m experiments.ablation                                        # every recipe on data/
+    python -m experiments.ablation --recipes fgm fgm,average plain@0.5    # these: joined, at half the learning rate
+    python -m experiments.ablation --data-dir news tnews --limit 5000 0 --final-rows 0 0     # the best on all rows
 
 Recipes are compared on dev.txt by the mean macro-F1 over the seeds, title by title (paired bootstrap). Plain
 fine-tuning is tuned too: it is tried at other learning rates. With --final-rows the best recipes of each data set and

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import benchmark_rows
 import train
 from core.console import UserError
+from experiments import rows
 
 
 def args(bert: Path, data: Path, output: Path, *more: str) -> list[str]:
@@ -16,7 +16,7 @@ def args(bert: Path, data: Path, output: Path, *more: str) -> list[str]:
 
 
 def test_from_end_to_end_and_again(bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    benchmark_rows.main(args(bert, data, tmp_path))
+    rows.main(args(bert, data, tmp_path))
     report = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert [entry["rows"] for entry in report["summary"]] == [30, 60]
     for entry in report["summary"]:
@@ -32,14 +32,14 @@ def test_from_end_to_end_and_again(bert: Path, data: Path, tmp_path: Path, monke
     trained = []
     real_main = train.main
     monkeypatch.setattr(train, "main", lambda argv: (trained.append(argv), real_main(argv)))
-    benchmark_rows.main(args(bert, data, tmp_path))
+    rows.main(args(bert, data, tmp_path))
     again = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert len(trained) == 1 and again["cells"][-1]["predicted"] == lost["predicted"]
 
 
 def test_bad_input(bert: Path, data: Path, tmp_path: Path):
     with pytest.raises(UserError, match="must be 1 or more"):
-        benchmark_rows.main(args(bert, data, tmp_path, "--seeds", "0"))
+        rows.main(args(bert, data, tmp_path, "--seeds", "0"))
     (tmp_path / "rows.json").write_text('{"settings": {}, "cells": []}', encoding="utf-8")
     with pytest.raises(UserError, match="made with other data or another BERT"):
-        benchmark_rows.main(args(bert, data, tmp_path))
+        rows.main(args(bert, data, tmp_path))

@@ -1,8 +1,8 @@
 """What the HTTP server adds to the model, what it bears, and whether it answers as predict_fun does.
 
-    python benchmark_api.py                                          # all but the soak
-    python benchmark_api.py --random-bert-base --parts predictor server nothing flask
-    python benchmark_api.py --parts soak --minutes 60 --output results
+    python -m experiments.serving                                          # all but the soak
+    python -m experiments.serving --random-bert-base --parts predictor server nothing flask
+    python -m experiments.serving --parts soak --minutes 60 --output results
 
 predictor  titles a second of the predictor itself, in batches of 1 and of 16
 server     requests a second of `python api.py`, from 1 and from 16 clients
@@ -36,7 +36,6 @@ from flask import Flask, request
 from werkzeug.serving import make_server as development_server
 
 from api import ApiConfig, create_app
-from benchmark_training import BERT_BASE, in_a_process_of_its_own
 from bert_classifer_model import BertClassifier
 from config import BUNDLED_BERT, Config, find_model, parse
 from core import checkpoint, export
@@ -49,6 +48,7 @@ from core.http_load import ask_all, load, predict_bodies
 from core.http_server import make_server, serve
 from core.quantize import SCHEME, VARIANTS, quantize_onnx
 from core.server_process import running_command, running_function, watched_memory
+from experiments.training import BERT_BASE, in_a_process_of_its_own
 from predict_fun import NewsClassifier
 from utils import read_labels, read_titles
 
@@ -126,7 +126,7 @@ def serve_minimal(path: Path, port: Connection) -> None:
 
 def api_server(model: Path) -> AbstractContextManager[tuple[str, subprocess.Popen]]:
     """`python api.py` with one model: its address and its process."""
-    script = str(Path(__file__).with_name("api.py"))
+    script = str(Path(__file__).parent.parent / "api.py")
     return running_command([sys.executable, script, "--model", str(model), "--host", "127.0.0.1", "--port", "0"])
 
 

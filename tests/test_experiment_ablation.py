@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from conftest import LABELS, write_data
 
-import ablation
 import train
 from core.ablation_report import as_markdown, merge, summarise
 from core.console import UserError
 from core.metrics import classification_metrics
+from experiments import ablation
 from utils import read_titles
 
 

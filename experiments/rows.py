@@ -1,7 +1,7 @@
 """How many labelled titles it takes: BERT and the linear model, trained on more and more of them.
 
-    python benchmark_rows.py                                              # the bundled data, 3 seeds
-    python benchmark_rows.py --data-dir my_data --rows 1000 5000 20000 --output results/my_data
+    python -m experiments.rows                                              # the bundled data, 3 seeds
+    python -m experiments.rows --data-dir my_data --rows 1000 5000 20000 --output results/my_data
 
 Each size takes the first rows of train.txt, and all of it comes last. BERT is trained by train.py with its defaults,
 and selected on dev.txt; both models are scored on test.txt. Finished trainings are kept: a run that was stopped goes on

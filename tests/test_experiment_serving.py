@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-import benchmark_api
 from core import server_process
 from core.console import UserError
 from core.server_process import running_command, running_function
+from experiments import serving
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
 TINY |= {"max_position_embeddings": 64}
 
 
 def run_parts(monkeypatch, data, folder, *parts):
-    monkeypatch.setattr(benchmark_api, "BERT_BASE", TINY)
+    monkeypatch.setattr(serving, "BERT_BASE", TINY)
     flags = ["--random-bert-base", "--data-dir", str(data), "--output", str(folder), "--parts", *parts]
     flags += ["--seconds", "0.3", "--rounds", "1", "--minutes", "0.01", "--crowd", "150", "--titles", "20"]
-    benchmark_api.main(flags)
+    serving.main(flags)
     return json.loads((folder / "api_benchmark.json").read_text(encoding="utf-8"))
 
 
@@ -45,7 +45,7 @@ def test_what_the_server_costs(monkeypatch, data, tmp_path):
 
 
 def test_rates_of_the_predictor(teacher):
-    rates = benchmark_api.predictor_rates(teacher, ["球队夺冠", "银行"], 0.1)
+    rates = serving.predictor_rates(teacher, ["球队夺冠", "银行"], 0.1)
     assert rates.keys() == {"batch of 1", "batch of 16"}
     assert all(rate["requests_per_s"] > 0 for rate in rates.values())
 
@@ -67,4 +67,4 @@ def test_memory_is_watched():
 
 def test_impossible_knobs():
     with pytest.raises(UserError, match="--rounds"):
-        benchmark_api.main(["--rounds", "0", "--output", str(Path("nowhere"))])
+        serving.main(["--rounds", "0", "--output", str(Path("nowhere"))])

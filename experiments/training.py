@@ -1,8 +1,8 @@
 """How fast the training loop is beside the plain one, and what it does to the accuracy.
 
-    python benchmark_training.py                               # speed and memory
-    python benchmark_training.py --seeds 3 --limit 20000       # and the accuracy of trainings from start to end
-    python benchmark_training.py --data-dir my_data --output results
+    python -m experiments.training                               # speed and memory
+    python -m experiments.training --seeds 3 --limit 20000       # and the accuracy of trainings from start to end
+    python -m experiments.training --data-dir my_data --output results
 
 The training loop, `train.fit`, is compared with the plain one that most tutorials show (and the original design of this
 project used): FP32, every title padded to 32 tokens and encoded anew in each epoch, no bucketing. Both take the same
