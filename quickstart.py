@@ -23,7 +23,12 @@ STAGES = [  # a command, and the product that makes a second run of it unnecessa
     ("baseline.py", ""),
     ("train.py --bert-path bert-mini-chinese", "save_models/test_bertclassifer_model.pt"),
     ("evaluate.py --model teacher --against reports/baseline", ""),
+    ("hard_label_distillation.py", "models_save/bilstm_hard_distill.onnx"),
+    ("soft_label_distillation.py", "models_save/bilstm_soft_distill.onnx"),
+    ("bert_model_quantization.py", "save_models/bertclassifer_int8.onnx"),
+    ("custom_pruning.py", "models_save/pruned_model.pth"),
     ("predict_fun.py", ""),
+    ("benchmark.py", ""),
 ]
 SERVERS = ["api.py", "-m streamlit run app.py --server.port 8501 --server.address 127.0.0.1 --server.headless true"]
 PYTHON = str(Path(".venv/Scripts/python.exe" if os.name == "nt" else ".venv/bin/python"))
@@ -71,7 +76,7 @@ def run_stage(command: str, product: str) -> str:
         print(f"not run again, since {product} is there; the command above makes it anew")
     elif subprocess.call([PYTHON, *command.split()]):
         sys.exit(f"error: {script} failed: see the lines above; once that is mended, run {PYTHON} {command}")
-    row = f"{script:<12}{time.monotonic() - start:>8.1f}"
+    row = f"{script:<24}{time.monotonic() - start:>8.1f}"
     with contextlib.suppress(FileNotFoundError):  # not every stage measures
         facts = json.loads(Path("reports", script, "metrics.json").read_text(encoding="utf-8"))
         row += f"{facts['accuracy']:>10.1%}{facts['macro_f1']:>10.1%}{facts['n']:>8}   {facts['model']}"
@@ -79,7 +84,7 @@ def run_stage(command: str, product: str) -> str:
 
 
 def print_summary(rows: list) -> None:
-    print("\n== summary\nstage        seconds  accuracy  macro F1  titles   model", *rows, sep="\n")
+    print("\n== summary\nstage                    seconds  accuracy  macro F1  titles   model", *rows, sep="\n")
     print(f"\nNext, in {Path.cwd()}:\n  one title       {PYTHON} predict_fun.py --text 主队加时绝杀夺冠")
     print(f"  API, page       {PYTHON} api.py   {PYTHON} -m streamlit run app.py   (both: quickstart.py --serve)")
     print(f"  your own data   {PYTHON} train.py --data-dir FOLDER   (class.txt, train.txt and dev.txt, as in data/)")
