@@ -80,32 +80,37 @@ def write_models(shape: str, folder: Path) -> Iterator[ModelFile]:
     yield _write(folder, f"{shape}-int8", "onnxruntime", quantized, int8)
     yield _write(folder, f"{shape}-int8", "onnxruntime (plain)", plain_int8(model), int8)
     if openvino_model.is_installed():
-        yield from _openvino(folder, shape, graph, meta, int8)
+        yield from _openvino(folder, shape, graph, meta)
+        yield _openvino_int8(folder, f"{shape}-int8", graph, meta)
     for name, layers in ((f"{shape}-half-int8", [half] * count), (f"{shape}-quarter-int8", [half] * (count // 2))):
         smaller = random_bert(sizes, layers)
         its = facts("pruned", smaller, sizes["vocab_size"])
-        graph = quantize_onnx(export.to_onnx(smaller, its), VARIANTS[variant])
-        yield _write(folder, name, "onnxruntime", graph, quantized_facts(its))
+        graph = export.to_onnx(smaller, its)
+        yield _write(folder, name, "onnxruntime", quantize_onnx(graph, VARIANTS[variant]), quantized_facts(its))
+        if openvino_model.is_installed():
+            yield _openvino_int8(folder, name, graph, its)
     width = min(EMBEDDING_DIM, sizes["hidden_size"])
     student = BiLSTMClassifier(sizes["vocab_size"], len(LABELS), embedding_dim=width)
     meta = facts("soft", student, sizes["vocab_size"])
     yield _write(folder, "bilstm", "onnxruntime", export.to_onnx(student, meta), meta)
 
 
-def _openvino(
-    folder: Path, shape: str, graph: bytes, meta: dict[str, Any], int8: dict[str, Any]
-) -> Iterator[ModelFile]:
-    """The same graph run by OpenVINO in FP32, in bf16 where that is native, and in INT8."""
+def _openvino(folder: Path, shape: str, graph: bytes, meta: dict[str, Any]) -> Iterator[ModelFile]:
+    """The same graph run by OpenVINO in FP32, and in bf16 where that is native."""
     core = openvino_model.import_openvino().Core()
     for precision, runtime in (("f32", "openvino"), ("bf16", "openvino (bf16)")):
         if precision == "f32" or has_native_bf16(CPU):
             path = folder / f"{shape} {runtime}{openvino_model.SUFFIX}"
             openvino_model.write(path, core.read_model(graph), {**meta, "precision": precision})
             yield ModelFile(shape, runtime, path)
-    path = folder / f"{shape}-int8{openvino_model.SUFFIX}"
+
+
+def _openvino_int8(folder: Path, name: str, graph: bytes, meta: dict[str, Any]) -> ModelFile:
+    """The same graph run by OpenVINO in INT8."""
+    path = folder / f"{name}{openvino_model.SUFFIX}"
     titles = Encoder(meta["vocab"], TOKENS).encode(random_titles(len(meta["vocab"]))).input_ids
-    openvino_model.write(path, quantize_openvino(graph, [pad([ids], 0) for ids in titles]), int8)
-    yield ModelFile(f"{shape}-int8", "openvino", path)
+    openvino_model.write(path, quantize_openvino(graph, [pad([ids], 0) for ids in titles]), quantized_facts(meta))
+    return ModelFile(name, "openvino", path)
 
 
 def facts(stage: str, model: nn.Module, vocab_size: int) -> dict[str, Any]:

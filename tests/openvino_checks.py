@@ -102,8 +102,9 @@ def test_precisions_of_a_shape(teacher: Path, tmp_path: Path, monkeypatch: pytes
     pytest.importorskip("nncf")
     model, meta = load_module(teacher)
     monkeypatch.setattr(shapes, "has_native_bf16", lambda _: True)
-    int8 = shapes.quantized_facts(meta)
-    files = list(shapes._openvino(tmp_path, "bert-base", export.to_onnx(model, meta), meta, int8))
+    graph = export.to_onnx(model, meta)
+    files = list(shapes._openvino(tmp_path, "bert-base", graph, meta))
+    files.append(shapes._openvino_int8(tmp_path, "bert-base-int8", graph, meta))
     assert [file[:2] for file in files] == [
         ("bert-base", "openvino"),
         ("bert-base", "openvino (bf16)"),

@@ -166,8 +166,8 @@ def test_the_summary_shows_what_each_stage_measured(calls, capsys):
         Path("reports", script, "metrics.json").write_text(json.dumps(facts), encoding="utf-8")
     quickstart.print_summary([quickstart.run_stage(*stage) for stage in quickstart.STAGES])
     table = capsys.readouterr().out.split("== summary\n")[1]
-    rows = [line.split() for line in table.splitlines()[:5]]
-    assert [row[0] for row in rows] == ["stage", "baseline", "train", "evaluate", "predict_fun"]
+    rows = [line.split() for line in table.splitlines()[: 1 + len(quickstart.STAGES)]]
+    assert [row[0] for row in rows] == ["stage", *(command.split(".")[0] for command, _ in quickstart.STAGES)]
     assert rows[1][2:] == ["80.1%", "75.0%", "400", "the", "baseline", "model"]
     assert rows[3][2:] == ["87.7%", "75.0%", "400", "the", "evaluate", "model"]
     assert len(rows[2]) == len(rows[4]) == 2, "those that measure nothing show their seconds"
