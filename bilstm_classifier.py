@@ -22,7 +22,7 @@ class BiLSTMClassifier(nn.Module):
 
     Padding stands at the end of a title. The forward LSTM comes to it last; the backward one reads the tokens of each
     title in reverse with the padding still at the end. So neither sees padding before a token, and no packing is
-    needed, which costs twice the time in training and has no counterpart in ONNX.
+    needed, which is slower in training and has no counterpart in ONNX.
 
     Args:
         vocab_size: rows of the embedding.

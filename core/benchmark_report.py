@@ -111,6 +111,8 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     line = [row["p50_ms"] for row in best], [100 * row["accuracy"] for row in best]
     axes.plot(*line, drawstyle="steps-post", color="tab:orange", zorder=0, label="nothing is faster and as accurate")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
     axes.margins(x=0.15, y=0.1)
     axes.set_xlabel("one title, ms (p50, log scale)")
     axes.set_ylabel("accuracy, %")

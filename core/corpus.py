@@ -39,7 +39,7 @@ def build_vocab(files: Sequence[Path], size: int) -> list[str]:
     """A vocabulary of the commonest Chinese words, characters and Latin pieces of a corpus, all lower-cased.
 
     The pieces are found by WordPiece training (Schuster & Nakajima 2012) on the text between spaces and punctuation, so
-    that frequent words are one token, as in WoBERT (Su 2020): a third fewer tokens than characters.
+    that frequent words are one token, as in WoBERT (Su 2020): fewer tokens than characters.
     """
     model = WordPiece(unk_token="[UNK]")
     tokenizer: Tokenizer = build_tokenizer(model, words=True, lowercase=True)

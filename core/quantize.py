@@ -65,7 +65,7 @@ def quantize_onnx(content: bytes, options: dict[str, Any]) -> bytes:
     options = {**options, "weight_type": QuantType[options["weight_type"]]}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "int8.onnx"
-        with quietly():  # it advises steps that were measured to be slower
+        with quietly():  # it advises steps that this export does not need
             # The type of what com.microsoft operators give is not inferred, so it is told.
             quantize_dynamic(model, file, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT}, **options)
         return file.read_bytes()
