@@ -1,0 +1,138 @@
+"""The kinds of table in the READMEs, each from what a command of the project wrote: Markdown with that command's words.
+
+Where the command has a table of its own, it is that one.
+"""
+
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from core import ablation_report, benchmark_report, distillation_report
+from experiments import rows
+
+BENCHMARK_COLUMNS = ("model", "runtime", "accuracy", "macro-F1", "MB", "p50 ms", "p50 ratio", "titles/s")
+BENCHMARK_COLUMNS += ("titles/s ratio",)
+
+
+class Kind(NamedTuple):
+    """A kind of table: the command that writes its file, the table in Markdown, and the picture where there is one."""
+
+    command: str
+    table: Callable[[Any], str]
+    draw: Callable[[Any, Path], None] | None = None
+
+
+def markdown(headers: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in (headers, ["---"] * len(headers), *lines))
+
+
+def accuracy(reports: dict[str, Any]) -> str:
+    """The linear model beside the bundled BERT.
+
+    Args:
+        reports: by the folder that it lies in, what baseline.py (`baseline`) and evaluate.py (each other) wrote.
+    """
+    linear = reports["baseline"]
+    berts = [report for name, report in reports.items() if name != "baseline"]
+    mean, f1 = (statistics.mean(report[name] for report in berts) for name in ("accuracy", "macro_f1"))
+    each, seeds = "", "1 seed"
+    if len(berts) > 1:
+        each = " (" + " · ".join(f"{100 * report['accuracy']:.2f}" for report in berts) + ")"
+        seeds = f"mean of {len(berts)} seeds"
+    lines = [
+        ["character 1–3-gram TF-IDF + linear SVM (`baseline.py`)", f"{linear['accuracy']:.2%}"],
+        [f"bert-mini-chinese, fine-tuned (`train.py`, {seeds})", f"{mean:.2%}{each}"],
+    ]
+    lines[0] += [f"{linear['macro_f1']:.3f}", duration([linear["seconds"]])]
+    lines[1] += [f"{f1:.3f}", duration([report["training"]["seconds"] for report in berts])]
+    return markdown(("model", "test accuracy", "test macro-F1", "training time"), lines)
+
+
+def duration(seconds: Sequence[float]) -> str:
+    """How long trainings took: from the shortest to the longest."""
+    if max(seconds) < 1:
+        return "under 1 s"
+    unit, size = ("min", 60) if max(seconds) >= 100 else ("s", 1)
+    ends = [end / size for end in (min(seconds), max(seconds))]
+    return "–".join(dict.fromkeys(f"{end:.{0 if end >= 10 else 1}f}" for end in ends)) + f" {unit}"
+
+
+def speed(report: dict[str, Any]) -> str:
+    """Both training loops."""
+    size = report["settings"]["batch_size"]
+    names = {"small": f"bert-mini-chinese, batches of {size}"}
+    names["bert-base"] = f"the shape of BERT-base, batches of {max(1, size // 4)}"
+    lines = []
+    for row in report["rows"]:
+        rates = [f"{row['plain_titles_per_s']:.0f}", f"{row['fit_titles_per_s']:.0f}", f"{row['ratio']:.1f}×"]
+        memory = [f"{row['plain_peak_mb'] / 1e3:.2f} GB", f"{row['fit_peak_mb'] / 1e3:.2f} GB"]
+        lines.append([names[row["shape"]], *rates, *memory])
+    headers = ("model", "plain loop, titles/s", "`train.py`, titles/s", "ratio")
+    return markdown((*headers, "plain loop, peak memory", "`train.py`, peak memory"), lines)
+
+
+def benchmark(report: dict[str, Any]) -> str:
+    """The columns of the comparison of all models that a reader needs first."""
+    headers, _, *lines = [
+        line.strip("| ").split(" | ")
+        for line in benchmark_report.as_markdown(report).splitlines()
+        if line.startswith("|")
+    ]
+    kept = [headers.index(name) for name in BENCHMARK_COLUMNS if name in headers]
+    return markdown([headers[index] for index in kept], [[line[index] for index in kept] for line in lines])
+
+
+def ablation(report: dict[str, Any]) -> str:
+    """The recipes on the test titles; on the dev titles, where none has come to the test."""
+    tested = [row for row in report["rows"] if row["split"] == "test"]
+    return ablation_report.as_markdown({**report, "rows": tested or report["rows"]})
+
+
+def serving(report: dict[str, Any]) -> str:
+    """What the server gives and bears, of the parts that were measured."""
+    names = {"predictor": "none, the predictor in batches", "server": "`api.py`"}
+    names |= {"nothing": "`api.py` around a model that does nothing", "flask": "minimal Flask server, FP32"}
+    lines = []
+    for part, name in names.items():
+        for ask, found in report.get(part, {}).items():
+            times = [str(found.get(f"p{share}_ms", "–")) for share in (50, 95, 99)]
+            lines.append([name, re.sub(r"\D+", "", ask), f"{found['requests_per_s']:,.0f}", *times])
+    text = f"**{report['model']}**\n\n"
+    if lines:
+        text += markdown(("server", "clients", "answers/s", "p50, ms", "p95, ms", "p99, ms"), lines) + "\n\n"
+    if "overload" in report:
+        before, during = (f"{report['overload'][name]:.0f}" for name in ("before_mb", "during_mb"))
+        crowd = report["overload"]["crowd"]
+        text += (
+            f"- {crowd['clients']} clients at once: {_answers(crowd)}; memory {before} MB before, {during} MB during\n"
+        )
+    if "soak" in report:
+        soak = report["soak"]
+        text += f"- {soak['seconds'] / 60:.0f} minutes of load: {_answers(soak)}; memory {soak['growth_mb']:+.1f} MB\n"
+    if "restart" in report:
+        text += f"- ready {report['restart']['seconds_to_ready']:.1f} s after kill -9 and a new start\n"
+    if "equal" in report:
+        same, titles = (f"{report['equal'][name]:,}" for name in ("same_class", "titles"))
+        text += f"- the class that `predict_fun.py` gives: {same} of {titles} titles\n"
+    return text
+
+
+def _answers(found: dict[str, Any]) -> str:
+    statuses = " · ".join(f"{status} × {count:,}" for status, count in sorted(found["statuses"].items()))
+    return f"{statuses}; without an answer: {sum(found['errors'].values()):,}"
+
+
+KINDS = {
+    "accuracy": Kind("python evaluate.py", accuracy),
+    "speed": Kind("python -m experiments.training", speed),
+    "benchmark": Kind(
+        "python benchmark.py", benchmark, lambda report, path: benchmark_report.draw(report["rows"], path)
+    ),
+    "rows": Kind("python -m experiments.rows", rows.as_markdown, rows.draw),
+    "students": Kind("python -m experiments.students", distillation_report.as_markdown, distillation_report.draw),
+    "ablation": Kind("python -m experiments.ablation", ablation, ablation_report.draw),
+    "serving": Kind("python -m experiments.serving", serving),
+}

@@ -1,0 +1,367 @@
+"""The tables of the READMEs: made of what the commands write, in two languages, and told when they are not."""
+
+import json
+import os
+import re
+import shutil
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmark import FIELDS
+from core import ablation_report, distillation_report
+from core.benchmark_report import add_ratios
+from core.console import UserError
+from core.files import write_json
+from core.metrics import classification_metrics
+from experiments import readme, rows, serving, students
+from experiments.readme_tables import KINDS, accuracy, duration
+from experiments.readme_words import CHINESE, ENGLISH, reword
+
+ROOT = Path(__file__).parent.parent
+TRUE = [0, 1, 2, 1] * 50
+RIGHT, WRONG = TRUE, [0] * 200
+MACHINE = {"machine": "a machine", "date": "2026-01-02", "threads": 2}
+MARKER, END = "<!-- table: accuracy news -->", "<!-- /table -->"
+
+
+def write_scores(folder: Path, linear: float = 0.5, berts: tuple[float, ...] = (0.75, 0.7)) -> None:
+    """What baseline.py and evaluate.py write, as far as it is read."""
+    facts = {"macro_f1": 0.625, "data_sha256": "abc"}
+    write_json(folder / "baseline/metrics.json", {**facts, "accuracy": linear, "seconds": 0.4})
+    for seed, score in enumerate(berts, start=1):
+        report = {**facts, "accuracy": score, "training": {"seconds": 100 * seed}}
+        write_json(folder / f"seed{seed}/evaluate/metrics.json", report)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two pages and results of a data set called news."""
+    monkeypatch.chdir(tmp_path)
+    write_pages(f"before\n\n{MARKER}\n{END}\n\nafter\n")
+    write_scores(tmp_path / "results/news")
+    return tmp_path
+
+
+def write_pages(text: str) -> None:
+    for page in readme.PAGES:
+        page.write_text(text, encoding="utf-8", newline="\n")
+
+
+def pages() -> list[str]:
+    return [page.read_bytes().decode("utf-8") for page in readme.PAGES]
+
+
+def test_both_languages_from_the_same_file(project: Path):
+    readme.main([])
+    chinese, english = pages()
+    assert english == (
+        f"before\n\n{MARKER}\n\n"
+        "| Model | Test accuracy | Test macro-F1 | Training time |\n|---|---|---|---|\n"
+        "| character 1–3-gram TF-IDF + linear SVM (`baseline.py`) | 50.00 % | 0.625 | under 1 s |\n"
+        "| bert-mini-chinese, fine-tuned (`train.py`, mean of 2 seeds) | 72.50 % (75.00 · 70.00) | 0.625 "
+        f"| 1.7–3.3 min |\n\n{END}\n\nafter\n"
+    )
+    assert "| 模型 | 测试准确率 | 测试 macro-F1 | 训练时间 |\n|---|---|---|---|\n" in chinese
+    assert "（`train.py`，2 个种子的平均） | 72.50 %（75.00 · 70.00） | 0.625 | 1.7–3.3 分钟 |" in chinese
+    assert "线性 SVM（`baseline.py`） | 50.00 % | 0.625 | 不到 1 秒 |" in chinese
+    readme.main([])
+    assert pages() == [chinese, english]
+    readme.main(["--check"])
+
+
+def test_stale_figures_are_told_one_by_one_and_nothing_is_changed(project: Path):
+    readme.main([])
+    README, ENGLISH_PAGE = readme.PAGES
+    README.write_text(README.read_text(encoding="utf-8").replace("72.50", "99.90"), encoding="utf-8", newline="\n")
+    edited = pages()
+    with pytest.raises(UserError) as told:
+        readme.main(["--check"])
+    assert str(told.value).splitlines() == [
+        f"README.md: {MARKER} is not what {Path('results/news')} says: run `python -m experiments.readme`"
+    ]
+    assert pages() == edited
+    write_scores(project / "results/news", linear=0.6)
+    with pytest.raises(UserError) as told:
+        readme.main(["--check"])
+    assert [line.partition(":")[0] for line in str(told.value).splitlines()] == ["README.md", "README_EN.md"]
+    readme.main([])
+    assert all("99.90" not in page and "60.00" in page for page in pages())
+
+
+def test_a_file_that_is_not_there_yet(project: Path, capsys: pytest.CaptureFixture[str]):
+    shutil.rmtree(project / "results")
+    before = pages()
+    readme.main(["--check"])
+    readme.main([])
+    assert pages() == before
+    assert f"there is no {Path('results/news')} yet" in capsys.readouterr().out
+    write_scores(project / "results/news")
+    readme.main([])
+    filled = pages()
+    shutil.rmtree(project / "results")
+    for flags in ([], ["--check"]):  # a table is never lost
+        with pytest.raises(UserError, match="has figures at .* but there is no .*news: bring it back"):
+            readme.main(flags)
+    assert pages() == filled
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"{MARKER}\n", "without <!-- /table -->"),
+        (f"{MARKER}\n{MARKER}\n{END}\n", "without <!-- /table -->"),
+        (f"{MARKER}\n{END}\n{END}\n", "<!-- /table --> where a table should begin"),
+        (f"<!-- table: accuracy -->\n{END}\n", "<!-- table: accuracy --> where a table should begin"),
+        (f"<!--table: accuracy news-->\n{END}\n", "write <!-- table: KIND FILE -->"),
+        (f"<!-- table: accurate news -->\n{END}\n", "there is no such kind, take one of accuracy, speed"),
+    ],
+)
+def test_wrong_comments(project: Path, text: str, told: str):
+    Path("README_EN.md").write_text(text, encoding="utf-8")
+    before = pages()
+    with pytest.raises(UserError, match=f"^README_EN.md has .*{re.escape(told)}"):
+        readme.main([])
+    assert pages() == before  # README.md too
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3", '{"accuracy": 1}', '{"rows": 3}', "\udcff"])
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_file_of_something_else(project: Path, kind: str, content: str):
+    write_pages(f"<!-- table: {kind} it.json -->\n{END}\n")
+    Path("results/it.json").write_text(content, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(UserError, match=f"it.json is damaged, unfinished or not for .* run `{KINDS[kind].command}`"):
+        readme.main([])
+
+
+def test_other_faults_of_the_results(project: Path):
+    Path("results/news/seed2/evaluate/metrics.json").write_text('{"data_sha256": "abc"}', encoding="utf-8")
+    with pytest.raises(UserError, match="news is damaged"):
+        readme.main([])
+    Path("results/news/seed2/evaluate/metrics.json").write_text('{"data_sha256": "xyz"}', encoding="utf-8")
+    with pytest.raises(UserError, match="news: baseline, seed1, seed2 are about different titles"):
+        readme.main([])
+    shutil.rmtree("results/news/baseline")
+    Path("results/news/seed2/evaluate/metrics.json").unlink()
+    with pytest.raises(UserError, match="news is damaged, unfinished"):
+        readme.main([])
+    write_pages(f"<!-- table: rows rows.json -->\n{END}\n")
+    write_json(Path("results/rows.json"), {**MACHINE, "cells": [1], "summary": []})
+    with pytest.raises(UserError, match="holds no figures yet: run `python -m experiments.rows` to its end"):
+        readme.main([])
+    Path("README.md").unlink()
+    with pytest.raises(UserError, match="README.md cannot be read: run this in the folder of the project"):
+        readme.main([])
+
+
+def rows_report() -> dict[str, Any]:
+    def cell(count: int, model: str, predicted: list[int]) -> dict[str, Any]:
+        score = float(np.mean(np.array(predicted) == TRUE))
+        predicted = " ".join(map(str, predicted))
+        return {"rows": count, "model": model, "seconds": 3.0, "accuracy": score, "predicted": predicted}
+
+    cells = [
+        cell(count, *of) for count in (1000, 20000) for of in (("linear", WRONG), ("bert", RIGHT), ("bert", RIGHT))
+    ]
+    return {**MACHINE, "summary": rows.summarise(cells, TRUE)}
+
+
+def students_report() -> dict[str, Any]:
+    names = ("majority", "linear", *students.STUDENTS, "teacher")
+    table = [distillation_report.summarise(name, TRUE, [WRONG, RIGHT], ["a", "b", "c"]) for name in names]
+    for row in table[1:]:
+        row["seconds"] = 5.0
+    for row in table[2:]:
+        row |= {"params": 1_000_000, "size_mb": 4.0, "p50_ms": 0.5}
+    compared = distillation_report.compare(table, TRUE, students.PAIRS)
+    return {**MACHINE, "updates": 100, "rows": table, **compared}
+
+
+def ablation_rows() -> dict[str, Any]:
+    def cell(recipe: str, predicted: list[int]) -> dict[str, Any]:
+        facts = {"data": "news", "rows": 5000, "recipe": recipe, "seconds": 9.0, "git_commit": "0123456789"}
+        return {**facts, **dict.fromkeys(("dev", "test"), " ".join(map(str, predicted)))}
+
+    cells = {"plain": [cell("plain", WRONG)], "fgm@0.5": [cell("fgm@0.5", RIGHT)]}
+    table = [
+        row for split in ("dev", "test") for row in ablation_report.summarise(cells, split, TRUE, 3, "plain", "plain")
+    ]
+    return {**MACHINE, "rows": table}
+
+
+def benchmark_rows() -> dict[str, Any]:
+    speeds = {"p50_ms": 2.0, "p95_ms": 3.0, "titles_per_s": 1000.0, "size_mb": 30.0, "params": 8_000_000}
+    scores = {"accuracy": 0.9, "accuracy_low": 0.89, "accuracy_high": 0.91, "macro_f1": 0.88}
+    models = (("majority", "none", {}), ("linear", "scikit-learn", {"p50_ms": 1.0, "titles_per_s": 5000.0}))
+    models += (("soft", "onnxruntime", speeds), ("teacher", "torch", speeds))
+    table = [{**dict.fromkeys(FIELDS), "name": name, "runtime": it, **scores, **more} for name, it, more in models]
+    add_ratios(table, table[-1])
+    return {**MACHINE, "cpu_flags": ["avx2"], "data": "test.txt", "rows": table, "advice": "deploy soft"}
+
+
+def speed_report() -> dict[str, Any]:
+    rates = {"plain_titles_per_s": 100.0, "plain_peak_mb": 1500.0, "fit_titles_per_s": 250.0, "fit_peak_mb": 900.0}
+    table = [{"shape": shape, **rates, "ratio": 2.5} for shape in ("small", "bert-base")]
+    return {**MACHINE, "settings": {"batch_size": 64}, "rows": table}
+
+
+class Answer(BaseHTTPRequestHandler):
+    """A server that has one answer."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"] or 0))
+        body = json.dumps({"pred_class": "财经", "confidence": 1.0}).encode("utf-8")
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def serving_report(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What experiments/serving.py writes, measured for moments on a server and a model that only answer."""
+    monkeypatch.setattr(ThreadingHTTPServer, "request_queue_size", 64)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+
+    @contextmanager
+    def running(*_: Any):
+        yield url, SimpleNamespace(pid=os.getpid(), kill=lambda: None, wait=lambda: None)
+
+    monkeypatch.setattr(serving, "api_server", running)
+    monkeypatch.setattr(serving, "running_function", contextmanager(lambda *_: iter([url])))
+    monkeypatch.setattr(serving, "in_a_process_of_its_own", lambda function, *args: function(*args))
+    real_load = serving.load
+    monkeypatch.setattr(serving, "load", lambda *args, **rate: real_load(*args[:3], min(args[3], 0.2), **rate))
+    monkeypatch.setattr(serving, "NewsClassifier", SimpleNamespace(load=lambda *_: serving.Nothing()))
+    model = data / "class.txt"  # any file
+    flags = ["--model", str(model), "--fp32", str(model), "--data-dir", str(data), "--output", str(tmp_path)]
+    flags += ["--seconds", "0.1", "--rounds", "1", "--minutes", "0.01", "--crowd", "20", "--titles", "20"]
+    serving.main([*flags, "--parts", *serving.RATES, "overload", "soak", "restart", "equal"])
+    server.shutdown()
+    server.server_close()
+    return json.loads((tmp_path / "api_benchmark.json").read_text(encoding="utf-8"))
+
+
+REPORTS = {"rows": rows_report, "students": students_report, "ablation": ablation_rows, "benchmark": benchmark_rows}
+REPORTS |= {"speed": speed_report}
+SHOWN = {
+    "rows": ("| 1,000 | 25.00 % | 100.00 % | 100.00 % · 100.00 % | +75.00 (", "| 训练标题 | 线性模型 | BERT，平均 |"),
+    "students": (
+        "| 5 |\n\n- BiLSTM, soft + transfer against BiLSTM alone: +0.0 points",
+        "- “BiLSTM，软标签 + 更多标题”对“BiLSTM，没有教师”：+0.0 个百分点",
+    ),
+    "ablation": ("| fgm@0.5 | 100.00 % | 100.00 % | +", "**news，训练 5,000 条，test**（差别是与 plain 相比）"),
+    "benchmark": (
+        "| soft | ONNX Runtime | 90.00 % (89.0 %–91.0 %) | 88.00 % | 30.0 | 2.00 | 1.0× | 1,000 | 1.0× |",
+        "| 模型 |",
+    ),
+    "speed": ("| the shape of BERT-base, batches of 16 | 100 | 250 | 2.5× | 1.50 GB | 0.90 GB |", "每批 64"),
+}
+
+
+def reworded_fully(text: str) -> bool:
+    """Whether no English word is left over but those that are names; numbers and units aside."""
+    names = (
+        r"`[^`]+`|bert-mini-chinese|BERT-base|BiLSTM|BERT|TF-IDF|SVM|INT8|FP32|GB|MB|[Mm]acro-F1|\bp\d*\b|kill -9|bf16"
+    )
+    names += r"|ONNX Runtime|PyTorch|OpenVINO|Flask|scikit-learn|fgm@0.5|plain|news|test|\b[0-9a-f]{7}\b|8\.0 M|1\.0 M"
+    return not re.search(r"[A-Za-z]", re.sub(names, "", text))
+
+
+@pytest.mark.parametrize("kind", sorted(REPORTS))
+def test_tables_of_what_the_commands_write(project: Path, kind: str):
+    assert SHOWN.keys() == REPORTS.keys() == KINDS.keys() - {"accuracy", "serving"}
+    write_pages(f"<!-- table: {kind} it/it.json -->\n{END}\n![it](results/it/it.png)\n")
+    write_json(Path("results/it/it.json"), REPORTS[kind]())
+    if KINDS[kind].draw is None:
+        Path("results/it/it.png").write_bytes(b"by hand")
+    readme.main([])
+    chinese, english = pages()
+    assert SHOWN[kind][0] in english and SHOWN[kind][1] in chinese
+    assert re.findall(r"\d+\.\d+", chinese) == re.findall(r"\d+\.\d+", english)
+    table = chinese.partition("-->")[2].partition(END)[0]
+    assert reworded_fully(table), table
+    assert "a machine" not in english and "deploy" not in english and "dev" not in english
+    assert not re.search(r"\b(linear|majority|onnxruntime|torch)\b(?! model)", english)
+    picture = Path("results/it/it.png").read_bytes()
+    assert picture.startswith(b"by hand" if KINDS[kind].draw is None else b"\x89PNG")
+
+
+def test_the_table_of_the_server(serving_report: dict[str, Any]):
+    text = KINDS["serving"].table(serving_report)
+    english, chinese = reword(text, (ENGLISH,)), reword(text, (ENGLISH, CHINESE))
+    assert english.startswith(f"**{serving_report['model']}**\n\n| Server | Clients | Answers/s | p50, ms |")
+    rate = serving_report["server"]["16 client(s)"]
+    assert f"| `api.py` | 16 | {rate['requests_per_s']:,.0f} | {rate['p50_ms']} | {rate['p95_ms']} |" in english
+    assert english.count("\n| ") == 1 + 2 * 4  # the headers, and four parts asked in two ways each
+    crowd = serving_report["overload"]["crowd"]
+    assert f"- 20 clients at once: 200 × {crowd['statuses']['200']:,}; without an answer: 0; memory " in english
+    assert "gives: 20 of 20 titles" in english
+    assert english.count("\n- ") == 4 and reworded_fully(chinese.partition("\n")[2]), chinese
+    assert re.findall(r"\d+\.\d+", chinese) == re.findall(r"\d+\.\d+", english)
+    few = {name: serving_report[name] for name in ("model", "soak")}
+    assert KINDS["serving"].table(few).count("\n- ") == 1
+
+
+def test_without_the_test_titles_the_ablation_shows_the_dev_titles():
+    report = ablation_rows()
+    report["rows"] = [row for row in report["rows"] if row["split"] == "dev"]
+    assert "5,000 training rows, dev" in KINDS["ablation"].table(report)
+
+
+def test_pictures(project: Path):
+    write_pages("![one](results/one.png) ![far](https://example.org/two.png)\n")
+    with pytest.raises(UserError, match="^README_EN.md shows .*one.png, which does not exist$"):
+        readme.main(["--check"])
+    Path("results/one.png").write_bytes(b"here")
+    readme.main(["--check"])
+    # a picture that no page shows is not drawn
+    write_pages(f"<!-- table: rows rows.json -->\n{END}\n")
+    write_json(Path("results/rows.json"), rows_report())
+    readme.main([])
+    assert not Path("results/rows.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [([0.3], "under 1 s"), ([25.8], "26 s"), ([27, 28.4, 27], "27–28 s"), ([27.9, 28.4], "28 s"), ([327], "5.5 min")],
+)
+def test_durations(seconds: list[float], shown: str):
+    assert duration(seconds) == shown
+
+
+def test_the_scores_are_those_of_the_metrics():
+    metrics = classification_metrics(TRUE, RIGHT[:150] + [0] * 50, ["a", "b", "c"])
+    reports = {"baseline": {**metrics, "seconds": 2.0}, "seed7": {**metrics, "training": {"seconds": 2.0}}}
+    assert f"(`train.py`, 1 seed) | {metrics['accuracy']:.2%} | {metrics['macro_f1']:.3f} | 2.0 s |" in accuracy(
+        reports
+    )
+
+
+def test_the_real_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    readme.main(["--check"])
+    for page, heads in zip(readme.PAGES, (("## 结果", "## 流程"), ("## Results", "## Workflow")), strict=True):
+        text = page.read_text(encoding="utf-8")
+        assert len(readme.find_tables(page, text)) >= 10
+        results = text[text.index(heads[0]) : text.index(heads[1])]
+        by_hand = "".join(readme.MARKER.split(results)[::4])
+        assert not re.search(r"^\|", by_hand, re.MULTILINE)
+    shown = [sorted(readme.MARKER.findall(page.read_text(encoding="utf-8"))) for page in readme.PAGES]
+    assert shown[0] == shown[1]
