@@ -1,4 +1,4 @@
-"""批量预测: a file of titles or pasted lines, predicted in the background; a table, pictures and a CSV of the answers."""
+"""批量预测: a file of titles or pasted lines, predicted in the background; table, pictures, CSV."""
 
 import io
 

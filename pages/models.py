@@ -16,29 +16,32 @@ STAGES = {
     "pruned": "剪枝模型",
 }
 ARCHITECTURE = {
-    "kind": "类型",
+    "type": "类型",
     "num_hidden_layers": "层数",
     "hidden_size": "隐藏维度",
     "num_attention_heads": "注意力头数",
     "intermediate_size": "前馈层维度",
     "vocab_size": "词表大小",
-    "embedding_size": "词向量维度",
-    "num_layers": "层数",
-    "num_labels": "类别数",
-    "dropout": "Dropout",
+    "embedding_dim": "词向量维度",
     "pooling": "池化",
+    "dropout": "dropout",
+    "quantization": "量化",
+    "layers": "剪枝后各层（注意力头/前馈层）",
 }
+TYPES = {"bert": "BERT", "bilstm": "双向 LSTM"}
 SPLITS = {"dev": "验证集", "test": "测试集"}
 SCORES = {"accuracy": float, "macro_f1": float, "n": int}
 ROW = {"name": str, "runtime": str, "accuracy": float, "p50_ms": float}
+FILE = {"size_mb": float, "params": int}
+ROUNDING = 0.051  # of size_mb
 
 
-def show_model(model: dict[str, Any], default: bool) -> None:
+def show_model(model: dict[str, Any], default: bool, rows: list[dict[str, Any]]) -> None:
     with st.container(border=True):
         st.subheader(plain(model["name"]) + ("（默认）" if default else ""))
         st.caption(plain(STAGES.get(str(model.get("stage")), model.get("stage") or "")))
         show_scores(model.get("metrics"))
-        st.dataframe(facts(model), hide_index=True)
+        st.dataframe(facts(model, rows), hide_index=True)
 
 
 def show_scores(metrics: object) -> None:
@@ -51,31 +54,42 @@ def show_scores(metrics: object) -> None:
             st.metric(f"{name}宏平均 F1", f"{scores['macro_f1']:.2%}", width="content")
 
 
-def facts(model: dict[str, Any]) -> dict[str, list[str]]:
-    """A table of two columns."""
-    rows = {"类别": "、".join(model["labels"])}
+def facts(model: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """A table of two columns; the number of parameters is that of a measured file of the same size."""
+    table = {"类别": "、".join(model["labels"])}
     architecture = model.get("architecture")
     for name, value in architecture.items() if isinstance(architecture, dict) else ():
-        rows[ARCHITECTURE.get(name, name)] = words(value)
-    if fits(model, {"params": int}):
-        rows["参数量"] = f"{model['params']:,}"
-    rows["最大长度（token）"] = words(model.get("max_length"))
-    rows["文件大小（MB）"] = words(model.get("size_mb"))
-    rows["文件的 SHA-256"] = words(model.get("sha256"))
-    return {"项目": list(rows), "内容": list(rows.values())}
+        if name in ARCHITECTURE:
+            table[ARCHITECTURE[name]] = words(value)
+    size = model.get("size_mb")
+    same = [row for row in rows if fits(size, float) and fits(row, FILE) and abs(row["size_mb"] - size) <= ROUNDING]
+    if same:
+        table["参数量"] = words(same[0]["params"])
+    table["最大长度（token）"] = words(model.get("max_length"))
+    table["文件大小（MB）"] = words(size)
+    table["文件的 SHA-256"] = words(model.get("sha256"))
+    return {"项目": list(table), "内容": list(table.values())}
 
 
 def words(value: object) -> str:
     """A value for a person."""
     if value is None:
         return "未知"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if fits(value, [{"heads": int, "ffn": int}]):
+        return "  ".join(f"{layer['heads']}/{layer['ffn']}" for layer in value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return TYPES.get(value, value) if isinstance(value, str) else str(value)
 
 
-def show_benchmark(benchmark: object) -> None:
-    st.subheader("准确率与速度")
+def measured(benchmark: object) -> list[dict[str, Any]]:
+    """The rows of a benchmark that have an accuracy and a latency."""
     rows = benchmark.get("rows") if isinstance(benchmark, dict) else None
-    rows = [row for row in rows if fits(row, ROW) and row["p50_ms"] > 0] if isinstance(rows, list) else []
+    return [row for row in rows if fits(row, ROW) and row["p50_ms"] > 0] if isinstance(rows, list) else []
+
+
+def show_benchmark(benchmark: object, rows: list[dict[str, Any]]) -> None:
+    st.subheader("准确率与速度")
     if not rows:
         st.info("还没有测量结果：在 API 所在的文件夹运行 `python benchmark.py`，再刷新这个页面。")
         return
@@ -107,9 +121,11 @@ def main() -> None:
     if "error" in answer:
         st.error(f"没有得到模型信息。{plain(answer['error'])}")
         return
+    benchmark = answer.get("benchmark")
+    rows = measured(benchmark)
     for model in answer["models"]:
-        show_model(model, model["name"] == answer.get("default"))
-    show_benchmark(answer.get("benchmark"))
+        show_model(model, model["name"] == answer.get("default"), rows)
+    show_benchmark(benchmark, rows)
 
 
 if __name__ == "__main__":
