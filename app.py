@@ -5,7 +5,7 @@ Start `python api.py` in another terminal, then:
     streamlit run app.py
 
 The environment variable NEWS_API_URL is the server's address, http://127.0.0.1:8004 where it is not set; NEWS_API_KEY
-is its key, where it asks for one. The views are in pages/.
+is its key, where it asks for one. The views are in views/.
 """
 
 import os
@@ -15,11 +15,11 @@ import streamlit as st
 
 from core.api_client import ADDRESS, Api, plain
 
-PAGES = {
-    "pages/single.py": ("单条预测", ":material/edit:"),
-    "pages/batch.py": ("批量预测", ":material/table_rows:"),
-    "pages/compare.py": ("模型对比", ":material/balance:"),
-    "pages/models.py": ("模型信息", ":material/info:"),
+VIEWS = {
+    "views/single.py": ("单条预测", ":material/edit:"),
+    "views/batch.py": ("批量预测", ":material/table_rows:"),
+    "views/compare.py": ("模型对比", ":material/balance:"),
+    "views/models.py": ("模型信息", ":material/info:"),
 }
 
 
@@ -43,7 +43,7 @@ def ask_address() -> Api:
 
 def main() -> None:
     st.set_page_config(page_title="新闻标题分类", page_icon="📰")
-    pages = [st.Page(path, title=title, icon=icon) for path, (title, icon) in PAGES.items()]
+    pages = [st.Page(path, title=title, icon=icon) for path, (title, icon) in VIEWS.items()]
     page = st.navigation(pages)
     with st.sidebar:
         st.session_state.api = ask_address()

@@ -80,7 +80,7 @@ def tiles(text: str, drops: Sequence[float], colour: str) -> alt.LayerChart:
     ]
     strongest = max(SURE_DROP, *(abs(drop) for drop in drops))
     lines = rows[-1]["row"] + 1
-    chart = alt.Chart(alt.Data(values=rows), height=34 * lines).encode(
+    chart = alt.Chart(alt.Data(values=rows), height=40 * lines + 10).encode(
         x=alt.X("column:O", axis=None, scale=alt.Scale(domain=list(range(CELLS)), paddingInner=0.06)),
         y=alt.Y("row:O", axis=None, scale=alt.Scale(paddingInner=0.12)),
         tooltip=[

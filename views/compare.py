@@ -31,8 +31,10 @@ def compare_one(api: Api, names: list[str]) -> None:
         return
     st.text(short(next(iter(good.values()))["text"]))
     if len(good) > 1:
-        classes = {answer["pred_class"] for answer in good.values()}
-        st.success("各模型一致。") if len(classes) == 1 else st.warning("各模型不一致。")
+        if len({answer["pred_class"] for answer in good.values()}) == 1:
+            st.success("各模型一致。")
+        else:
+            st.warning("各模型不一致。")
     st.dataframe(
         [
             {
