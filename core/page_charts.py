@@ -20,6 +20,7 @@ PALETTE = (
 )
 BLUE, GREY = PALETTE[0], PALETTE[-1]
 CELLS = 20  # characters in a line of tiles
+ON_CELLS = {"labelFlush": False, "labelBound": False, "ticks": False, "domain": False}
 SURE_DROP = 0.1  # of the probability that makes a full shade, where no character reaches more
 
 
@@ -102,8 +103,13 @@ def matrix(
     """A table of {"row", "column", "share" 0 to 1, "shown"}, darker where the share is larger."""
     angle = 0 if max(map(len, columns)) <= 4 or len(columns) <= 3 else -45
     chart = alt.Chart(alt.Data(values=list(cells)), height=30 * len(rows) + 60).encode(
-        x=alt.X("column:N", sort=list(columns), title=column_title, axis=alt.Axis(labelAngle=angle, orient="top")),
-        y=alt.Y("row:N", sort=list(rows), title=row_title),
+        x=alt.X(
+            "column:N",
+            sort=list(columns),
+            title=column_title,
+            axis=alt.Axis(labelAngle=angle, orient="top", **ON_CELLS),
+        ),
+        y=alt.Y("row:N", sort=list(rows), title=row_title, axis=alt.Axis(**ON_CELLS)),
         tooltip=[
             alt.Tooltip("row:N", title=row_title or "行"),
             alt.Tooltip("column:N", title=column_title or "列"),
@@ -112,14 +118,14 @@ def matrix(
     )
     shade = alt.Opacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0.03, 0.75]), legend=None)
     rect = chart.mark_rect(color=BLUE).encode(opacity=shade)
-    return rect + chart.mark_text(color=ink()).encode(text="shown:N")
+    return rect + chart.mark_text(fontSize=12, color=ink()).encode(text="shown:N")
 
 
 def frontier_chart(rows: Sequence[dict[str, Any]], best: Sequence[dict[str, Any]]) -> alt.LayerChart:
     """Accuracy against the median latency of one title; the models of the frontier are joined and named."""
     points = [
         {"name": row["name"], "runtime": row["runtime"], "p50_ms": row["p50_ms"], "accuracy": row["accuracy"]}
-        | {"kind": "最优" if row in best else "有更快且不差的", "label": row["name"] if row in best else ""}
+        | {"kind": "最优" if row in best else "其余", "label": row["name"] if row in best else ""}
         for row in rows
     ]
     slowest, fastest = (pick(row["p50_ms"] for row in rows) for pick in (max, min))
@@ -140,7 +146,7 @@ def frontier_chart(rows: Sequence[dict[str, Any]], best: Sequence[dict[str, Any]
     line = chart.mark_line(color=PALETTE[1], strokeDash=[4, 3]).transform_filter("datum.label != ''")
     kind = alt.Color(
         "kind:N",
-        scale=alt.Scale(domain=["最优", "有更快且不差的"], range=[PALETTE[1], GREY]),
+        scale=alt.Scale(domain=["最优", "其余"], range=[PALETTE[1], GREY]),
         legend=alt.Legend(title=None, orient="top"),
     )
     point = chart.mark_circle(size=90, opacity=1).encode(color=kind)

@@ -147,9 +147,8 @@ def _choose(rows: list[list[str]], is_table: bool, key: str, labelled: bool) -> 
                     key=f"{key}_label_column",
                 )
     given = Given(cells(title_column), None if label_column is None else cells(label_column))
-    preview = {"标题": [short(title) for title in given.titles[:PREVIEW_ROWS]]}
-    if given.labels:
-        preview["标签"] = [short(label) for label in given.labels[:PREVIEW_ROWS]]
+    preview = {"标签": [short(label) for label in given.labels[:PREVIEW_ROWS]]} if given.labels else {}
+    preview["标题"] = [short(title) for title in given.titles[:PREVIEW_ROWS]]
     st.caption(f"共 {len(rows):,} 条，前 {min(PREVIEW_ROWS, len(rows))} 条是：")
     st.dataframe(preview, hide_index=True)
     return given

@@ -66,9 +66,9 @@ def show_table(run: BatchRun) -> None:
     st.caption(f"符合的有 {len(rows):,} 条{more}。")
     table = {
         "行": [row + 1 for row in shown],
-        "标题": [short(run.titles[row]) for row in shown],
         "类别": [answers.label(row) for row in shown],
         "置信度": [float(answers.confidence[row]) if answers.answered[row] else None for row in shown],
+        "标题": [short(run.titles[row]) for row in shown],  # last: a phone shows the first columns
     }
     if answers.errors or answers.truncated.any():
         table["说明"] = [

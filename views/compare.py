@@ -127,11 +127,12 @@ def show_disagreements(run: BatchRun, rows: np.ndarray, right: list[str | None] 
     more = f"，表中是前 {SHOWN_ROWS:,} 条" if len(rows) > SHOWN_ROWS else ""
     st.caption(f"共 {len(rows):,} 条{more}。")
     shown = rows[:SHOWN_ROWS].tolist()
-    table = {"行": [row + 1 for row in shown], "标题": [short(run.titles[row]) for row in shown]}
+    table = {"行": [row + 1 for row in shown]}
     if right:
         table["标签"] = [right[row] for row in shown]
     for name, answers in run.answers.items():
         table[f"模型 {name}"] = [f"{answers.label(row)} {answers.confidence[row]:.0%}" for row in shown]
+    table["标题"] = [short(run.titles[row]) for row in shown]
     if shown:
         st.dataframe(table, hide_index=True)
 

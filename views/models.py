@@ -12,7 +12,6 @@ STAGES = {
     "teacher": "教师模型（BERT 微调）",
     "soft": "软标签蒸馏的学生模型",
     "hard": "硬标签蒸馏的学生模型",
-    "int8": "INT8 量化模型",
     "pruned": "剪枝模型",
 }
 ARCHITECTURE = {
@@ -39,24 +38,28 @@ ROUNDING = 0.051  # of size_mb
 def show_model(model: dict[str, Any], default: bool, rows: list[dict[str, Any]]) -> None:
     with st.container(border=True):
         st.subheader(plain(model["name"]) + ("（默认）" if default else ""))
-        st.caption(plain(STAGES.get(str(model.get("stage")), model.get("stage") or "")))
-        show_scores(model.get("metrics"))
-        st.dataframe(facts(model, rows), hide_index=True)
+        stage, int8, _ = str(model.get("stage") or "").partition("_int8")
+        st.caption(plain(STAGES.get(stage, stage)) + ("，INT8 量化" if int8 else ""))
+        scores = known_scores(model.get("metrics"))
+        with st.container(horizontal=True, gap="large"):
+            for split, values in scores.items():
+                st.metric(f"{SPLITS[split]}准确率", f"{values['accuracy']:.2%}", width="content")
+        st.table({plain(name): plain(value) for name, value in facts(model, scores, rows).items()}, border="horizontal")
+        st.caption("文件的 SHA-256")
+        st.code(words(model.get("sha256")), language=None, wrap_lines=True)
 
 
-def show_scores(metrics: object) -> None:
+def known_scores(metrics: object) -> dict[str, dict[str, float]]:
+    """The scores of the splits that the page has a name for."""
     metrics = metrics if isinstance(metrics, dict) else {}
-    known = {split: scores for split, scores in metrics.items() if split in SPLITS and fits(scores, SCORES)}
-    with st.container(horizontal=True, gap="large"):
-        for split, scores in known.items():
-            name, n = SPLITS[split], f"{scores['n']:,} 条"
-            st.metric(f"{name}准确率（{n}）", f"{scores['accuracy']:.2%}", width="content")
-            st.metric(f"{name}宏平均 F1", f"{scores['macro_f1']:.2%}", width="content")
+    return {split: metrics[split] for split in SPLITS if fits(metrics.get(split), SCORES)}
 
 
-def facts(model: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """A table of two columns; the number of parameters is that of a measured file of the same size."""
+def facts(model: dict[str, Any], scores: dict[str, dict[str, float]], rows: list[dict[str, Any]]) -> dict[str, str]:
+    """What is known of a model; the number of parameters is that of a measured file of the same size."""
     table = {"类别": "、".join(model["labels"])}
+    for split, values in scores.items():
+        table[SPLITS[split]] = f"{values['n']:,} 条，宏平均 F1 {values['macro_f1']:.2%}"
     architecture = model.get("architecture")
     for name, value in architecture.items() if isinstance(architecture, dict) else ():
         if name in ARCHITECTURE:
@@ -65,10 +68,9 @@ def facts(model: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, list[s
     same = [row for row in rows if fits(size, float) and fits(row, FILE) and abs(row["size_mb"] - size) <= ROUNDING]
     if same:
         table["参数量"] = words(same[0]["params"])
-    table["最大长度（token）"] = words(model.get("max_length"))
-    table["文件大小（MB）"] = words(size)
-    table["文件的 SHA-256"] = words(model.get("sha256"))
-    return {"项目": list(table), "内容": list(table.values())}
+    table["最大长度"] = f"{words(model.get('max_length'))} 个 token"
+    table["文件大小"] = f"{words(size)} MB"
+    return table
 
 
 def words(value: object) -> str:

@@ -79,11 +79,11 @@ def show_history(history: list[dict]) -> None:
 
 def remember(answer: dict) -> None:
     entry = {
-        "时间": time.strftime("%H:%M:%S"),
-        "标题": short(answer["text"]),
         "类别": answer["pred_class"],
         "置信度": answer["confidence"],
+        "标题": short(answer["text"]),
         "模型": answer["model"],
+        "时间": time.strftime("%H:%M:%S"),
     }
     st.session_state.history = [*st.session_state.get("history", []), entry][-HISTORY:]
 
