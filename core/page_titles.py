@@ -35,12 +35,12 @@ def short(text: str) -> str:
 
 
 def read_rows(content: bytes, name: str) -> list[list[str]]:
-    """The rows of a file in UTF-8 or GB18030; a name in .csv or .tsv means columns, any other a title a line.
+    """The rows of a file in UTF-8 or GB18030, of too many the first ones; a name in .csv or .tsv means columns, any other a title a line.
 
     Lines of `title<TAB>label` have two columns, split at the last tab.
 
     Raises:
-        UserError: it is no text, no CSV, empty, or too long; in Chinese.
+        UserError: it is no text, no CSV, or empty; in Chinese.
     """
     try:
         encoding = encoding_of(io.BytesIO(content), name)
@@ -61,8 +61,6 @@ def read_rows(content: bytes, name: str) -> list[list[str]]:
         rows = [list(line.rpartition("\t")[::2]) if tabs and "\t" in line else [line] for line in lines]
     if not any(cell.strip() for row in rows for cell in row):
         raise UserError("文件里没有标题：请每行写一条")
-    if len(rows) > MAX_TITLES + 1:  # one may be the names of the columns
-        raise UserError(f"超过 {MAX_TITLES:,} 行：请分成几个文件，或用命令 python predict_fun.py --file")
     return rows
 
 
@@ -78,10 +76,10 @@ def ask_titles(key: str, labelled: bool = False) -> Given | None:
     )
     try:
         rows, is_table = _uploaded(key) if source == "上传文件" else _pasted(key)
+        return _choose(rows, is_table, labelled) if rows else None
     except UserError as fault:
         st.error(plain(fault))
         return None
-    return _choose(rows, is_table, key, labelled) if rows else None
 
 
 def _uploaded(key: str) -> tuple[list[list[str]], bool]:
@@ -103,52 +101,49 @@ def _pasted(key: str) -> tuple[list[list[str]], bool]:
     return (read_rows(text.encode("utf-8", "replace"), "pasted.txt") if text.strip() else []), False
 
 
-def _choose(rows: list[list[str]], is_table: bool, key: str, labelled: bool) -> Given | None:
+def _choose(rows: list[list[str]], is_table: bool, labelled: bool) -> Given:
     """Choose the columns, and show the first rows."""
     width = max(len(row) for row in rows[:LOOK_ROWS])
     names = ["标题", "标签"][:width]
     if is_table:
         names = [f"第 {number} 列" for number in range(1, width + 1)]
-        if st.checkbox("第一行是列名", value=True, key=f"{key}_header"):
+        if st.checkbox("第一行是列名", value=True):
             header, rows = rows[0], rows[1:]
-            names = [" ".join(name.split()) or names[column] for column, name in enumerate(header)] + names[
-                len(header) :
-            ]
+            names[: len(header)] = [" ".join(name.split()) or names[column] for column, name in enumerate(header)]
     if not rows:
-        st.error("除了列名，文件里没有标题：请每行写一条，或去掉“第一行是列名”")
-        return None
+        raise UserError("除了列名，文件里没有标题：请每行写一条，或去掉“第一行是列名”")
     if len(rows) > MAX_TITLES:
-        rows = rows[:MAX_TITLES]
-
-    def column(words: set[str], otherwise: int) -> int:
-        return next((index for index, name in enumerate(names) if name.lower() in words), otherwise)
-
-    def cells(chosen: int) -> list[str]:
-        return [row[chosen] if chosen < len(row) else "" for row in rows]
-
-    title_column, label_column = 0, None
-    if width > 1:
-        lengths = [sum(len(row[index]) for row in rows[:LOOK_ROWS] if index < len(row)) for index in range(width)]
-        numbers = range(width)
-        with st.container(horizontal=True):
-            title_column = st.selectbox(
-                "标题所在的列",
-                numbers,
-                column(TITLE_NAMES, lengths.index(max(lengths))),
-                format_func=names.__getitem__,
-                key=f"{key}_title_column",
-            )
-            if labelled:
-                label_column = st.selectbox(
-                    "标签所在的列",
-                    [None, *numbers],
-                    column(LABEL_NAMES, -1) + 1,
-                    format_func=lambda index: "没有标签" if index is None else names[index],
-                    key=f"{key}_label_column",
-                )
-    given = Given(cells(title_column), None if label_column is None else cells(label_column))
-    preview = {"标签": [short(label) for label in given.labels[:PREVIEW_ROWS]]} if given.labels else {}
-    preview["标题"] = [short(title) for title in given.titles[:PREVIEW_ROWS]]
+        raise UserError(f"超过 {MAX_TITLES:,} 条：请分成几个文件，或用命令 python predict_fun.py --file")
+    title_column, label_column = (0, None) if width == 1 else _choose_columns(rows, names, labelled)
+    titles = [row[title_column] if title_column < len(row) else "" for row in rows]
+    labels = None
+    if label_column is not None:
+        labels = [row[label_column] if label_column < len(row) else "" for row in rows]
+    preview = {"标签": [short(label) for label in labels[:PREVIEW_ROWS]]} if labels else {}
+    preview["标题"] = [short(title) for title in titles[:PREVIEW_ROWS]]
     st.caption(f"共 {len(rows):,} 条，前 {min(PREVIEW_ROWS, len(rows))} 条是：")
     st.dataframe(preview, hide_index=True)
-    return given
+    return Given(titles, labels)
+
+
+def _choose_columns(rows: list[list[str]], names: list[str], labelled: bool) -> tuple[int, int | None]:
+    """The columns of the titles and of the labels: by their names, else the longest texts and none."""
+    numbers = range(len(names))
+    lengths = [sum(len(row[column]) for row in rows[:LOOK_ROWS] if column < len(row)) for column in numbers]
+
+    def find(words: set[str], otherwise: int) -> int:
+        return next((column for column in numbers if names[column].lower() in words), otherwise)
+
+    label_column = None
+    with st.container(horizontal=True):  # widgets without a key start afresh with each other file
+        title_column = st.selectbox(
+            "标题所在的列", numbers, find(TITLE_NAMES, lengths.index(max(lengths))), format_func=names.__getitem__
+        )
+        if labelled:
+            label_column = st.selectbox(
+                "标签所在的列",
+                [None, *numbers],
+                find(LABEL_NAMES, -1) + 1,
+                format_func=lambda column: "没有标签" if column is None else names[column],
+            )
+    return title_column, label_column

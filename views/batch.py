@@ -52,8 +52,8 @@ def show_table(run: BatchRun) -> None:
     [answers] = run.answers.values()
     st.subheader("结果")
     with st.container(horizontal=True):
-        classes = st.multiselect("只看类别", [*answers.labels, NO_CLASS], placeholder="全部", key="batch_classes")
-        limit = st.slider("只看置信度不高于", 0, 100, 100, format="%d%%", key="batch_limit")
+        classes = st.multiselect("只看类别", [*answers.labels, NO_CLASS], placeholder="全部")
+        limit = st.slider("只看置信度不高于", 0, 100, 100, format="%d%%")
     wanted = np.ones(len(run.titles), bool)
     if classes:
         codes = [answers.labels.index(name) for name in classes if name in answers.labels]

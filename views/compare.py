@@ -139,7 +139,7 @@ def show_disagreements(run: BatchRun, rows: np.ndarray, right: list[str | None] 
 
 def show_confusion(run: BatchRun, right: list[str | None]) -> None:
     st.subheader("混淆矩阵")
-    name = st.selectbox("模型", list(run.answers), key="compare_confusion")
+    name = st.selectbox("模型", list(run.answers))
     counts = confusion(run.answers[name], right)
     labels = sorted({label for pair in counts for label in pair})
     totals = {label: sum(counts.get((label, other), 0) for other in labels) for label in labels}
