@@ -35,9 +35,10 @@ def short(text: str) -> str:
 
 
 def read_rows(content: bytes, name: str) -> list[list[str]]:
-    """The rows of a file in UTF-8 or GB18030, of too many the first ones; a name in .csv or .tsv means columns, any other a title a line.
+    """The rows of a file in UTF-8 or GB18030, of too many the first ones.
 
-    Lines of `title<TAB>label` have two columns, split at the last tab.
+    A name in .csv or .tsv means columns, any other a title a line; lines of `title<TAB>label` have two columns, split
+    at the last tab.
 
     Raises:
         UserError: it is no text, no CSV, or empty; in Chinese.
