@@ -6,9 +6,15 @@ from core.api_client import plain
 from core.batch_run import BatchRun
 
 
-def show_run(run: BatchRun, key: str) -> None:
-    """Show how a run is doing, and let it be stopped or set going again."""
-    if run.running:
+def show_run(run: BatchRun, running: bool, key: str) -> None:
+    """Show how a run is doing, and let it be stopped or set going again.
+
+    Args:
+        run: the run.
+        running: whether it was when this run of the page began; if it ends meanwhile, the page runs again.
+        key: sets the buttons of one page apart from those of another.
+    """
+    if running:
         _show_progress(run, key)
         return
     if run.halted:

@@ -16,6 +16,7 @@ MAX_PASTED = 100_000  # characters
 LOOK_ROWS = 1000  # that tell what a file holds
 PREVIEW_ROWS = 5
 SHOWN_CHARACTERS = 200
+NO_COLUMN = -1
 TITLE_NAMES = {"title", "text", "标题", "新闻标题", "headline", "content"}
 LABEL_NAMES = {"label", "class", "pred_class", "标签", "类别", "分类", "category"}
 NO_TEXT = "读不出这个文件：请另存为 UTF-8 文本（Excel 选“CSV UTF-8”，记事本把编码选为 UTF-8）"
@@ -115,10 +116,10 @@ def _choose(rows: list[list[str]], is_table: bool, labelled: bool) -> Given:
         raise UserError("除了列名，文件里没有标题：请每行写一条，或去掉“第一行是列名”")
     if len(rows) > MAX_TITLES:
         raise UserError(f"超过 {MAX_TITLES:,} 条：请分成几个文件，或用命令 python predict_fun.py --file")
-    title_column, label_column = (0, None) if width == 1 else _choose_columns(rows, names, labelled)
+    title_column, label_column = (0, NO_COLUMN) if width == 1 else _choose_columns(rows, names, labelled)
     titles = [row[title_column] if title_column < len(row) else "" for row in rows]
     labels = None
-    if label_column is not None:
+    if label_column != NO_COLUMN:
         labels = [row[label_column] if label_column < len(row) else "" for row in rows]
     preview = {"标签": [short(label) for label in labels[:PREVIEW_ROWS]]} if labels else {}
     preview["标题"] = [short(title) for title in titles[:PREVIEW_ROWS]]
@@ -127,7 +128,7 @@ def _choose(rows: list[list[str]], is_table: bool, labelled: bool) -> Given:
     return Given(titles, labels)
 
 
-def _choose_columns(rows: list[list[str]], names: list[str], labelled: bool) -> tuple[int, int | None]:
+def _choose_columns(rows: list[list[str]], names: list[str], labelled: bool) -> tuple[int, int]:
     """The columns of the titles and of the labels: by their names, else the longest texts and none."""
     numbers = range(len(names))
     lengths = [sum(len(row[column]) for row in rows[:LOOK_ROWS] if column < len(row)) for column in numbers]
@@ -135,7 +136,7 @@ def _choose_columns(rows: list[list[str]], names: list[str], labelled: bool) -> 
     def find(words: set[str], otherwise: int) -> int:
         return next((column for column in numbers if names[column].lower() in words), otherwise)
 
-    label_column = None
+    label_column = NO_COLUMN
     with st.container(horizontal=True):  # widgets without a key start afresh with each other file
         title_column = st.selectbox(
             "标题所在的列", numbers, find(TITLE_NAMES, lengths.index(max(lengths))), format_func=names.__getitem__
@@ -143,8 +144,8 @@ def _choose_columns(rows: list[list[str]], names: list[str], labelled: bool) -> 
         if labelled:
             label_column = st.selectbox(
                 "标签所在的列",
-                [None, *numbers],
-                find(LABEL_NAMES, -1) + 1,
-                format_func=lambda column: "没有标签" if column is None else names[column],
+                [NO_COLUMN, *numbers],
+                find(LABEL_NAMES, NO_COLUMN) + 1,
+                format_func=lambda column: "没有标签" if column == NO_COLUMN else names[column],
             )
     return title_column, label_column

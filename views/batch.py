@@ -124,7 +124,7 @@ def main() -> None:
         start(st.session_state.api, given.titles)
     if run:
         st.divider()
-        show_run(run, "batch")
+        show_run(run, running, "batch")
         if not running and run.done:
             show_result(run)
 

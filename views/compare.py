@@ -168,7 +168,7 @@ def compare_many(api: Api, models: dict[str, list[str]]) -> None:
     if run is None:
         return
     st.divider()
-    show_run(run, "compare")
+    show_run(run, running, "compare")
     if not running and run.done:
         show_comparison(run, labels)
 
