@@ -18,6 +18,8 @@ from streamlit.testing.v1 import AppTest
 from core import batch_run
 from core.api_client import Api
 from core.page_charts import PALETTE
+from core.page_run import duration
+from core.page_titles import read_rows
 from views import batch, compare, models, single
 
 APP = Path(__file__).parents[1] / "app.py"
@@ -712,3 +714,77 @@ def test_an_odd_list_of_models_is_refused(server, view, answer):
 def test_words_of_values():
     values = (None, 9000, 0.1, "bert", [{"heads": 2, "ffn": 64}, {"heads": 1, "ffn": 8}])
     assert [models.words(value) for value in values] == ["未知", "9,000", "0.1", "BERT", "2/64  1/8"]
+
+
+# What the views share
+
+
+def run_through(ask, titles, **models):
+    """A run in which nothing is shown, to its end."""
+    run = batch_run.BatchRun(ask, titles, models or {"m": LABELS})
+    run._thread.join(20)
+    assert not run._thread.is_alive()
+    return run
+
+
+def answer_to(texts):
+    return {"elapsed_ms": 1.0, "predictions": [item(text, "fake*", 1) for text in texts]}
+
+
+def refusal(status):
+    return {"error": str(status), "status": status, "retry_after": 0}
+
+
+@pytest.mark.parametrize("status", [413, 504])
+def test_a_chunk_that_is_too_much_is_halved(status, monkeypatch):
+    monkeypatch.setattr(batch_run, "WAITS", (0, 0, 0))
+    sizes = []
+
+    def ask(texts, model):
+        sizes.append(len(texts))
+        return refusal(status) if len(texts) > 30 else answer_to(texts)
+
+    run = run_through(ask, [f"球{number}" if number % 3 else f"{number}" for number in range(230)])
+    answers = run.answers["m"]
+    assert answers.answered.all() and run.open == 0 and not run.halted
+    assert [answers.label(row) for row in range(4)] == ["科技", "体育", "体育", "科技"]
+    assert sizes[:4] == [100, 50, 25, 25]
+
+
+def test_titles_too_large_for_a_request_do_not_end_the_run():
+    def ask(texts, model):
+        return refusal(413) if any(len(text) > 10 for text in texts) else answer_to(texts)
+
+    run = run_through(ask, ["球", *["大" * 11] * 5, "球"])
+    assert run.answers["m"].answered.tolist() == [True, *[False] * 5, True]
+    assert run.answers["m"].errors == dict.fromkeys(range(1, 6), "413") and not run.halted
+
+
+def test_a_hanging_server_is_not_asked_for_ever(monkeypatch):
+    monkeypatch.setattr(batch_run, "WAITS", (0, 0, 0))
+    asked = []
+    run = run_through(lambda texts, model: asked.append(len(texts)) or refusal(504), ["x"] * 10_000)
+    assert run.halted == "504" and len(asked) < 10 and run.open == 10_000
+
+
+def test_each_model_is_asked_and_the_time_left_is_told():
+    run = run_through(lambda texts, model: answer_to(texts), ["球"] * 3, a=LABELS, b=["别的"])
+    assert (run.total, run.done, run.seconds_left) == (6, 6, 0)
+    assert run.answers["b"].labels == ["别的", "体育"] and run.answers["b"].label(2) == "体育"
+
+
+def test_a_run_that_nobody_looks_at_stops(monkeypatch):
+    monkeypatch.setattr(batch_run, "UNWATCHED_SECONDS", -1)
+    run = run_through(lambda texts, model: answer_to(texts), ["球"])
+    assert "十分钟" in run.halted and run.open == 1
+
+
+def test_durations():
+    assert [duration(seconds) for seconds in (0.4, 50, 200, 3900)] == ["0 秒", "50 秒", "3 分 20 秒", "1 小时 5 分"]
+
+
+def test_rows_of_files():
+    assert read_rows("a\x0bb\r\nc\u2028d\n".encode(), "x.txt") == [["a\x0bb"], ["c\u2028d"]]
+    assert read_rows("甲\t乙\t1\n\n丙\t2\n".encode("gbk"), "x.txt") == [["甲\t乙", "1"], [""], ["丙", "2"]]
+    assert read_rows(b"a;b;c,d\n", "x.CSV") == [["a", "b", "c,d"]]
+    assert read_rows(b"a\tb, c\td\n", "x.csv") == [["a", "b, c", "d"]]

@@ -71,7 +71,7 @@ def test_the_views_of_the_page_know_only_http():
     assert not users  # app.py hands their paths to Streamlit
 
 
-def test_streamlit_is_left_to_app():
+def test_the_views_are_not_in_pages():
     """Streamlit runs what is in a folder pages/ without app.py, where it is opened first."""
     assert not (ROOT / "pages").exists()
 
