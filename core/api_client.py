@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -48,7 +48,7 @@ class Api:
     """
 
     url: str
-    key: str = ""
+    key: str = field(default="", repr=False)
 
     def health(self) -> dict[str, Any]:
         """The default model's name and classes."""
@@ -63,7 +63,7 @@ class Api:
         shape = {**ITEM, "model": str, "elapsed_ms": float}
         return self.call("/predict", shape, PREDICT_SECONDS, _question(text, ALL_CLASSES, model))
 
-    def predict_list(self, texts: Sequence[str], top_k: int = 1, model: str | None = None) -> dict[str, Any]:
+    def predict_list(self, texts: Sequence[str], model: str | None = None, top_k: int = 1) -> dict[str, Any]:
         """Several titles; an item of `predictions` is as one title's answer, or {"text", "error"}."""
         shape = {"model": str, "elapsed_ms": float, "predictions": [dict]}
         answer = self.call("/predict", shape, LIST_SECONDS, _question(list(texts), top_k, model))

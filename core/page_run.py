@@ -22,6 +22,7 @@ def show_run(run: BatchRun, running: bool, key: str) -> None:
     if run.open:
         st.info(f"完成 {run.total - run.open:,} / {run.total:,}，还有 {run.open:,} 没有结果。")
         if st.button("继续", key=f"{key}_continue", icon=":material/play_arrow:"):
+            run.ask = st.session_state.api.predict_list  # the address or the key may have been put right
             run.start()
             st.rerun()
 

@@ -568,8 +568,11 @@ def test_a_server_that_is_gone_ends_the_run_and_loses_nothing(server):
     page = predict_lines(server, b"x\n" * 1000)
     assert "中途停下了。API 密钥不对或缺失" in page.main.error[0].value
     assert "还有 1,000 没有结果" in page.info[0].value
+    page.sidebar.text_input(key="key").input("the right one")
+    server.keys.clear()
     finish(press(page, "继续"))
     assert page.metric[0].value == "1,000" and not page.main.error
+    assert set(server.keys) == {"Bearer the right one"}
 
 
 def test_a_run_that_cannot_start(server):

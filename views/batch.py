@@ -41,8 +41,8 @@ def show_pictures(run: BatchRun) -> None:
     total = len(confidence)
     by_count = sorted(zip(answers.labels, counts, strict=True), key=lambda item: -item[1])
     st.subheader("类别分布")
-    words = lambda count: f"{count:,}（{count / total:.1%}）"  # noqa: E731
-    st.altair_chart(bars(dict(by_count), answers.labels, words), width="stretch")
+    chart = bars(dict(by_count), answers.labels, lambda count: f"{count:,}（{count / total:.1%}）")
+    st.altair_chart(chart, width="stretch")
     st.subheader("置信度分布")
     st.altair_chart(histogram(np.histogram(confidence, BINS, (0, 1))[0].tolist()), width="stretch")
 
@@ -110,8 +110,7 @@ def start(api: Api, titles: list[str]) -> None:
         return
     if old := st.session_state.get("batch_run"):
         old.stop()
-    ask = lambda texts, model: api.predict_list(texts, 1, model)  # noqa: E731
-    st.session_state.batch_run = BatchRun(ask, titles, {health["model"]: health["labels"]})
+    st.session_state.batch_run = BatchRun(api.predict_list, titles, {health["model"]: health["labels"]})
     st.rerun()
 
 

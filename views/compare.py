@@ -161,9 +161,8 @@ def compare_many(api: Api, models: dict[str, list[str]]) -> None:
     if st.button("开始对比", type="primary", disabled=given is None or running, key="compare_start") and given:
         if run:
             run.stop()
-        ask = lambda texts, model: api.predict_list(texts, 1, model)  # noqa: E731
         labels = truth(given, next(iter(models.values())))
-        st.session_state.compare_run = BatchRun(ask, given.titles, models), labels
+        st.session_state.compare_run = BatchRun(api.predict_list, given.titles, models), labels
         st.rerun()
     if run is None:
         return

@@ -40,7 +40,7 @@ def occlude(api: Api, answer: dict) -> list[float] | str:
     text = answer["text"]
     seen = [index for index, character in enumerate(text[:OCCLUDED]) if not character.isspace()]
     without = [text[:index] + text[index + 1 :] for index in seen]
-    reply = api.predict_list(without, len(answer["top_k"]), answer["model"])
+    reply = api.predict_list(without, answer["model"], len(answer["top_k"]))
     if "error" in reply:
         return reply["error"]
     drops = [0.0] * min(len(text), OCCLUDED)
