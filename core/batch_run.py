@@ -83,7 +83,6 @@ class BatchRun:
         self.answers = {name: Answers(len(titles), labels) for name, labels in models.items()}
         self.total = len(titles) * len(models)
         self._lock = threading.Lock()
-        self._end = threading.Event()
         self.start()
 
     def start(self) -> None:

@@ -647,6 +647,13 @@ def test_labels_may_be_a_column_of_a_csv_or_left_out(server):
     assert "准确率" not in table(page, 1)
 
 
+def test_a_comparison_stays_when_the_server_goes(server):
+    page = finish(press(upload(open_page("compare"), "a.txt", "跑步\n新闻\n".encode()), "开始对比"))
+    page.sidebar.text_input(key="url").input("http://127.0.0.1:9").run()
+    assert "没有得到模型列表" in page.main.error[0].value and not page.exception
+    assert table(page, 0)["模型"] == ["fake*", "other"] and table(page, 1)["一致"] == [0.5]
+
+
 def test_ids_and_names_are_labels():
     given = compare.Given(["a", "b", "c"], ["0", "体育 ", "9"])
     assert compare.truth(given, LABELS) == ["财经", "体育", None]

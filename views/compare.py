@@ -153,10 +153,8 @@ def show_confusion(run: BatchRun, right: list[str | None]) -> None:
         st.altair_chart(matrix(cells, labels, labels, "标签", "预测"), width="stretch")
 
 
-def compare_many(api: Api, models: dict[str, list[str]]) -> None:
+def compare_many(api: Api, models: dict[str, list[str]], run: BatchRun | None, running: bool) -> None:
     """A file or pasted lines through all models."""
-    run, labels = st.session_state.get("compare_run", (None, None))
-    running = run is not None and run.running
     given = ask_titles("compare", labelled=True)
     if st.button("开始对比", type="primary", disabled=given is None or running, key="compare_start") and given:
         if run:
@@ -164,12 +162,6 @@ def compare_many(api: Api, models: dict[str, list[str]]) -> None:
         labels = truth(given, next(iter(models.values())))
         st.session_state.compare_run = BatchRun(api.predict_list, given.titles, models), labels
         st.rerun()
-    if run is None:
-        return
-    st.divider()
-    show_run(run, running, "compare")
-    if not running and run.done:
-        show_comparison(run, labels)
 
 
 def show_comparison(run: BatchRun, right: list[str | None] | None) -> None:
@@ -191,20 +183,29 @@ def show_comparison(run: BatchRun, right: list[str | None] | None) -> None:
 
 def main() -> None:
     api = st.session_state.api
+    run, right = st.session_state.get("compare_run", (None, None))
+    running = run is not None and run.running
     st.title("模型对比")
     answer = api.models()
+    models = {model["name"]: model["labels"] for model in answer.get("models", ())}
     if "error" in answer:
         st.error(f"没有得到模型列表。{plain(answer['error'])}")
-        return
-    models = {model["name"]: model["labels"] for model in answer["models"]}
-    if len(models) < 2:
+        place = st.container()
+    elif len(models) < 2:
         st.info(f"这个 API 只有一个模型。{HOW}")
-        return
-    one, many = st.tabs(["一条标题", "很多标题"])
-    with one:
-        compare_one(api, list(models))
-    with many:
-        compare_many(api, models)
+        place = st.container()
+    else:
+        one, place = st.tabs(["一条标题", "很多标题"])
+        with one:
+            compare_one(api, list(models))
+        with place:
+            compare_many(api, models, run, running)
+    if run:  # whatever the server says by now
+        with place:
+            st.divider()
+            show_run(run, running, "compare")
+            if not running and run.done:
+                show_comparison(run, right)
 
 
 if __name__ == "__main__":
