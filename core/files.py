@@ -56,35 +56,46 @@ def sha256(path: Path) -> str:
 
 
 def detect_encoding(path: Path) -> str:
-    """The encoding that a text file is in: `utf-8-sig` (with or without BOM) or `gb18030`.
-
-    A UTF-8 file with a few broken bytes counts as UTF-8, so that one bad title does not garble all others;
-    open it with `errors="replace"`.
+    """The encoding that a text file is in, as `encoding_of` finds it.
 
     Raises:
         UserError: the file is missing, a folder, UTF-16, binary, or in neither encoding.
     """
     try:
         with path.open("rb") as file:
-            start = file.read(2)
+            return encoding_of(file, str(path))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: check the path") from None
     except OSError as fault:
         raise UserError(f"cannot read {path} ({fault.strerror}): check the path and its permissions") from fault
-    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        raise UserError(f"{path} is UTF-16: save it as UTF-8 (Excel: 'CSV UTF-8', Notepad: encoding 'UTF-8')")
 
-    faults, lines = _count_faults(path, "utf-8")
+
+def encoding_of(file: BinaryIO, name: str) -> str:
+    """The encoding of the text in an open binary file: `utf-8-sig` (with or without BOM) or `gb18030`.
+
+    A UTF-8 file with a few broken bytes counts as UTF-8, so that one bad title does not garble all others;
+    decode it with `errors="replace"`.
+
+    Args:
+        file: can be read again from its beginning.
+        name: what the file is called in an error.
+
+    Raises:
+        UserError: it is UTF-16, binary, or in neither encoding.
+    """
+    if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise UserError(f"{name} is UTF-16: save it as UTF-8 (Excel: 'CSV UTF-8', Notepad: encoding 'UTF-8')")
+    faults, lines = _count_faults(file, name, "utf-8")
     if faults <= lines // 100:
         return "utf-8-sig"
-    if _count_faults(path, "gb18030")[0] == 0:
+    if _count_faults(file, name, "gb18030")[0] == 0:
         return "gb18030"
     if faults <= 1 + lines // 20:
         return "utf-8-sig"
-    raise UserError(f"{path} is neither UTF-8 nor GB18030 text: save it as UTF-8")
+    raise UserError(f"{name} is neither UTF-8 nor GB18030 text: save it as UTF-8")
 
 
-def _count_faults(path: Path, encoding: str) -> tuple[int, int]:
+def _count_faults(file: BinaryIO, name: str, encoding: str) -> tuple[int, int]:
     """How many byte sequences of a file do not decode, and how many lines it has.
 
     Raises:
@@ -100,14 +111,14 @@ def _count_faults(path: Path, encoding: str) -> tuple[int, int]:
     codecs.register_error("count_faults", count)
     decoder = codecs.getincrementaldecoder(encoding)("count_faults")
     lines = 1
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            if b"\0" in chunk:
-                line = lines + chunk[: chunk.index(b"\0")].count(b"\n")
-                raise UserError(f"{path} line {line} holds a NUL byte: this is not a text file, or a damaged one")
-            decoder.decode(chunk)
-            lines += chunk.count(b"\n")
-        decoder.decode(b"", final=True)
+    file.seek(0)
+    while chunk := file.read(CHUNK_BYTES):
+        if b"\0" in chunk:
+            line = lines + chunk[: chunk.index(b"\0")].count(b"\n")
+            raise UserError(f"{name} line {line} holds a NUL byte: this is not a text file, or a damaged one")
+        decoder.decode(chunk)
+        lines += chunk.count(b"\n")
+    decoder.decode(b"", final=True)
     return faults, lines
 
 

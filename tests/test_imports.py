@@ -30,9 +30,10 @@ FLOORS = {
 }
 # Scripts that know other parts of the project only by HTTP or by running them.
 APART = {"app": {"config", "core"}, "api_test": {"config", "core"}, "quickstart": set()}
+VIEWS = sorted(path.stem for path in (ROOT / "views").glob("*.py"))  # of the page, and held to what it is held to
 LIGHT = ("config", "core.encoding", "core.files", "core.onnx_model", "core.openvino_model", "predict_fun")
 LIGHT += ("predict_quantization", "api", "core.http_load", "core.server_process", "app", "api_test", "download")
-LIGHT += ("quickstart",)
+LIGHT += ("quickstart", *(f"views.{view}" for view in VIEWS))
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
 
 
@@ -60,6 +61,19 @@ def test_imports_point_down(script: str):
 @pytest.mark.parametrize("script", sorted(APART))
 def test_scripts_apart_know_no_models(script: str):
     assert imported(ROOT / f"{script}.py") & (set(SCRIPTS) | {"core"}) <= APART[script]
+
+
+def test_the_views_of_the_page_know_only_http():
+    assert VIEWS
+    for view in VIEWS:
+        assert imported(ROOT / "views" / f"{view}.py") & {*SCRIPTS, "experiments", "views"} <= {"config"}, view
+    users = {script for script in SCRIPTS if "views" in imported(ROOT / f"{script}.py")}
+    assert not users  # app.py hands their paths to Streamlit
+
+
+def test_the_views_are_not_in_pages():
+    """Streamlit runs what is in a folder pages/ without app.py, where it is opened first."""
+    assert not (ROOT / "pages").exists()
 
 
 def test_core_never_imports_the_root():

@@ -1,0 +1,134 @@
+"""模型信息: what the API says of its models, and how the measured ones compare in accuracy and speed."""
+
+from typing import Any
+
+import streamlit as st
+
+from core.api_client import fits, plain
+from core.benchmark_report import frontier
+from core.page_charts import frontier_chart
+
+STAGES = {
+    "teacher": "教师模型（BERT 微调）",
+    "soft": "软标签蒸馏的学生模型",
+    "hard": "硬标签蒸馏的学生模型",
+    "pruned": "剪枝模型",
+}
+ARCHITECTURE = {
+    "type": "类型",
+    "num_hidden_layers": "层数",
+    "hidden_size": "隐藏维度",
+    "num_attention_heads": "注意力头数",
+    "intermediate_size": "前馈层维度",
+    "vocab_size": "词表大小",
+    "embedding_dim": "词向量维度",
+    "pooling": "池化",
+    "dropout": "dropout",
+    "quantization": "量化",
+    "layers": "剪枝后各层（注意力头/前馈层）",
+}
+TYPES = {"bert": "BERT", "bilstm": "双向 LSTM"}
+SPLITS = {"dev": "验证集", "test": "测试集"}
+SCORES = {"accuracy": float, "macro_f1": float, "n": int}
+ROW = {"name": str, "runtime": str, "accuracy": float, "p50_ms": float}
+FILE = {"size_mb": float, "params": int}
+ROUNDING = 0.051  # of size_mb
+
+
+def show_model(model: dict[str, Any], default: bool, rows: list[dict[str, Any]]) -> None:
+    with st.container(border=True):
+        st.subheader(plain(model["name"]) + ("（默认）" if default else ""))
+        stage, int8, _ = str(model.get("stage") or "").partition("_int8")
+        st.caption(plain(STAGES.get(stage, stage)) + ("，INT8 量化" if int8 else ""))
+        scores = known_scores(model.get("metrics"))
+        with st.container(horizontal=True, gap="large"):
+            for split, values in scores.items():
+                st.metric(f"{SPLITS[split]}准确率", f"{values['accuracy']:.2%}", width="content")
+        st.table({plain(name): plain(value) for name, value in facts(model, scores, rows).items()}, border="horizontal")
+        st.caption("文件的 SHA-256")
+        st.code(words(model.get("sha256")), language=None, wrap_lines=True)
+
+
+def known_scores(metrics: object) -> dict[str, dict[str, float]]:
+    """The scores of the splits that the page has a name for."""
+    metrics = metrics if isinstance(metrics, dict) else {}
+    return {split: metrics[split] for split in SPLITS if fits(metrics.get(split), SCORES)}
+
+
+def facts(model: dict[str, Any], scores: dict[str, dict[str, float]], rows: list[dict[str, Any]]) -> dict[str, str]:
+    """What is known of a model; the number of parameters is that of a measured file of the same size."""
+    table = {"类别": "、".join(model["labels"])}
+    for split, values in scores.items():
+        table[SPLITS[split]] = f"{values['n']:,} 条，宏平均 F1 {values['macro_f1']:.2%}"
+    architecture = model.get("architecture")
+    for name, value in architecture.items() if isinstance(architecture, dict) else ():
+        if name in ARCHITECTURE:
+            table[ARCHITECTURE[name]] = words(value)
+    size = model.get("size_mb")
+    same = [row for row in rows if fits(size, float) and fits(row, FILE) and abs(row["size_mb"] - size) <= ROUNDING]
+    if same:
+        table["参数量"] = words(same[0]["params"])
+    table["最大长度"] = f"{words(model.get('max_length'))} 个 token"
+    table["文件大小"] = f"{words(size)} MB"
+    return table
+
+
+def words(value: object) -> str:
+    """A value for a person."""
+    if value is None:
+        return "未知"
+    if fits(value, [{"heads": int, "ffn": int}]):
+        return "  ".join(f"{layer['heads']}/{layer['ffn']}" for layer in value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return TYPES.get(value, value) if isinstance(value, str) else str(value)
+
+
+def measured(benchmark: object) -> list[dict[str, Any]]:
+    """The rows of a benchmark that have an accuracy and a latency."""
+    rows = benchmark.get("rows") if isinstance(benchmark, dict) else None
+    return [row for row in rows if fits(row, ROW) and row["p50_ms"] > 0] if isinstance(rows, list) else []
+
+
+def show_benchmark(benchmark: object, rows: list[dict[str, Any]]) -> None:
+    st.subheader("准确率与速度")
+    if not rows:
+        st.info("还没有测量结果：在 API 所在的文件夹运行 `python benchmark.py`，再刷新这个页面。")
+        return
+    best = frontier(rows)
+    st.altair_chart(frontier_chart(rows, best), width="stretch")
+    st.caption(f"在 {plain(benchmark.get('machine'))} 上测得，{plain(benchmark.get('threads'))} 个线程。越靠左上越好。")
+    st.dataframe(
+        [
+            {
+                "模型": row["name"],
+                "运行时": row["runtime"],
+                "准确率": row["accuracy"],
+                "p50（毫秒）": row["p50_ms"],
+                "最优": row in best,
+            }
+            for row in sorted(rows, key=lambda row: row["p50_ms"])
+        ],
+        hide_index=True,
+        column_config={
+            "准确率": st.column_config.NumberColumn(format="percent"),
+            "p50（毫秒）": st.column_config.NumberColumn(format="%.2f"),
+        },
+    )
+
+
+def main() -> None:
+    st.title("模型信息")
+    answer = st.session_state.api.models()
+    if "error" in answer:
+        st.error(f"没有得到模型信息。{plain(answer['error'])}")
+        return
+    benchmark = answer.get("benchmark")
+    rows = measured(benchmark)
+    for model in answer["models"]:
+        show_model(model, model["name"] == answer.get("default"), rows)
+    show_benchmark(benchmark, rows)
+
+
+if __name__ == "__main__":
+    main()

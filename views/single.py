@@ -1,0 +1,120 @@
+"""单条预测: one title, its class, and which of its characters mattered."""
+
+import time
+
+import streamlit as st
+
+from core.api_client import Api, plain
+from core.page_charts import bars, colours, tiles
+from core.page_titles import short
+
+EXAMPLES = [
+    "SpaceX 星舰今日成功发射，开启火星移民新篇章",
+    "央行宣布下调存款准备金率0.5个百分点",
+    "国足主场2比1逆转取胜，晋级十二强赛",
+    "一线城市二手房成交量连续三个月回升",
+    "教育部公布今年高考报名人数与时间安排",
+]
+OCCLUDED = 60  # characters left out one at a time
+HISTORY = 50  # titles remembered
+
+
+def show_answer(answer: dict) -> None:
+    with st.container(border=True):
+        st.text(short(answer["text"]))
+        with st.container(horizontal=True, gap="large"):
+            st.metric("类别", plain(answer["pred_class"]), width="content")
+            st.metric("置信度", f"{answer['confidence']:.1%}", width="content")
+        st.caption(f"耗时 {answer['elapsed_ms']:.1f} ms，模型 {plain(answer['model'])}")
+        if answer["truncated"]:
+            st.info("标题超过了模型能读的长度，只按开头的部分分类。")
+        shares = {item["pred_class"]: item["confidence"] for item in answer["top_k"]}
+        st.altair_chart(bars(shares, list(shares), "{:.1%}".format, full=1), width="stretch")
+
+
+def occlude(api: Api, answer: dict) -> list[float] | str:
+    """What the class loses in probability when each character of the title is left out, or why that is not known.
+
+    Occlusion (Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks") of single characters.
+    """
+    text = answer["text"]
+    seen = [index for index, character in enumerate(text[:OCCLUDED]) if not character.isspace()]
+    without = [text[:index] + text[index + 1 :] for index in seen]
+    reply = api.predict_list(without, answer["model"], len(answer["top_k"]))
+    if "error" in reply:
+        return reply["error"]
+    drops = [0.0] * min(len(text), OCCLUDED)
+    for index, item in zip(seen, reply["predictions"], strict=True):
+        shares = {share["pred_class"]: share["confidence"] for share in item.get("top_k", [])}
+        drops[index] = answer["confidence"] - shares.get(answer["pred_class"], 0.0)
+    return drops
+
+
+def show_characters(api: Api, answer: dict) -> None:
+    """Shade the characters by what they were worth; asked once for an answer."""
+    st.subheader("哪些字起了作用")
+    if "drops" not in answer:
+        with st.spinner("正在逐字比较…"):
+            answer["drops"] = occlude(api, answer)
+    if isinstance(answer["drops"], str):
+        st.warning(f"没有得到逐字的比较。{plain(answer['drops'])}")
+        return
+    scale = colours([item["pred_class"] for item in answer["top_k"]])
+    colour = scale.range[scale.domain.index(answer["pred_class"])]
+    text = answer["text"][:OCCLUDED]
+    st.altair_chart(tiles(text, answer["drops"], colour), width="stretch")
+    cut = f"只比较前 {OCCLUDED} 个字。" if len(answer["text"]) > OCCLUDED else ""
+    label = plain(answer["pred_class"])
+    st.caption(f"每次去掉一个字再预测：颜色越深，去掉后“{label}”的概率降得越多；灰色表示去掉后反而升高。{cut}")
+
+
+def show_history(history: list[dict]) -> None:
+    with st.expander(f"本次访问的记录（{len(history)} 条）"):
+        st.dataframe(
+            history[::-1],
+            hide_index=True,
+            column_config={"置信度": st.column_config.NumberColumn(format="percent")},
+        )
+
+
+def remember(answer: dict) -> None:
+    entry = {
+        "类别": answer["pred_class"],
+        "置信度": answer["confidence"],
+        "标题": short(answer["text"]),
+        "模型": answer["model"],
+        "时间": time.strftime("%H:%M:%S"),
+    }
+    st.session_state.history = [*st.session_state.get("history", []), entry][-HISTORY:]
+
+
+def choose(example: str) -> None:
+    st.session_state.title = example
+
+
+def main() -> None:
+    api = st.session_state.api
+    st.title("新闻标题分类")
+    with st.form("question", border=False):
+        title = st.text_input("新闻标题", key="title", placeholder="输入一条新闻标题，按回车预测")
+        asked = st.form_submit_button("预测", type="primary")
+    st.caption("或点一条试试：")
+    with st.container(horizontal=True):
+        picked = [st.button(example, on_click=choose, args=(example,)) for example in EXAMPLES]
+    if asked or any(picked):
+        with st.spinner("正在预测…"):
+            st.session_state.answer = api.predict(title)
+        if "error" not in st.session_state.answer:
+            remember(st.session_state.answer)
+    answer = st.session_state.get("answer")
+    if answer and "error" in answer:
+        st.error(f"没有得到结果。{plain(answer['error'])}")
+    elif answer:
+        show_answer(answer)
+        show_characters(api, answer)
+    if history := st.session_state.get("history"):
+        show_history(history)
+
+
+if __name__ == "__main__":
+    main()
