@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import altair as alt
+import pandas  # noqa: F401  altair trips over one that Streamlit is still importing in another thread
 import streamlit as st
 
 PALETTE = (

@@ -74,7 +74,7 @@ class Servers:
 
     def predict(self, text: str | list[str], model: str | None = None) -> dict:
         """What the API says, asked past the page."""
-        question = {"text": text} | ({"model": model} if model else {})
+        question = {"text": text, "top_k": 10} | ({"model": model} if model else {})
         return requests.post(f"{self.api}/predict", json=question, timeout=SECONDS).json()
 
     def log(self) -> str:
@@ -140,10 +140,10 @@ class Page:
         self.driver.get(f"{self.url}/{view}")
         self.wait(lambda: self.texts("stHeading"), "the page does not come")
 
-    def go(self, title: str) -> None:
+    def go(self, view: str, heading: str) -> None:
         """To another view of the same visit."""
-        self.click(f"//a[@data-testid='stSidebarNavLink'][contains(., '{title}')]")
-        self.wait(lambda: title in self.texts("stHeading")[:1], f"no view {title}")
+        self.click(f"//a[@data-testid='stSidebarNavLink'][contains(., '{view}')]")
+        self.wait(lambda: heading in self.texts("stHeading")[:1], f"no view {view}")
 
     def wait(self, condition: Callable[[], object], what: str) -> object:
         """Wait until a condition holds, and return what it found."""
@@ -165,7 +165,10 @@ class Page:
         return self.script("return document.querySelectorAll(arguments[0]).length", selector)
 
     def metrics(self) -> dict[str, str]:
-        return dict(zip(self.texts("stMetricLabel"), self.texts("stMetricValue"), strict=True))
+        return self.script(
+            "return Object.fromEntries([...document.querySelectorAll('[data-testid=stMetric]')].map(metric =>"
+            "['stMetricLabel', 'stMetricValue'].map(part => metric.querySelector(`[data-testid=${part}]`).innerText)))"
+        )
 
     def tables(self) -> list[list[list[str]]]:
         """The cells of each table, row by row, as a screen reader has them."""
@@ -216,13 +219,15 @@ class Page:
         return file.read_bytes()
 
     def hosts(self) -> set[str]:
-        """Hosts asked for anything since the last call."""
+        """Hosts asked for anything over the network since the last call."""
         found = set()
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
             if message["method"] in {"Network.requestWillBeSent", "Network.webSocketCreated"}:
-                found.add(urlsplit(message["params"].get("request", message["params"])["url"]).netloc)
-        return found - {""}  # data: and blob: addresses have none
+                address = urlsplit(message["params"].get("request", message["params"])["url"])
+                if address.scheme in {"http", "https", "ws", "wss"}:
+                    found.add(address.netloc)
+        return found
 
     def picture(self, name: str) -> None:
         """Save the whole page as a small PNG, where pictures are wanted."""

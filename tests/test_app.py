@@ -285,6 +285,13 @@ def test_page_knows_only_http():
     assert done.stdout.strip() == "[]"
 
 
+def test_no_chart_meets_a_half_imported_pandas():
+    """altair looks at whatever is in sys.modules, where Streamlit may be importing pandas in another thread."""
+    code = "import sys, core.page_charts; print('pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=APP.parent, capture_output=True, encoding="utf-8")
+    assert done.stdout.strip() == "True"
+
+
 def test_started_without_streamlit_it_says_how():
     done = subprocess.run([sys.executable, APP], cwd=APP.parent, capture_output=True, encoding="utf-8")
     assert done.returncode == 1
