@@ -233,14 +233,15 @@ class Page:
         """Save the whole page as a small PNG, where pictures are wanted."""
         if not self.pictures:
             return
-        time.sleep(1)  # for what moves
-        width, height = self.script(
-            "const main = document.querySelector('[data-testid=stMainBlockContainer]');"
-            "return [innerWidth, Math.max(innerHeight, main.getBoundingClientRect().height)]"
+        self.script("document.activeElement.blur()")
+        self.devtools("Input.dispatchMouseEvent", type="mouseMoved", x=0, y=0)
+        width, bottom = self.script(
+            "const content = document.querySelector('[data-testid=stMainBlockContainer]').lastElementChild;"
+            "return [innerWidth, content.getBoundingClientRect().bottom]"
         )
         dark = self.script("return matchMedia('(prefers-color-scheme: dark)').matches")
-        self.screen(width, int(height), "dark" if dark else "light")
-        time.sleep(1)
+        self.screen(width, max(600, int(bottom) + 40), "dark" if dark else "light")
+        time.sleep(2)  # for what moves
         picture = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
         self.pictures.mkdir(parents=True, exist_ok=True)
         picture.quantize(128, dither=Image.Dither.NONE).save(self.pictures / f"{name}.png", optimize=True)
