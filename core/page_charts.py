@@ -127,7 +127,7 @@ def frontier_chart(rows: Sequence[dict[str, Any]], best: Sequence[dict[str, Any]
     """Accuracy against the median latency of one title; the models of the frontier are joined and named."""
     points = [
         {"name": row["name"], "runtime": row["runtime"], "p50_ms": row["p50_ms"], "accuracy": row["accuracy"]}
-        | {"kind": "最优" if row in best else "其余", "label": f"{row['name']} {row['runtime']}" if row in best else ""}
+        | {"kind": "最优" if row in best else "其余", "label": row["name"] if row in best else ""}
         for row in sorted(rows, key=lambda row: row in best)  # the best lie on top
     ]
     slowest, fastest = (pick(row["p50_ms"] for row in rows) for pick in (max, min))

@@ -40,14 +40,14 @@ class Servers:
         self.api, self.page = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         self._api_process = None
         streamlit = ["-m", "streamlit", "run", "app.py", "--server.headless", "true", "--server.address", "127.0.0.1"]
-        self._page_process = self._start(*streamlit, "--server.port", self.page.rpartition(":")[2])
+        self._page_process = self._start("page", *streamlit, "--server.port", self.page.rpartition(":")[2])
 
     def start_api(self, *models: str) -> None:
         """Have these models served, as api.py's --model names them, in place of any before."""
         self.stop_api()
         flags = [part for model in models for part in ("--model", model)]
         port = self.api.rpartition(":")[2]
-        self._api_process = self._start("api.py", "--host", "127.0.0.1", "--port", port, *flags)
+        self._api_process = self._start("api", "api.py", "--host", "127.0.0.1", "--port", port, *flags)
 
     def stop_api(self) -> None:
         """End it as a crash would."""
@@ -81,9 +81,9 @@ class Servers:
         """What both servers have written."""
         return "".join(path.read_text(encoding="utf-8") for path in sorted(self.folder.glob("*.log")))
 
-    def _start(self, *command: str) -> subprocess.Popen:
+    def _start(self, name: str, *command: str) -> subprocess.Popen:
         environment = {**os.environ, "PYTHONUTF8": "1", "NEWS_API_URL": self.api}
-        with self.folder.joinpath(f"{Path(command[0]).stem}.log").open("ab") as log:
+        with self.folder.joinpath(f"{name}.log").open("ab") as log:
             return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stdout=log, stderr=log)
 
 
@@ -235,13 +235,14 @@ class Page:
             return
         self.script("document.activeElement.blur()")
         self.devtools("Input.dispatchMouseEvent", type="mouseMoved", x=0, y=0)
+        time.sleep(2)  # for what comes and moves
         width, bottom = self.script(
             "const content = document.querySelector('[data-testid=stMainBlockContainer]').lastElementChild;"
             "return [innerWidth, content.getBoundingClientRect().bottom]"
         )
         dark = self.script("return matchMedia('(prefers-color-scheme: dark)').matches")
         self.screen(width, max(600, int(bottom) + 40), "dark" if dark else "light")
-        time.sleep(2)  # for what moves
+        time.sleep(1)
         picture = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
         self.pictures.mkdir(parents=True, exist_ok=True)
         picture.quantize(128, dither=Image.Dither.NONE).save(self.pictures / f"{name}.png", optimize=True)

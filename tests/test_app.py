@@ -701,7 +701,7 @@ def test_models_are_described_and_the_frontier_drawn(server):
         assert fact.replace(",", r"\,") in shown.replace("\\\\", "\\") or fact in shown, fact
     assert page.code[0].value == "ab" * 32
     points = [(point["name"], point["kind"], point["label"]) for point in charts(page)[0]]
-    best = [("soft", "最优", "soft onnxruntime"), ("teacher", "最优", "teacher torch")]
+    best = [("soft", "最优", "soft"), ("teacher", "最优", "teacher")]
     assert points == [("slow", "其余", ""), *best]  # what is drawn last lies on top
     assert table(page, 0)["最优"] == [True, False, True]
 
