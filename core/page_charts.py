@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import altair as alt
+import pandas  # noqa: F401  altair trips over one that Streamlit is still importing in another thread
 import streamlit as st
 
 PALETTE = (
@@ -47,7 +48,8 @@ def bars(
         full: the value of a bar over the whole width; None: the largest one's.
     """
     rows = [{"class": name, "value": value, "shown": show(value)} for name, value in values.items()]
-    end = 1.18 * (full or max(values.values(), default=0) or 1)  # room for the words behind the bar
+    longest = max((len(row["shown"]) for row in rows), default=0)
+    end = (1 + 0.03 * longest) * (full or max(values.values(), default=0) or 1)  # room for the words behind the bar
     chart = alt.Chart(alt.Data(values=rows), height=max(28 * len(rows), 60)).encode(
         x=alt.X("value:Q", axis=None, scale=alt.Scale(domain=[0, end])),
         y=alt.Y("class:N", sort=None, title=None, axis=alt.Axis(labelLimit=120, ticks=False, domain=False)),
@@ -126,7 +128,7 @@ def frontier_chart(rows: Sequence[dict[str, Any]], best: Sequence[dict[str, Any]
     points = [
         {"name": row["name"], "runtime": row["runtime"], "p50_ms": row["p50_ms"], "accuracy": row["accuracy"]}
         | {"kind": "最优" if row in best else "其余", "label": row["name"] if row in best else ""}
-        for row in rows
+        for row in sorted(rows, key=lambda row: row in best)  # the best lie on top
     ]
     slowest, fastest = (pick(row["p50_ms"] for row in rows) for pick in (max, min))
     chart = alt.Chart(alt.Data(values=points), height=340).encode(
@@ -150,4 +152,4 @@ def frontier_chart(rows: Sequence[dict[str, Any]], best: Sequence[dict[str, Any]
         legend=alt.Legend(title=None, orient="top"),
     )
     point = chart.mark_circle(size=90, opacity=1).encode(color=kind)
-    return line + point + chart.mark_text(align="left", dx=8, dy=-8, color=ink()).encode(text="label:N")
+    return line + point + chart.mark_text(align="left", dx=6, dy=12, color=ink()).encode(text="label:N")

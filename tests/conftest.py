@@ -20,6 +20,12 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 torch.set_num_threads(1)  # faster than more for models this small
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--screenshots", type=Path, metavar="FOLDER", help="where test_browser.py saves pictures of the page"
+    )
+
+
 def write_data(folder: Path, rows: int = 60, seed: int = 0) -> Path:
     """class.txt, train.txt, dev.txt and test.txt whose classes differ in their characters."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -82,7 +82,7 @@ def scores(run: BatchRun, right: list[str | None] | None) -> list[dict]:
             pairs = confusion(answers, right)
             hits = sum(count for (label, pred_class), count in pairs.items() if label == pred_class)
             row["准确率"] = hits / sum(pairs.values()) if pairs else None
-        row["每条耗时（毫秒）"] = answers.ms
+        row["毫秒/条"] = answers.ms
         if answers.answered.any():
             row["平均置信度"] = float(answers.confidence[answers.answered].mean())
         rows.append(row | {"没有结果": int((~answers.answered).sum())})
@@ -171,10 +171,10 @@ def show_comparison(run: BatchRun, right: list[str | None] | None) -> None:
     numbers = {
         "准确率": percent,
         "平均置信度": percent,
-        "每条耗时（毫秒）": st.column_config.NumberColumn(format="%.2f"),
+        "毫秒/条": st.column_config.NumberColumn(format="%.2f"),
     }
     st.dataframe(scores(run, right), hide_index=True, column_config=numbers)
-    st.caption("每条耗时：服务器算一批的时间除以条数，各批的中位数。")
+    st.caption("毫秒/条：服务器算一批的时间除以条数，各批的中位数。")
     differing = show_agreement(run)
     show_disagreements(run, differing, right)
     if right:

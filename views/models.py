@@ -40,6 +40,7 @@ def show_model(model: dict[str, Any], default: bool, rows: list[dict[str, Any]])
         st.subheader(plain(model["name"]) + ("（默认）" if default else ""))
         stage, int8, _ = str(model.get("stage") or "").partition("_int8")
         st.caption(plain(STAGES.get(stage, stage)) + ("，INT8 量化" if int8 else ""))
+        st.caption(f"{len(model['labels'])} 个类别：{plain('、'.join(model['labels']))}")
         scores = known_scores(model.get("metrics"))
         with st.container(horizontal=True, gap="large"):
             for split, values in scores.items():
@@ -57,7 +58,7 @@ def known_scores(metrics: object) -> dict[str, dict[str, float]]:
 
 def facts(model: dict[str, Any], scores: dict[str, dict[str, float]], rows: list[dict[str, Any]]) -> dict[str, str]:
     """What is known of a model; the number of parameters is that of a measured file of the same size."""
-    table = {"类别": "、".join(model["labels"])}
+    table = {}
     for split, values in scores.items():
         table[SPLITS[split]] = f"{values['n']:,} 条，宏平均 F1 {values['macro_f1']:.2%}"
     architecture = model.get("architecture")

@@ -12,8 +12,6 @@ EXAMPLES = [
     "SpaceX 星舰今日成功发射，开启火星移民新篇章",
     "央行宣布下调存款准备金率0.5个百分点",
     "国足主场2比1逆转取胜，晋级十二强赛",
-    "一线城市二手房成交量连续三个月回升",
-    "教育部公布今年高考报名人数与时间安排",
 ]
 OCCLUDED = 60  # characters left out one at a time
 HISTORY = 50  # titles remembered
@@ -65,7 +63,7 @@ def show_characters(api: Api, answer: dict) -> None:
     st.altair_chart(tiles(text, answer["drops"], colour), width="stretch")
     cut = f"只比较前 {OCCLUDED} 个字。" if len(answer["text"]) > OCCLUDED else ""
     label = plain(answer["pred_class"])
-    st.caption(f"每次去掉一个字再预测：颜色越深，去掉后“{label}”的概率降得越多；灰色表示去掉后反而升高。{cut}")
+    st.caption(f"每次去掉一个字再预测：颜色越浓，去掉后“{label}”的概率降得越多；灰色表示去掉后反而升高。{cut}")
 
 
 def show_history(history: list[dict]) -> None:

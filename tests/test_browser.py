@@ -1,0 +1,342 @@
+"""The page in a real browser, before a real API that serves real models: `pytest tests/test_browser.py`.
+
+`--screenshots FOLDER` saves pictures of it too: of every view with the models that training left in save_models/ and
+models_save/, on a desktop and on a phone, light and dark.
+"""
+
+import csv
+import io
+import os
+import random
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import COMMON, LABELS, WORDS
+from page_driver import BROWSER, DESKTOP, DRIVER, MAIN, NEEDS, PHONE, ROOT, SIDEBAR, Page, Servers, browser
+
+from core import export
+from predict_fun import load_module
+
+pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason=NEEDS)
+SCRIPT = '<script>window.hacked=1;alert(1)</script><img src="x" onerror="window.hacked=1">'
+HOSTILE = f"{SCRIPT} **粗** [链接](http://evil.example/) $x^2$ :red[红] 😀"
+TITLE = "球队今日夺冠，芯片银行"
+CHART = "[data-testid=stVegaLiteChart] svg.marks"
+NAMES = ("good", "confused")
+PAINT_SECONDS = 6  # two on an idle machine; this one may be busy
+EXAMPLE = "新款折叠屏手机开售，国产芯片首次用上三纳米工艺"
+SCREENS = {"desktop": (DESKTOP, "light"), "phone": (PHONE, "light"), "dark": (DESKTOP, "dark")}
+VIEWS = {"": "新闻标题分类", "batch": "批量预测", "compare": "模型对比", "models": "模型信息"}
+
+
+@pytest.fixture(scope="module")
+def models(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A trained model, and one that takes two of its classes for each other."""
+    folder = tmp_path_factory.mktemp("models")
+    module, meta = load_module(teacher)
+    export.export(module, folder / "good.onnx", meta)
+    with torch.no_grad():
+        for part in (module.classifier.weight, module.classifier.bias):
+            part.copy_(part[[1, 0, 2]])
+    export.export(module, folder / "confused.onnx", meta)
+    return [f"{name}={folder / name}.onnx" for name in NAMES]
+
+
+@pytest.fixture(scope="module")
+def servers(models: list[str], tmp_path_factory: pytest.TempPathFactory):
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.lower().endswith("_proxy") or name == "NEWS_API_KEY":
+                patch.delenv(name)
+        found = Servers(tmp_path_factory.mktemp("servers"))
+        try:
+            found.start_api(*models)
+            yield found
+        finally:
+            found.stop()
+
+
+@pytest.fixture(scope="module")
+def visitor(servers: Servers, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config):
+    folder = tmp_path_factory.mktemp("browser")
+    with browser(folder) as driver:
+        servers.wait()
+        yield Page(driver, servers.page, folder, pytestconfig.getoption("--screenshots"))
+
+
+@pytest.fixture
+def page(visitor: Page) -> Page:
+    visitor.screen()
+    return visitor
+
+
+def some_titles(count: int) -> list[str]:
+    rng, characters = random.Random(0), "".join(WORDS.values()) + COMMON.replace(" ", "")
+    return ["".join(rng.choices(characters, k=rng.randint(3, 20))) for _ in range(count)]
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def table_of(content: bytes) -> list[list[str]]:
+    """The rows of a downloaded file, which Excel must know as UTF-8."""
+    assert content.startswith(b"\xef\xbb\xbf")
+    return list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+
+
+def ask(page: Page, title: str) -> None:
+    page.fill("新闻标题", title)
+    page.press("预测")
+
+
+def predict_file(page: Page, file: Path) -> None:
+    page.open("batch")
+    page.upload(file)
+    page.press("开始预测")
+
+
+def finish(page: Page) -> None:
+    page.wait(lambda: "有结果" in page.metrics() and not page.count("[role=progressbar]"), "the run does not end")
+
+
+def number(words: str) -> int:
+    return int(words.replace(",", ""))
+
+
+def progress(page: Page) -> int:
+    """Titles done, as the page says while a run is under way."""
+    found = re.search(r"([\d,]+) / 40,000", page.text())
+    return number(found[1]) if found else 0
+
+
+def assert_inert(page: Page) -> None:
+    """Nothing of what was typed has become a part of the page."""
+    assert page.script("return window.hacked") is None
+    elements = ("script", "img[src='x']", "a[href*=evil]", "strong", ".katex")
+    assert not page.count(", ".join(f"{MAIN} {element}" for element in elements))
+
+
+def test_one_title(page: Page, servers: Servers):
+    for title in (TITLE, "😀🎉 银行利率"):
+        page.open()
+        ask(page, title)
+        page.wait(lambda: page.count(CHART) == 2, "no charts")
+        answer = servers.predict(title)
+        assert page.texts("stText") == [title]
+        assert page.metrics() == {"类别": answer["pred_class"], "置信度": f"{answer['confidence']:.1%}"}
+        assert "模型 good" in page.text()
+        bars, tiles = page.texts("stVegaLiteChart")
+        shares = [f"{item['confidence']:.1%}" for item in answer["top_k"]]
+        assert bars.split() == [*(item["pred_class"] for item in answer["top_k"]), *shares]
+        assert tiles.split() == [*title.replace(" ", "")]
+    page.click("//button[contains(., 'SpaceX')]")
+    page.wait(lambda: "SpaceX" in page.texts("stText")[0], "the example is not asked")
+    page.wait(lambda: "本次访问的记录（2 条）" in page.text(), "no history")
+
+
+def test_a_thousand_titles_are_answered_as_the_api_answers_them(page: Page, servers: Servers, tmp_path: Path):
+    titles = some_titles(1000)
+    titles[10:14] = ["=1+1", '他说"好",走', " ", HOSTILE]
+    predict_file(page, write(tmp_path / "titles.txt", "\n".join(titles) + "\n"))
+    finish(page)
+    header, *rows = table_of(page.download())
+    assert header == ["text", "pred_class", "confidence", "truncated", "error"]
+    answers = servers.predict(titles)["predictions"]
+    assert len(rows) == len(answers) == 1000
+    for title, row, answer in zip(titles, rows, answers, strict=True):
+        assert row[0] == ("'=1+1" if title == "=1+1" else title)
+        if "error" in answer:
+            assert row[1:] == ["", "", "", answer["error"]]
+        else:
+            assert (row[1], row[3], row[4]) == (answer["pred_class"], str(answer["truncated"]), "")
+            assert float(row[2]) == pytest.approx(answer["confidence"], abs=1e-4)
+    assert [row[0] for row in rows if row[4]] == [" "]
+    assert page.metrics()["有结果"] == "999" and page.metrics()["出错"] == "1"
+    assert_inert(page)
+
+
+def test_models_compared(page: Page, servers: Servers, data: Path):
+    lines = data.joinpath("test.txt").read_text(encoding="utf-8").splitlines()
+    titles, labels = zip(*(line.split("\t") for line in lines), strict=True)
+    good, confused = ([item["pred_class"] for item in servers.predict(titles, name)["predictions"]] for name in NAMES)
+    differing = [row for row, (one, other) in enumerate(zip(good, confused, strict=True)) if one != other]
+    assert 0 < len(differing) < len(titles)
+
+    for row, words in ((differing[0], "各模型不一致。"), (good.index(LABELS[2]), "各模型一致。")):
+        compare_one(page, titles[row])
+        page.wait(lambda words=words: words in page.text(), f"{titles[row]}: not {words}")
+        cells = page.wait(lambda: page.tables() and len(page.tables()[0]) == 2 and page.tables()[0], "no table")
+        assert [cell[:2] for cell in cells] == [["good", good[row]], ["confused", confused[row]]]
+
+    compare_file(page, data / "test.txt")
+    page.wait(lambda: f"共 {len(differing)} 条。" in page.text(), "not the disagreements that the API has")
+    scores, agreement, rows = page.wait(lambda: [t for t in page.tables()[1:] if t][2:] and page.tables()[1:], "tables")
+    for row, name, predicted in zip(scores, NAMES, (good, confused), strict=True):
+        right = sum(answer == LABELS[int(label)] for answer, label in zip(predicted, labels, strict=True))
+        assert row[0] == name and float(row[1]) == pytest.approx(right / len(titles))
+    assert float(agreement[0][2]) == pytest.approx(1 - len(differing) / len(titles))
+    assert [row[0] for row in rows] == [str(row + 1) for row in differing][: len(rows)]
+
+
+def compare_one(page: Page, title: str) -> None:
+    page.open("compare")
+    page.fill("新闻标题", title)
+    page.press("对比")
+    page.wait(lambda: page.texts("stText") == [title], "not shown as it was typed")
+
+
+def compare_file(page: Page, file: Path) -> None:
+    page.open("compare")
+    page.click("//*[@role='tab'][contains(., '很多标题')]")
+    page.upload(file)
+    page.press("开始对比")
+
+
+def test_a_gbk_file(page: Page, servers: Servers, tmp_path: Path):
+    titles = ["球队夺冠", "银行股债", "芯片，手机"]
+    lines = ["编号,标题", *(f'{number},"{title}"' for number, title in enumerate(titles))]
+    page.open("batch")
+    page.upload(write(tmp_path / "gbk.csv", "\r\n".join(lines), "gbk"))
+    page.wait(lambda: [[title] for title in titles] in page.tables(), "not the titles in the preview")
+    page.press("开始预测")
+    finish(page)
+    answers = servers.predict(titles)["predictions"]
+    assert [row[:2] for row in table_of(page.download())[1:]] == [[a["text"], a["pred_class"]] for a in answers]
+
+
+def test_hostile_text_stays_text(page: Page, servers: Servers, tmp_path: Path):
+    page.open()
+    ask(page, HOSTILE)
+    page.wait(lambda: page.texts("stText") == [HOSTILE], "not shown as it was typed")
+    page.wait(lambda: page.count(CHART) == 2, "no charts")
+    page.click("//summary[contains(., '本次访问的记录')]")
+    page.wait(lambda: page.tables(), "no history")
+    assert_inert(page)
+
+    page.open()
+    ask(page, "长" * 10_001)
+    [error] = page.wait(lambda: page.texts("stAlert"), "no error")
+    assert servers.predict("长" * 10_001)["error"] in error and not page.metrics()
+
+    rows = [["**编号**", f"标题 {SCRIPT}"], ["1", HOSTILE], [SCRIPT, "长" * 10_001]]
+    file = io.StringIO()
+    csv.writer(file).writerows(rows)
+    predict_file(page, write(tmp_path / "**粗** [链接](evil) :red[红] 😀.csv", file.getvalue()))
+    finish(page)
+    assert f"标题 {SCRIPT}" in page.script("return [...document.querySelectorAll('input')].map(field => field.value)")
+    assert any(HOSTILE in row for table in page.tables() for row in table)
+    assert_inert(page)
+
+    compare_one(page, HOSTILE)
+    assert_inert(page)
+
+
+def test_first_paint(page: Page):
+    seconds = []
+    for _ in range(3):
+        page.devtools("Network.clearBrowserCache")
+        page.open()
+        seconds.append(page.script("return performance.now() / 1000"))
+    print(f"title shown after {', '.join(f'{value:.2f}' for value in seconds)} s")
+    assert min(seconds) < PAINT_SECONDS
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_phone_needs_no_scrolling_sideways(page: Page, view: str, data: Path):
+    page.screen(PHONE, 844)
+    show(page, view, TITLE, data / "test.txt")
+    widths = page.script(
+        "const main = document.querySelector(arguments[0]);"
+        "return [innerWidth, main.scrollWidth, document.documentElement.scrollWidth]",
+        MAIN,
+    )
+    assert widths == [PHONE] * 3
+
+
+def test_the_page_asks_no_host_but_its_own(page: Page, servers: Servers):
+    for view, heading in VIEWS.items():  # what the tests before this one asked for counts too
+        page.open(view)
+        page.wait(lambda heading=heading: heading in page.texts("stHeading"), heading)
+    assert page.hosts() == {servers.page.removeprefix("http://")}
+    addresses = page.script(
+        "return [...document.querySelectorAll('link[href], script[src], img[src]')].map(e => e.href || e.src)"
+    )
+    assert addresses and all(address.startswith((servers.page, "data:")) for address in addresses)
+
+
+def show(page: Page, view: str, title: str, file: Path) -> None:
+    """Open a view and have it answer: a title, or the titles of a labelled file."""
+    if view == "batch":
+        predict_file(page, file)
+        finish(page)
+    elif view == "compare":
+        compare_file(page, file)
+    else:
+        page.open(view)
+    if view == "":
+        ask(page, title)
+    charts = {"": 2, "batch": 2, "compare": 1, "models": 0}[view]
+    page.wait(lambda: page.count(CHART) >= charts, "no charts")
+
+
+def test_the_api_stops_in_the_middle(page: Page, servers: Servers, models: list[str], tmp_path: Path):
+    titles = some_titles(40_000)
+    predict_file(page, write(tmp_path / "titles.txt", "\n".join(titles)))
+    page.wait(lambda: progress(page) > 0, "no progress")
+    servers.stop_api()
+    page.wait(lambda: "正在重试。连不上 API" in page.text(), "it does not say that it tries again")
+    page.wait(lambda: "中途停下了。连不上 API" in page.text(), "it does not say that the API is gone")
+    finish(page)  # what was answered is shown
+    page.wait(lambda: page.count(f"{SIDEBAR} [data-testid=stAlertContentError]"), "the status stays green")
+    page.picture("batch_stopped")
+    answered, failed = (number(page.metrics()[name]) for name in ("有结果", "出错"))
+    assert 0 < answered < 40_000 - failed and failed
+    rows = table_of(page.download())[1:]
+    assert [row[0] for row in rows] == titles
+    assert [bool(row[1]) for row in rows] == [True] * answered + [False] * (40_000 - answered)
+    assert all(row[4].startswith("连不上 API") for row in rows[answered : answered + failed])
+    assert {row[4] for row in rows[answered + failed :]} == {"没有预测"}
+
+    page.go("单条预测", "新闻标题分类")
+    ask(page, TITLE)
+    assert "没有得到结果。连不上 API" in page.wait(lambda: page.texts("stAlert"), "no error")[0]
+    page.go("批量预测", "批量预测")
+    servers.start_api(*models)
+    servers.wait()
+    page.press("继续")
+    page.wait(lambda: page.count(f"{SIDEBAR} [data-testid=stAlertContentSuccess]"), "the status stays red")
+    page.wait(lambda: progress(page) > answered, "it does not go on")
+    page.press("停止")
+    finish(page)
+    assert number(page.metrics()["有结果"]) > answered and page.metrics()["出错"] == "0"
+
+
+def test_pictures(page: Page, servers: Servers):
+    """Every view and an error, for somebody to look at."""
+    if not page.pictures:
+        pytest.skip("--screenshots FOLDER asks for it")
+    servers.start_api("teacher", "soft")
+    servers.wait()
+    for screen, (width, scheme) in SCREENS.items():
+        for view in VIEWS:
+            page.screen(width, scheme=scheme)
+            show(page, view, EXAMPLE, ROOT / "data" / "test.txt")
+            page.picture(f"{view or 'single'}_{screen}")
+        page.screen(width, scheme=scheme)
+        compare_one(page, EXAMPLE)
+        page.picture(f"compare_one_{screen}")
+    servers.stop_api()
+    for screen, (width, scheme) in SCREENS.items():
+        page.screen(width, scheme=scheme)
+        page.open()
+        ask(page, EXAMPLE)
+        page.wait(lambda: page.texts("stAlert"), "no error")
+        page.picture(f"error_{screen}")
+
+
+def test_neither_server_wrote_a_trace(servers: Servers):
+    assert "Traceback" not in servers.log()
