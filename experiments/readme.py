@@ -8,9 +8,8 @@ A table stands between two comments, each at the start of a line; GitHub does no
     <!-- table: rows rows/rows.json -->
     <!-- /table -->
 
-The first names a kind of table and a file in results/ that a command of the project wrote; for `accuracy` a folder, in
-which baseline/metrics.json is by baseline.py and seed1/evaluate/metrics.json and so on are by evaluate.py. While there
-is no such file the table is empty. A picture that a page shows is redrawn from the table's file of the same name.
+The first names a kind of table and a file in results/ that a command of the project wrote. While there is no such file
+the table is empty. A picture that a page shows is redrawn from the table's file of the same name.
 """
 
 import json
@@ -72,20 +71,6 @@ def find_tables(page: Path, text: str) -> list[Table]:
     return tables
 
 
-def read(source: Path) -> Any:
-    """What a JSON file holds; of a folder its metrics.json files, by the names of the folders that they lie in.
-
-    Raises:
-        UserError: those of a folder are about different titles.
-    """
-    if not source.is_dir():
-        return json.loads(source.read_text(encoding="utf-8"))
-    reports = {path.relative_to(source).parts[0]: read(path) for path in sorted(source.glob("*/**/metrics.json"))}
-    if len({report["data_sha256"] for report in reports.values()}) > 1:
-        raise UserError(f"{source}: {', '.join(reports)} are about different titles: measure all on the same file")
-    return reports
-
-
 def use(table: Table, function: Callable[..., Any], *args: Path) -> Any:
     """What a function makes of a table's figures.
 
@@ -93,7 +78,7 @@ def use(table: Table, function: Callable[..., Any], *args: Path) -> Any:
         UserError: they are not what the command writes.
     """
     try:
-        return function(read(table.source), *args)
+        return function(json.loads(table.source.read_text(encoding="utf-8")), *args)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as fault:
         raise UserError(
             f"{table.source} is damaged, unfinished or not for {table.marker}: run `{table.kind.command}` again"

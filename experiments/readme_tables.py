@@ -4,7 +4,6 @@ Where the command has a table of its own, it is that one.
 """
 
 import re
-import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,37 +26,6 @@ class Kind(NamedTuple):
 def markdown(headers: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A table in Markdown."""
     return "\n".join("| " + " | ".join(line) + " |" for line in (headers, ["---"] * len(headers), *lines))
-
-
-def accuracy(reports: dict[str, Any]) -> str:
-    """The linear model beside the bundled BERT.
-
-    Args:
-        reports: by the folder that it lies in, what baseline.py (`baseline`) and evaluate.py (each other) wrote.
-    """
-    linear = reports["baseline"]
-    berts = [report for name, report in reports.items() if name != "baseline"]
-    mean, f1 = (statistics.mean(report[name] for report in berts) for name in ("accuracy", "macro_f1"))
-    each, seeds = "", "1 seed"
-    if len(berts) > 1:
-        each = " (" + " · ".join(f"{100 * report['accuracy']:.2f}" for report in berts) + ")"
-        seeds = f"mean of {len(berts)} seeds"
-    lines = [
-        ["character 1–3-gram TF-IDF + linear SVM (`baseline.py`)", f"{linear['accuracy']:.2%}"],
-        [f"bert-mini-chinese, fine-tuned (`train.py`, {seeds})", f"{mean:.2%}{each}"],
-    ]
-    lines[0] += [f"{linear['macro_f1']:.3f}", duration([linear["seconds"]])]
-    lines[1] += [f"{f1:.3f}", duration([report["training"]["seconds"] for report in berts])]
-    return markdown(("model", "test accuracy", "test macro-F1", "training time"), lines)
-
-
-def duration(seconds: Sequence[float]) -> str:
-    """How long trainings took: from the shortest to the longest."""
-    if max(seconds) < 1:
-        return "under 1 s"
-    unit, size = ("min", 60) if max(seconds) >= 100 else ("s", 1)
-    ends = [end / size for end in (min(seconds), max(seconds))]
-    return "–".join(dict.fromkeys(f"{end:.{0 if end >= 10 else 1}f}" for end in ends)) + f" {unit}"
 
 
 def speed(report: dict[str, Any]) -> str:
@@ -126,7 +94,6 @@ def _answers(found: dict[str, Any]) -> str:
 
 
 KINDS = {
-    "accuracy": Kind("python evaluate.py", accuracy),
     "speed": Kind("python -m experiments.training", speed),
     "benchmark": Kind(
         "python benchmark.py", benchmark, lambda report, path: benchmark_report.draw(report["rows"], path)
