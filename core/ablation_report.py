@@ -1,6 +1,5 @@
 """Recipes beside plain fine-tuning: the figures, the table and the picture that ablation.py gives."""
 
-import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from core.console import UserError
 from core.files import atomic_write
 from core.recipes import PLAIN
 from core.stats import macro_f1, paired_bootstrap, paired_bootstrap_f1
@@ -67,25 +65,6 @@ def choose(rows: Sequence[dict[str, Any]]) -> tuple[str, list[str]]:
     plain = next(row for row in ranked if row["recipe"].partition("@")[0] == PLAIN)
     better = [row["recipe"] for row in ranked[: ranked.index(plain)]]
     return plain["recipe"], list(dict.fromkeys((PLAIN, plain["recipe"], *better[:FINALISTS])))
-
-
-def open_report(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The report of earlier runs, or an empty one.
-
-    Raises:
-        UserError: it is damaged or of other settings.
-    """
-    if not path.is_file():
-        return {"settings": settings, "rows": []}
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        differ = [name for name, value in settings.items() if report["settings"].get(name) != value]
-        merge(report["rows"], [])
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise UserError(f"{path} is damaged: delete it and start again") from fault
-    if differ:
-        raise UserError(f"{path} was made with another {differ[0]}: delete it, or choose another --output")
-    return report
 
 
 def merge(rows: list[dict[str, Any]], fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -21,13 +21,14 @@ from typing import Any
 
 from bert_classifer_model import find_bert, find_weights, finetune_defaults
 from config import MODELS, Config, parse
-from core.ablation_report import as_markdown, choose, draw, merge, open_report, summarise
+from core.ablation_report import as_markdown, choose, draw, merge, summarise
 from core.checkpoint import load
 from core.console import UserError, run
 from core.device import Devices, measured_on
 from core.encoding import Encoder
-from core.files import atomic_write, sha256, write_json
+from core.files import sha256, write_json
 from core.recipes import PLAIN, RECIPES, Recipe
+from core.report import open_report, write_views
 from predict_fun import load_module
 from train import TrainConfig, fine_tune, predict_logits
 from utils import Batches, Titles, read_data
@@ -198,13 +199,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     config.bert_path = find_bert(config.bert_path)
     settings = {"bert": sha256(find_weights(config.bert_path)), "batch_size": config.batch_size}
     settings |= {"max_length": config.max_length}
-    report = open_report(config.output / "ablation.json", settings)
+    path = config.output / "ablation.json"
+    report = open_report(path, settings, ["rows"])
     data_sets = list(read_data_sets(config, settings))
 
     def add(rows: list[dict[str, Any]]) -> None:
         report.update(measured_on(Devices.find(config.device, "auto").device))
         report["rows"] = merge(report["rows"], rows)
-        write_json(config.output / "ablation.json", report)
+        write_json(path, report)
 
     finals = []
     for data in data_sets:
@@ -220,10 +222,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         add(summarise(cells, "test", data.titles["test"].labels, len(data.labels), PLAIN, plain))
         for model in data.work.glob(f"*/{MODEL}"):
             model.unlink()
-    table = as_markdown(report)
-    atomic_write(config.output / "ablation.md", lambda file: file.write(table.encode("utf-8")))
-    draw(report, config.output / "ablation.png")
-    print(f"\n{table}wrote ablation.json ablation.md ablation.png to {config.output}")
+    write_views(report, path, as_markdown, draw)
 
 
 if __name__ == "__main__":

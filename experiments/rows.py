@@ -24,6 +24,7 @@ from config import MODELS, Config, parse
 from core.console import UserError, run
 from core.device import measured_on
 from core.files import atomic_write, sha256, write_json
+from core.report import open_report, write_views
 from core.stats import paired_bootstrap
 from utils import read_data
 
@@ -67,20 +68,6 @@ def measure(rows: int, seed: int | None, config: RowsConfig, work: Path) -> dict
     report = json.loads((work / "evaluate/metrics.json").read_text(encoding="utf-8"))
     model.unlink()
     return {**{name: report[name] for name in KEPT}, "seconds": report["training"]["seconds"]}
-
-
-def open_report(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The report as far as an earlier run came, or an empty one.
-
-    Raises:
-        UserError: the earlier run was on other data or with another BERT.
-    """
-    if not path.is_file():
-        return {"settings": settings, "cells": []}
-    report = json.loads(path.read_text(encoding="utf-8"))
-    if report["settings"] != settings:
-        raise UserError(f"{path} was made with other data or another BERT: delete it, or choose another --output")
-    return report
 
 
 def summarise(cells: list[dict[str, Any]], true: list[int]) -> list[dict[str, Any]]:
@@ -146,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     bert = find_weights(find_bert(config.bert_path))
     files = {name: sha256(config.data_dir / f"{name}.txt") for name in ("class", "train", "dev", "test")}
     path = config.output / "rows.json"
-    report = open_report(path, {"data": files, "bert": sha256(bert)})
+    report = open_report(path, {"data": files, "bert": sha256(bert)}, ["cells"])
     most = len(titles["train"].texts)
     for rows in [*(count for count in sorted(config.rows) if count < most), most]:
         for seed in (None, *range(1, config.seeds + 1)):
@@ -159,10 +146,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             write_json(path, report)
     report["summary"] = summarise(report["cells"], titles["test"].labels)
     write_json(path, report)
-    table = as_markdown(report)
-    atomic_write(config.output / "rows.md", lambda file: file.write(table.encode("utf-8")))
-    draw(report, config.output / "rows.png")
-    print(f"\n{table}wrote rows.json rows.md rows.png to {config.output}")
+    write_views(report, path, as_markdown, draw)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ from core.console import UserError, run
 from core.device import Devices, measured_on
 from core.distillation_report import as_markdown, compare, draw, summarise
 from core.encoding import Encoder
-from core.files import atomic_write, sha256, write_json
+from core.files import sha256, write_json
+from core.report import open_report, write_views
 from distillation import STUDENT_RATE, DistillConfig, default_epochs, read_unlabeled
 from hard_label_distillation import distil_hard
 from predict_fun import NewsClassifier, load_module, text_fault
@@ -93,25 +94,6 @@ def settings_of(config: BenchmarkConfig, teacher: Path) -> dict[str, Any]:
     settings["data"] = {name: sha256(config.data_dir / f"{name}.txt") for name in ("class", "train", "dev", "test")}
     settings["unlabeled"] = sha256(config.unlabeled) if config.unlabeled else None
     return settings
-
-
-def open_report(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The report as far as an earlier run came, or an empty one.
-
-    Raises:
-        UserError: the earlier run had other settings, data or teacher.
-    """
-    if not path.is_file():
-        return {"settings": settings, "runs": [], "rows": []}
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        differ = [name for name, value in settings.items() if report["settings"].get(name) != value]
-        report["runs"], report["rows"]  # noqa: B018 - has it all?
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise UserError(f"{path} is damaged: delete it and start again") from fault
-    if differ:
-        raise UserError(f"{path} was made with another {differ[0]}: delete it, or choose another --output")
-    return report
 
 
 def student_file(row: str, seed: int, factor: float, config: BenchmarkConfig) -> Path:
@@ -236,14 +218,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = parse(BenchmarkConfig, argv, __doc__)
     teacher = find_model(config.model, onnx=False)
     settings = settings_of(config, teacher)
-    report = open_report(config.output / "distillation.json", settings)
+    path = config.output / "distillation.json"
+    report = open_report(path, settings, ["runs", "rows"])
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     config.save_dir = config.save_dir / "benchmark" / key[:12]  # no file of other runs is met there
     fill(report, config, teacher)
-    table = as_markdown(report)
-    atomic_write(config.output / "distillation.md", lambda file: file.write(table.encode("utf-8")))
-    draw(report, config.output / "distillation.png")
-    print(f"\n{table}wrote distillation.json distillation.md distillation.png to {config.output}")
+    write_views(report, path, as_markdown, draw)
 
 
 if __name__ == "__main__":

@@ -41,5 +41,9 @@ def test_bad_input(bert: Path, data: Path, tmp_path: Path):
     with pytest.raises(UserError, match="must be 1 or more"):
         rows.main(args(bert, data, tmp_path, "--seeds", "0"))
     (tmp_path / "rows.json").write_text('{"settings": {}, "cells": []}', encoding="utf-8")
-    with pytest.raises(UserError, match="made with other data or another BERT"):
+    with pytest.raises(UserError, match="was made with another data: delete it, or choose another --output"):
         rows.main(args(bert, data, tmp_path))
+    for damaged in ("{", "[]", '{"settings": {}}', '{"settings": {}, "cells": [1]}'):
+        (tmp_path / "rows.json").write_text(damaged, encoding="utf-8")
+        with pytest.raises(UserError, match="is damaged: delete it and start again"):
+            rows.main(args(bert, data, tmp_path))
