@@ -2,7 +2,7 @@
 
     python -m experiments.serving                                          # all but the soak
     python -m experiments.serving --random-bert-base --parts predictor server nothing flask
-    python -m experiments.serving --parts soak --minutes 60 --output results
+    python -m experiments.serving --parts overload soak --seconds 60 --minutes 60 --output results
 
 predictor  titles a second of the predictor itself, in batches of 1 and of 16
 server     requests a second of `python api.py`, from 1 and from 16 clients
@@ -13,7 +13,8 @@ soak       --minutes at 80 % of the rate that 16 clients get: how much the memor
 restart    kill -9, start again: seconds until /health is 200
 equal      the classes of --titles titles asked by 16 clients, against predict_fun
 
-Rates are medians of --rounds rounds in which the parts take turns. Writes api_benchmark.json to the output folder.
+Rates are medians of --rounds rounds in which the parts take turns. Writes api_benchmark.json to the output folder after
+each part; what it holds of the same model's other parts stays.
 """
 
 import json
@@ -43,10 +44,11 @@ from core.answers import Prediction, text_fault
 from core.console import UserError, run
 from core.device import measured_on
 from core.encoding import read_vocab
-from core.files import write_json
+from core.files import sha256, write_json
 from core.http_load import ask_all, load, predict_bodies
 from core.http_server import make_server, serve
 from core.quantize import SCHEME, VARIANTS, quantize_onnx
+from core.report import open_report
 from core.server_process import running_command, running_function, watched_memory
 from experiments.training import BERT_BASE, in_a_process_of_its_own
 from predict_fun import NewsClassifier
@@ -220,18 +222,29 @@ def random_bert_base(folder: Path, labels: Sequence[str]) -> tuple[Path, Path]:
     return folder / "int8.onnx", folder / "fp32.pt"
 
 
-def benchmark_api(config: ApiBenchmarkConfig, folder: Path) -> dict[str, Any]:
-    """All measurements that are asked for."""
+def benchmark_api(config: ApiBenchmarkConfig, path: Path, folder: Path) -> dict[str, Any]:
+    """Make all measurements that are asked for, saving the report after each part.
+
+    Args:
+        config: the knobs.
+        path: of the report.
+        folder: for files that nobody needs afterwards.
+
+    Raises:
+        UserError: there is no such model, or the report is damaged or another model's.
+    """
     labels = read_labels(config.data_dir / "class.txt")
     data = config.data_dir / "test.txt"
     titles = read_titles(data if data.is_file() else config.data_dir / "dev.txt", labels)
     texts = [text for text in titles.texts if not text_fault(text)][: config.titles]
     if config.random_bert_base:
         model, fp32 = random_bert_base(folder, labels)
+        settings = {"model": "bert-base at random, INT8"}
     else:
         model, fp32 = find_model(config.model), find_model(config.fp32) if "flask" in config.parts else Path()
-    report: dict[str, Any] = {**measured_on(), "threads": torch.get_num_threads(), "seconds": config.seconds}
-    report |= {"rounds": config.rounds, "model": "bert-base at random, INT8" if config.random_bert_base else model.name}
+        settings = {"model": model.name, "sha256": sha256(model)}
+    report = open_report(path, settings, [])
+    report |= {"model": settings["model"], **measured_on(), "threads": torch.get_num_threads()}
     rounds: dict[str, list[dict[str, Any]]] = {part: [] for part in RATES if part in config.parts}
     for number in range(config.rounds if rounds else 0):
         for part, found in rounds.items():
@@ -247,22 +260,24 @@ def benchmark_api(config: ApiBenchmarkConfig, folder: Path) -> dict[str, Any]:
         "restart": lambda: measure_restart(model),
         "equal": lambda: measure_equal(model, texts),
     }
+    write_json(path, report)
     for part, measure in others.items():
         if part in config.parts:
             print(part, flush=True)
             report[part] = measure()
+            write_json(path, report)
     return report
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(ApiBenchmarkConfig, argv, __doc__)
+    path = config.output / "api_benchmark.json"
     with tempfile.TemporaryDirectory() as folder:
-        report = benchmark_api(config, Path(folder))
-    write_json(config.output / "api_benchmark.json", report)
+        report = benchmark_api(config, path, Path(folder))
     for part in config.parts:
         for name, found in report[part].items():
             print(f"{part:<10} {name:<22} {json.dumps(found, ensure_ascii=False)[:160]}")
-    print(f"wrote {config.output / 'api_benchmark.json'}")
+    print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ def run_parts(monkeypatch, data, folder, *parts):
     return json.loads((folder / "api_benchmark.json").read_text(encoding="utf-8"))
 
 
-def test_what_the_server_bears(monkeypatch, data, tmp_path):
-    report = run_parts(monkeypatch, data, tmp_path, "server", "overload", "soak", "restart", "equal")
+def test_what_the_server_bears(monkeypatch, data, tmp_path, teacher):
+    run_parts(monkeypatch, data, tmp_path, "server", "overload", "soak")
+    report = run_parts(monkeypatch, data, tmp_path, "restart", "equal")  # added to what the file holds
     assert report["model"] == "bert-base at random, INT8" and "predictor" not in report
     assert report["server"]["16 client(s)"]["requests_per_s"] > 0
     crowd = report["overload"]["crowd"]
@@ -34,6 +35,10 @@ def test_what_the_server_bears(monkeypatch, data, tmp_path):
     assert report["soak"]["statuses"].keys() == {"200"} and report["soak"]["memory_mb"]
     assert 0 < report["restart"]["seconds_to_ready"] < 30
     assert report["equal"]["titles"] == 20 and report["equal"]["largest_confidence_gap"] < 0.1
+    with pytest.raises(UserError, match="made with another model"):
+        serving.main(
+            ["--model", str(teacher), "--parts", "restart", "--data-dir", str(data), "--output", str(tmp_path)]
+        )
 
 
 def test_what_the_server_costs(monkeypatch, data, tmp_path):
