@@ -57,14 +57,21 @@ class NewsClassifier:
         self._logits_fn = logits_fn
 
     @classmethod
-    def load(cls, path: Path, device: str = "auto") -> "NewsClassifier":
+    def load(cls, path: Path, device: str = "auto", spin: bool = True) -> "NewsClassifier":
         """Open a model file; weights, labels, vocabulary and sizes all come from it.
+
+        Args:
+            path: the file.
+            device: as `--device`.
+            spin: of an ONNX model; see `core.onnx_model.open_session`.
 
         Raises:
             UserError: the file is missing, damaged, foreign, or its parts do not fit together.
         """
-        load = {ONNX: onnx_model.load, OPENVINO: openvino_model.load}.get(path.suffix, _load_torch)
-        meta, logits_fn = load(path, device)
+        if path.suffix == ONNX:
+            meta, logits_fn = onnx_model.load(path, device, spin)
+        else:
+            meta, logits_fn = (openvino_model.load if path.suffix == OPENVINO else _load_torch)(path, device)
         try:
             return cls(meta, logits_fn, path)
         except (KeyError, TypeError, ValueError) as fault:

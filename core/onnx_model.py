@@ -39,12 +39,13 @@ def is_whole(path: Path) -> bool:
         return file.read() == seal(check_sum)
 
 
-def load(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
+def load(path: Path, device: str, spin: bool = True) -> tuple[dict[str, Any], LogitsFn]:
     """Open an ONNX model: its facts and the function that computes logits.
 
     Args:
         path: the file.
         device: auto (a GPU where onnxruntime can use one), cpu, cuda, cuda:1. INT8 models run on the CPU.
+        spin: whether its threads wait for the next operator at full speed; see `open_session`.
 
     Raises:
         UserError: the file is missing, damaged or foreign, onnxruntime is missing, or the device cannot be used.
@@ -56,7 +57,7 @@ def load(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
             f"{path} is damaged or not an ONNX model of this project: copy it again, or make it with "
             "`python bert_model_quantization.py`"
         )
-    session = open_session(path, providers(device))
+    session = open_session(path, providers(device), spin)
     facts = session.get_modelmeta().custom_metadata_map
     try:
         meta = json.loads(facts["meta"])
@@ -72,7 +73,7 @@ def load(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
             "make the model again, or use the code that wrote it"
         )
     if meta["architecture"].get("quantization") and CUDA in session.get_providers():
-        session = open_session(path, [CPU])  # a GPU has no integer kernels of this kind
+        session = open_session(path, [CPU], spin)  # a GPU has no integer kernels of this kind
     return meta, logits_fn(session)
 
 
@@ -105,8 +106,14 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def open_session(model: Path | bytes, on: list[Any]) -> Any:
+def open_session(model: Path | bytes, on: list[Any], spin: bool = True) -> Any:
     """An onnxruntime session with all cores and all optimisations; a file takes less memory than its content does.
+
+    Args:
+        model: the file, or its content.
+        on: see `providers`.
+        spin: whether its threads wait at full speed for work, which answers a lone text sooner, but takes the cores
+            from whatever else the process does: a server gets more done without.
 
     Raises:
         UserError: this onnxruntime cannot run the model.
@@ -114,6 +121,7 @@ def open_session(model: Path | bytes, on: list[Any]) -> Any:
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     try:
         return onnxruntime.InferenceSession(model, options, providers=on)
     except Exception as fault:  # onnxruntime's errors have no base of their own
