@@ -9,6 +9,7 @@ A stage with knobs of its own subclasses `Config` at the top of its own script.
 
 import importlib.util
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,7 +39,11 @@ class Artefact(NamedTuple):
 MODELS = {
     "soft": Artefact(
         "soft_label_distillation.py",
-        (Path("models_save/bilstm_soft_distill.onnx"), Path("models_save/bilstm_soft_distill.pth")),
+        (
+            Path("models_save/bilstm_soft_distill_int8.onnx"),
+            Path("models_save/bilstm_soft_distill.onnx"),
+            Path("models_save/bilstm_soft_distill.pth"),
+        ),
     ),
     "teacher": Artefact("train.py", (Path("save_models/test_bertclassifer_model.pt"),)),
     "int8": Artefact(
@@ -52,16 +57,30 @@ MODELS = {
     "pruned": Artefact(
         "custom_pruning.py",
         (
-            Path("models_save/structured_pruned_model.pth"),
-            Path("models_save/pruned_model.pth"),
             Path("models_save/structured_pruned_model_int8.onnx"),
+            Path("models_save/structured_pruned_model.pth"),
+            Path("models_save/pruned_model_int8.onnx"),
+            Path("models_save/pruned_model.pth"),
         ),
     ),
     "hard": Artefact(
         "hard_label_distillation.py",
-        (Path("models_save/bilstm_hard_distill.onnx"), Path("models_save/bilstm_hard_distill.pth")),
+        (
+            Path("models_save/bilstm_hard_distill_int8.onnx"),
+            Path("models_save/bilstm_hard_distill.onnx"),
+            Path("models_save/bilstm_hard_distill.pth"),
+        ),
     ),
 }
+
+
+def made_from(checkpoint: Path) -> list[Path]:
+    """The files that may have been made from a checkpoint, to predict with; another checkpoint makes them stale."""
+    if checkpoint.name == MODELS["teacher"].path.name:
+        files = [checkpoint.with_name(path.name) for path in MODELS["int8"].paths]
+    else:
+        files = [checkpoint.with_suffix(ONNX), *(checkpoint.with_name(f"{checkpoint.stem}_int8{end}") for end in LIGHT)]
+    return files + [file.with_suffix(".bin") for file in files if file.suffix == OPENVINO]
 
 
 def find_model(model: str | None, onnx: bool = True) -> Path:
@@ -86,6 +105,9 @@ def find_model(model: str | None, onnx: bool = True) -> Path:
     usable = [path for artefact in named for path in artefact.paths if (onnx if path.suffix in LIGHT else torch)]
     for path in usable:
         if path.is_file():
+            teacher = MODELS["teacher"].path
+            if model is None and teacher.is_file() and path.stat().st_mtime < teacher.stat().st_mtime:
+                print(f"warning: {path} is older than {teacher}; --model teacher takes that", file=sys.stderr)
             return path
     if not torch:
         raise UserError(

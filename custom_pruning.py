@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from bert_classifer_model import BertClassifier
-from config import Config, find_model, parse
+from config import Config, find_model, made_from, parse
 from core import checkpoint
 from core.console import UserError, run
 from core.device import Devices, measured_on
@@ -248,6 +248,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         **checkpoint.provenance(),
     }
     if devices.is_main:
+        for stale in made_from(artefact):
+            stale.unlink(missing_ok=True)
         checkpoint.save(artefact, model.state_dict(), {**meta, **ours})
         run_state.drop()
         alone = [Batches(titles["dev"], each, batch_size=1).epoch() for each in (encoder, kept)]

@@ -15,7 +15,7 @@ from torch import nn
 
 from bert_classifer_model import BertClassifier
 from bilstm_classifier import BiLSTMClassifier
-from config import ONNX, Config, find_model
+from config import ONNX, Config, find_model, made_from
 from core import checkpoint, export
 from core.augment import augment
 from core.console import UserError
@@ -244,7 +244,8 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
     }
     if devices.is_main:
         onnx = artefact.with_suffix(ONNX)
-        onnx.unlink(missing_ok=True)  # of another student, it would be preferred to this one's checkpoint
+        for stale in made_from(artefact):  # of another student, they would be preferred to this one's checkpoint
+            stale.unlink(missing_ok=True)
         checkpoint.save(artefact, student.state_dict(), student_meta)
         if deploy:
             export.export(student, onnx, student_meta)

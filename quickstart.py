@@ -26,6 +26,7 @@ STAGES = [  # a command, and the product that makes a second run of it unnecessa
     ("hard_label_distillation.py", "models_save/bilstm_hard_distill.onnx"),
     ("soft_label_distillation.py", "models_save/bilstm_soft_distill.onnx"),
     ("bert_model_quantization.py", "save_models/bertclassifer_int8.onnx"),
+    ("bert_model_quantization.py --model soft", "models_save/bilstm_soft_distill_int8.onnx"),
     ("custom_pruning.py", "models_save/pruned_model.pth"),
     ("predict_fun.py", ""),
     ("benchmark.py", ""),

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from bert_classifer_model import BertClassifier, find_bert, find_weights, finetune_defaults, read_bert_encoder
-from config import MODELS, Config, LoopConfig, parse
+from config import MODELS, Config, LoopConfig, made_from, parse
 from core import checkpoint
 from core.console import UserError, run
 from core.device import Devices
@@ -252,6 +252,8 @@ def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
         **checkpoint.provenance(),
     }
     if devices.is_main:
+        for stale in made_from(artefact):
+            stale.unlink(missing_ok=True)
         checkpoint.save(artefact, model.state_dict(), meta)
         run_state.drop()
     devices.leave()

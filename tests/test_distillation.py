@@ -311,7 +311,11 @@ print(*[prediction.pred_class for prediction in classifier.predict(sys.argv[2:])
 
 @pytest.mark.parametrize(("stage", "name"), [(hard_label_distillation, HARD), (soft_label_distillation, SOFT)])
 def test_a_stage_from_end_to_end(stage, name: str, teacher: Path, data: Path, tmp_path: Path):
+    stale = (tmp_path / "save" / name).with_name(f"{Path(name).stem}_int8.onnx")
+    stale.parent.mkdir()
+    stale.touch()
     stage.main(stage_args(teacher, data, tmp_path, "--num-epochs", "20"))
+    assert not stale.exists()
     _, meta = checkpoint.load(tmp_path / "save" / name)
     _, teacher_meta = checkpoint.load(teacher)
     assert meta["metrics"]["test"]["accuracy"] > 0.8 and meta["metrics"]["dev"]["n"] == 20

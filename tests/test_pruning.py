@@ -304,7 +304,11 @@ def test_layers_and_tokens_together_then_pruned_again(
 
 def test_tokens_alone_need_no_training(teacher: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(custom_pruning, "fit", None)
+    stale = tmp_path / "save" / "structured_pruned_model_int8.onnx"
+    stale.parent.mkdir()
+    stale.touch()
     custom_pruning.main(prune_args(teacher, data, tmp_path, "--prune-vocab"))
+    assert not stale.exists()
     whole, small = (NewsClassifier.load(path, "cpu") for path in (teacher, tmp_path / "save" / CUT))
     texts = read_titles(data / "train.txt", LABELS).texts
     for one, other in zip(whole.predict(texts), small.predict(texts), strict=True):

@@ -1,6 +1,7 @@
 """INT8 from end to end: export, quantization, the gate, and serving without torch."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -364,7 +365,7 @@ def test_an_onnx_model_is_served_with_the_light_requirements_alone(int8: Path, o
         assert "needs torch" in fault[0] and "requirements.txt" in fault[0]
 
 
-def test_names_of_models(int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_names_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NEWS_MODEL", raising=False)
     made = []
@@ -391,12 +392,21 @@ def test_names_of_models(int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert find_model("soft") == find_model(None) == student
     light_student = make("models_save/bilstm_soft_distill.onnx")
     assert find_model("soft") == find_model(None) == light_student and find_model("soft", onnx=False) == student
+    light_student = make("models_save/bilstm_soft_distill_int8.onnx")
+    assert find_model("soft") == find_model(None) == light_student and find_model("soft", onnx=False) == student
     with pytest.raises(UserError, match="run `python hard_label_distillation.py`"):
         find_model("hard")
 
+    assert not capsys.readouterr().err
+    os.utime(light_student, (0, 0))
+    assert find_model(None) == light_student
+    assert "bilstm_soft_distill_int8.onnx is older than" in capsys.readouterr().err
+    assert find_model("soft") == light_student and not capsys.readouterr().err
+
     monkeypatch.setattr(config.importlib.util, "find_spec", lambda name: None)
     assert find_model(None) == light_student
-    light_student.unlink()
+    for light_student in Path("models_save").glob("*.onnx"):
+        light_student.unlink()
     assert find_model(None) == find_model("int8") == onnx
     for name in ("teacher", "soft"):
         with pytest.raises(UserError, match=f"no ONNX file of {name} here"):

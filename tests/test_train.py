@@ -124,7 +124,12 @@ def test_the_state_is_saved_at_ends_of_epochs_unless_they_come_too_fast(
 
 
 def test_early_stopping_and_a_limit_of_steps(bert: Path, data: Path, tmp_path: Path):
+    files = [tmp_path / "save" / name for name in ("bertclassifer_int8.onnx", "bertclassifer_int8.bin", "another.onnx")]
+    files[0].parent.mkdir()
+    for file in files:
+        file.touch()
     train.main(train_args(bert, data, tmp_path, "--max-steps", "5"))
+    assert [file.is_file() for file in files] == [False, False, True]  # no INT8 of an earlier teacher is left
     log = (tmp_path / "reports" / "train" / "log.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["step"] for line in log] == [2, 4, 5]
     train.main(train_args(bert, data, tmp_path, "--num-epochs", "60", "--patience", "3"))
