@@ -19,7 +19,7 @@ from core import ablation_report, distillation_report
 from core.benchmark_report import add_ratios
 from core.console import UserError
 from core.files import write_json
-from experiments import readme, rows, serving, students
+from experiments import readme, rows, servers, serving, students
 from experiments.readme_tables import KINDS
 from experiments.readme_words import CHINESE, ENGLISH, reword
 
@@ -224,7 +224,7 @@ def serving_report(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(serving, "in_a_process_of_its_own", lambda function, *args: function(*args))
     real_load = serving.load
     monkeypatch.setattr(serving, "load", lambda *args, **rate: real_load(*args[:3], min(args[3], 0.2), **rate))
-    monkeypatch.setattr(serving, "NewsClassifier", SimpleNamespace(load=lambda *_: serving.Nothing()))
+    monkeypatch.setattr(serving, "NewsClassifier", SimpleNamespace(load=lambda *_: servers.Nothing()))
     model = data / "class.txt"  # any file
     flags = ["--model", str(model), "--fp32", str(model), "--data-dir", str(data), "--output", str(tmp_path)]
     flags += ["--seconds", "0.1", "--rounds", "1", "--minutes", "0.01", "--crowd", "20", "--titles", "20"]
