@@ -21,14 +21,14 @@ from typing import Any
 
 from bert_classifer_model import find_bert, find_weights, finetune_defaults
 from config import MODELS, Config, parse
-from core.ablation_report import as_markdown, choose, draw, merge, summarise
 from core.checkpoint import load
 from core.console import UserError, run
 from core.device import Devices, measured_on
 from core.encoding import Encoder
 from core.files import sha256, write_json
 from core.recipes import PLAIN, RECIPES, Recipe
-from core.report import open_report, write_views
+from experiments.ablation_report import as_markdown, choose, draw, merge, summarise
+from experiments.report import open_report, write_views
 from predict_fun import load_module
 from train import TrainConfig, fine_tune, predict_logits
 from utils import Batches, Titles, read_data

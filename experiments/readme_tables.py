@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core import ablation_report, benchmark_report, distillation_report
-from experiments import rows
+from core import benchmark_report
+from experiments import ablation_report, distillation_report, rows
 
 BENCHMARK_COLUMNS = ("model", "runtime", "accuracy", "macro-F1", "MB", "p50 ms", "p50 ratio", "titles/s")
 BENCHMARK_COLUMNS += ("titles/s ratio",)

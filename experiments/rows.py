@@ -24,8 +24,8 @@ from config import MODELS, Config, parse
 from core.console import UserError, run
 from core.device import measured_on
 from core.files import atomic_write, sha256, write_json
-from core.report import open_report, write_views
 from core.stats import paired_bootstrap
+from experiments.report import open_report, write_views
 from utils import read_data
 
 KEPT = ("accuracy", "macro_f1", "predicted")

@@ -37,7 +37,7 @@ from core.device import measured_on
 from core.files import sha256, write_json
 from core.http_load import ask_all, load, predict_bodies
 from core.quantize import VARIANTS, quantize_onnx
-from core.report import open_report
+from experiments.report import open_report
 from experiments.servers import api_server, running_function, serve_minimal, serve_nothing, watched_memory
 from experiments.shapes import facts, quantized_facts, random_bert
 from experiments.training import in_a_process_of_its_own

@@ -28,12 +28,12 @@ from core.answers import every
 from core.checkpoint import load
 from core.console import UserError, run
 from core.device import Devices, measured_on
-from core.distillation_report import as_markdown, compare, draw, summarise
 from core.encoding import Encoder
 from core.files import sha256, write_json
 from core.latency import compare_speed
-from core.report import open_report, write_views
 from distillation import STUDENT_RATE, DistillConfig, default_epochs, read_unlabeled
+from experiments.distillation_report import as_markdown, compare, draw, summarise
+from experiments.report import open_report, write_views
 from hard_label_distillation import distil_hard
 from predict_fun import NewsClassifier, load_module
 from soft_label_distillation import SoftConfig, distil_soft

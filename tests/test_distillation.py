@@ -24,13 +24,13 @@ from bilstm_classifier import BiLSTMClassifier
 from core import checkpoint, onnx_model, teacher_cache
 from core.augment import augment
 from core.console import UserError
-from core.distillation_report import compare, summarise
 from core.files import sha256
 from core.losses import NO_LABEL, distillation_loss, hard_loss, soft_loss
 from core.quantize import SCHEME, quantize
 from core.teacher_cache import cached_logits
 from core.updater import Updater
 from experiments import students as comparison
+from experiments.distillation_report import compare, summarise
 from predict_fun import NewsClassifier, load_module
 from utils import read_titles
 

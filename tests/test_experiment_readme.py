@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 
 from benchmark import FIELDS
-from core import ablation_report, distillation_report
 from core.benchmark_report import add_ratios
 from core.console import UserError
 from core.files import write_json
-from experiments import readme, rows, servers, serving, students
+from experiments import ablation_report, distillation_report, readme, rows, servers, serving, students
 from experiments.readme_tables import KINDS
 from experiments.readme_words import CHINESE, ENGLISH, reword
 
