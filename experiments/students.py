@@ -27,18 +27,16 @@ from config import Config, find_model, parse
 from core.answers import every
 from core.checkpoint import load
 from core.console import UserError, run
-from core.device import Devices, measured_on
-from core.encoding import Encoder
+from core.device import measured_on
 from core.files import sha256, write_json
 from core.latency import compare_speed
 from distillation import STUDENT_RATE, DistillConfig, default_epochs, read_unlabeled
 from experiments.distillation_report import as_markdown, compare, draw, summarise
-from experiments.report import open_report, write_views
+from experiments.report import open_report, predict_classes, write_views
 from hard_label_distillation import distil_hard
-from predict_fun import NewsClassifier, load_module
+from predict_fun import NewsClassifier
 from soft_label_distillation import SoftConfig, distil_soft
-from train import predict_logits
-from utils import Batches, Titles, read_data
+from utils import read_data
 
 ALONE, HARD, SOFT = "BiLSTM alone", "BiLSTM, hard", "BiLSTM, soft"
 TRANSFER, SHALLOW = "BiLSTM, soft + transfer", "shallow BERT, soft"
@@ -138,14 +136,6 @@ def choose(row: str, report: dict[str, Any]) -> dict[str, Any]:
     return max(runs, key=lambda entry: (entry["dev_macro_f1"], -entry["factor"]))
 
 
-def predict_test(path: Path, titles: Titles, config: BenchmarkConfig) -> list[int]:
-    """What a model predicts for test.txt."""
-    model, meta = load_module(path)
-    devices = Devices.find(config.device, "fp32")
-    batches = Batches(titles, Encoder.from_meta(meta), config.batch_size)
-    return predict_logits(model.to(devices.device), batches, devices).argmax(1).tolist()
-
-
 def measure(paths: Sequence[Path], texts: Sequence[str]) -> list[dict[str, Any]]:
     """Size, parameters and speed (on the CPU, from text to answer) of models, which take turns."""
     speeds = compare_speed([NewsClassifier.load(path, "cpu").predict for path in paths], every(texts, TIMED_TITLES))
@@ -165,6 +155,9 @@ def fill(report: dict[str, Any], config: BenchmarkConfig, teacher: Path) -> None
     steps = -(-(len(titles["train"].texts) * (1 + config.augment) + extra) // config.batch_size)
     factors = [rate / STUDENT_RATE for rate in config.learning_rates]
     updates = report["updates"] = config.updates or steps * default_epochs(steps)
+
+    def predict(model: Path) -> list[int]:
+        return predict_classes(model, test, config.batch_size, config.device)
 
     def add(row: dict[str, Any]) -> None:
         report["rows"].append(row)
@@ -194,11 +187,11 @@ def fill(report: dict[str, Any], config: BenchmarkConfig, teacher: Path) -> None
                 write_json(path, report)
         factor = choose(name, report)["factor"]
         runs = [run for run in report["runs"] if (run["row"], run["factor"]) == (name, factor)]
-        predicted = [predict_test(student_file(name, run["seed"], factor, config), test, config) for run in runs]
+        predicted = [predict(student_file(name, run["seed"], factor, config)) for run in runs]
         seconds = statistics.mean(run["seconds"] for run in runs)
         add({**summarise(name, test.labels, predicted, labels), "factor": factor, "seconds": seconds})
     if "teacher" not in present:
-        row = summarise("teacher", test.labels, [predict_test(teacher, test, config)], labels)
+        row = summarise("teacher", test.labels, [predict(teacher)], labels)
         add({**row, "seconds": meta["training"]["seconds"]})
     files = {name: student_file(name, 1, choose(name, report)["factor"], config) for name in STUDENTS}
     files["teacher"] = teacher
