@@ -25,6 +25,11 @@ ENGLISH = {
     r"p50 ms|one title, ms \(p50\)": "one title, ms",
     r"p50 ratio|titles/s ratio": "ratio",
     r"titles/s": "batches of 32, titles/s",
+    r"teacher in every step": "teacher in every step, FP32",
+    r"teacher once": "teacher once, FP32",
+    r"teacher once, on \S+ in (\S+)": "teacher once, {}",
+    r"float32": "FP32",
+    r"bfloat16": "bf16",
     r"- (.+) against (.+): (\S+ points .+)": "- {} against {}: {}",
 }
 CHINESE = {
@@ -52,6 +57,13 @@ CHINESE = {
     r"plain loop, peak memory": "朴素循环，内存峰值",
     r"(`train.py`), titles/s": "{}，条/秒",
     r"(`train.py`), peak memory": "{}，内存峰值",
+    r"way": "做法",
+    r"(\d+) epochs of (\S+) titles, minutes": "{} 轮、{} 条标题，分钟",
+    r"teacher in every step, (.+)": "每一步都问教师，{}",
+    r"teacher once, (.+)": "教师只判断一次，{}",
+    r"- a teacher of the shape of BERT-base; extrapolated from one pass over (\S+) titles": (
+        "- 教师是 BERT-base 的形状；由 {} 条标题的一遍推算"
+    ),
     r"server": "服务",
     r"clients": "客户端",
     r"answers/s": "回答，次/秒",
