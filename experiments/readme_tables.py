@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from core import benchmark_report
-from experiments import ablation_report, distillation_report, rows
+from experiments import ablation_report, distillation_report, rows, training
 
 BENCHMARK_COLUMNS = ("model", "runtime", "accuracy", "macro-F1", "MB", "p50 ms", "p50 ratio", "titles/s")
 BENCHMARK_COLUMNS += ("titles/s ratio",)
@@ -26,20 +26,6 @@ class Kind(NamedTuple):
 def markdown(headers: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A table in Markdown."""
     return "\n".join("| " + " | ".join(line) + " |" for line in (headers, ["---"] * len(headers), *lines))
-
-
-def speed(report: dict[str, Any]) -> str:
-    """Both training loops."""
-    size = report["settings"]["batch_size"]
-    names = {"small": f"bert-mini-chinese, batches of {size}"}
-    names["bert-base"] = f"the shape of BERT-base, batches of {max(1, size // 4)}"
-    lines = []
-    for row in report["rows"]:
-        rates = [f"{row['plain_titles_per_s']:.0f}", f"{row['fit_titles_per_s']:.0f}", f"{row['ratio']:.1f}×"]
-        memory = [f"{row['plain_peak_mb'] / 1e3:.2f} GB", f"{row['fit_peak_mb'] / 1e3:.2f} GB"]
-        lines.append([names[row["shape"]], *rates, *memory])
-    headers = ("model", "plain loop, titles/s", "`train.py`, titles/s", "ratio")
-    return markdown((*headers, "plain loop, peak memory", "`train.py`, peak memory"), lines)
 
 
 def teacher_once(report: dict[str, Any]) -> str:
@@ -106,7 +92,7 @@ def _answers(found: dict[str, Any]) -> str:
 
 
 KINDS = {
-    "speed": Kind("python -m experiments.training", speed),
+    "speed": Kind("python -m experiments.training", training.speed_table),
     "benchmark": Kind(
         "python benchmark.py", benchmark, lambda report, path: benchmark_report.draw(report["rows"], path)
     ),
