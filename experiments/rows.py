@@ -99,7 +99,8 @@ def as_markdown(report: dict[str, Any]) -> str:
         interval = f"{100 * entry['difference']:+.2f} ({100 * entry['low']:+.1f} to {100 * entry['high']:+.1f})"
         cells = [f"{entry['rows']:,}", f"{entry['linear'][0]:.2%}", f"{np.mean(entry['bert']):.2%}", interval]
         cells += [f"{entry['p']:.4f}", f"{entry['linear_macro_f1']:.3f}", f"{entry['bert_macro_f1']:.3f}"]
-        cells += [f"{entry['linear_seconds']:.0f} s", f"{entry['bert_seconds']:.0f} s"]
+        seconds = [entry[f"{model}_seconds"] for model in ("linear", "bert")]
+        cells += [f"{taken:.0f} s" if taken >= 1 else "<1 s" for taken in seconds]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

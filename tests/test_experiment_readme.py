@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from benchmark import FIELDS
+from config import MODELS
 from core.benchmark_report import add_ratios
 from core.console import UserError
 from core.files import write_json
@@ -67,7 +68,7 @@ def test_both_languages_from_the_same_file(project: Path):
         f"| Training, linear | Training, BERT |\n{'|---' * 9}|\n| 1,000 | 25.00 % | 100.00 % | +75.00 ("
     )
     assert english.endswith(f"| 0.625 | 0.625 | 3 s | 3 s |\n\n{END}\n\nafter\n")
-    assert "| 训练标题 | 线性模型 | BERT | 差别，95 % 区间 | p | Macro-F1，线性 | Macro-F1，BERT |" in chinese
+    assert "| 训练标题 | 线性模型 | BERT | 差值（95 % 置信区间） | p | Macro-F1，线性 | Macro-F1，BERT |" in chinese
     assert "| 0.625 | 0.625 | 3 秒 | 3 秒 |" in chinese
     readme.main([])
     assert pages() == [chinese, english]
@@ -247,9 +248,9 @@ SHOWN = {
         "| 5 |\n\n- BiLSTM, soft + transfer against BiLSTM alone: +0.0 points",
         "- “BiLSTM，软标签 + 更多标题”对“BiLSTM，没有教师”：+0.0 个百分点",
     ),
-    "ablation": ("| fgm@0.5 | 100.00 % | 100.00 % | +", "**news，训练 5,000 条，test**（差别是与 plain 相比）"),
+    "ablation": ("| fgm@0.5 | 100.00 % | 100.00 % | +", "**news，训练 5,000 条，test**（差值是与 plain 相比）"),
     "benchmark": (
-        "| soft | ONNX Runtime | 90.00 % (89.0 %–91.0 %) | 88.00 % | 30.0 | 2.00 | 1.0× | 1,000 | 1.0× |",
+        "| student (soft) | ONNX Runtime | 90.00 % (89.0 %–91.0 %) | 88.00 % | 30.0 | 2.00 | 1.0× | 1,000 | 1.0× |",
         "| 模型 |",
     ),
     "speed": ("| the shape of BERT-base, batches of 16 | 100 | 250 | 2.5× | 1.50 GB | 0.90 GB |", "每批 64"),
@@ -302,6 +303,25 @@ def test_the_table_of_the_server(serving_report: dict[str, Any]):
     assert re.findall(r"\d+\.\d+", chinese) == re.findall(r"\d+\.\d+", english)
     few = {name: serving_report[name] for name in ("model", "soak")}
     assert KINDS["serving"].table(few).count("\n- ") == 1
+
+
+def test_no_model_is_shown_by_the_name_of_its_file(project: Path):
+    report = benchmark_rows()
+    paths = [(name, path) for name, artefact in MODELS.items() for path in artefact.paths if name != "teacher"]
+    report["rows"] = [{**report["rows"][2], "name": name, "file": path.as_posix()} for name, path in paths]
+    write_pages(f"<!-- table: benchmark it.json -->\n{END}\n")
+    write_json(Path("results/it.json"), report)
+    readme.main([])
+    for page in pages():
+        shown = re.findall(r"^\| (.+?) \|", page, re.MULTILINE)[1:]
+        assert len(shown) == len(paths) and not re.search(r"[._]", "".join(shown)), shown
+    assert reworded_fully(pages()[0].partition("-->")[2].partition(END)[0])
+
+
+def test_less_than_a_second():
+    report = rows_report()
+    report["summary"][0] |= {"linear_seconds": 0.4, "bert_seconds": 1.0}
+    assert "| <1 s | 1 s |" in KINDS["rows"].table(report)
 
 
 def test_without_the_test_titles_the_ablation_shows_the_dev_titles():
