@@ -131,10 +131,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     _, titles = read_data(config.data_dir)
     if "test" not in titles:
         raise UserError(f"{config.data_dir} has no test.txt: the models are scored on it")
-    bert = find_weights(find_bert(config.bert_path))
-    files = {name: sha256(config.data_dir / f"{name}.txt") for name in ("class", "train", "dev", "test")}
+    bert = find_bert(config.bert_path)
+    recipe = bert / "finetune.json"  # says for how long and how fast BERT is trained
+    settings = {"data": {name: sha256(config.data_dir / f"{name}.txt") for name in ("class", "train", "dev", "test")}}
+    settings |= {"bert": sha256(find_weights(bert)), recipe.name: sha256(recipe) if recipe.is_file() else None}
     path = config.output / "rows.json"
-    report = open_report(path, {"data": files, "bert": sha256(bert)}, ["cells"])
+    report = open_report(path, settings, ["cells"])
     most = len(titles["train"].texts)
     for rows in [*(count for count in sorted(config.rows) if count < most), most]:
         for seed in (None, *range(1, config.seeds + 1)):
