@@ -13,14 +13,12 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
 
 from config import parse
 from core.console import UserError, run
-from core.files import write_json
 from core.http_load import load, predict_bodies
 
 
@@ -42,8 +40,6 @@ class ClientConfig:
     """With --load: clients that ask at a time."""
     seconds: float = 10.0
     """With --load: how long."""
-    output: Path | None = None
-    """With --load: folder for api_load.json."""
 
     def __post_init__(self) -> None:
         if min(self.timeout, self.clients, self.seconds) <= 0:
@@ -81,7 +77,7 @@ def predict(text: str, url: str, timeout: float, model: str | None = None) -> di
 
 
 def measure(config: ClientConfig) -> None:
-    """Put the server under load, and print and save what came of it."""
+    """Put the server under load, and print what came of it."""
     key = os.environ.get("NEWS_API_KEY", "").strip()
     bodies = predict_bodies([config.text], config.model)
     report = load(config.url, bodies, config.clients, config.seconds, key=key, timeout=config.timeout)
@@ -89,9 +85,6 @@ def measure(config: ClientConfig) -> None:
     times = "".join(f"{report[name] or float('nan'):9.2f}" for name in ("p50_ms", "p95_ms", "p99_ms"))
     counts = "  ".join(f"{name}: {count}" for name, count in {**report["statuses"], **report["errors"]}.items())
     print(f"{report['clients']:7d} {report['requests_per_s']:11.1f}{times}  {counts}")
-    if config.output:
-        write_json(config.output / "api_load.json", {"url": config.url, **report})
-        print(f"wrote {config.output / 'api_load.json'}")
     if report["statuses"].keys() != {"200"} or report["errors"]:
         raise UserError("not every request was answered 200, see above: is the server there, and are there too many?")
 

@@ -27,9 +27,10 @@ import torch
 from tqdm import tqdm
 
 from baseline import fit_linear
-from bert_model_quantization import every, score
+from bert_model_quantization import score
 from config import MODELS, ONNX, OPENVINO, Config, find_model, parse
 from core import openvino_model
+from core.answers import every
 from core.benchmark_report import add_ratios, advise, as_markdown, draw
 from core.console import UserError, run
 from core.device import cpu_flags, measured_on

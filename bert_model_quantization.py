@@ -13,8 +13,6 @@ Where OpenVINO is installed (requirements-openvino.txt), a BERT also becomes ber
 """
 
 import os
-import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,11 +24,12 @@ from tqdm import tqdm
 
 from config import MODELS, OPENVINO, Config, find_model, parse
 from core import checkpoint, export, onnx_model, openvino_model
-from core.answers import text_fault
+from core.answers import every, text_fault
 from core.console import UserError, run
 from core.device import CPU, measured_on
 from core.encoding import Encoder, pad
 from core.files import sha256, write_json
+from core.latency import compare_speed
 from core.metrics import classification_metrics
 from core.quantize import SCHEME, VARIANTS, quantize, quantize_onnx, quantize_openvino
 from predict_fun import NewsClassifier, load_module, module_logits, predict_lines
@@ -39,8 +38,7 @@ from utils import Titles, read_labels, read_titles
 MIN_ROWS = 2000  # of dev.txt; with fewer, a loss of half a point is a matter of luck
 MIN_AGREEMENT = 0.98  # of the classes that INT8 and FP32 predict
 SAMPLE = 256  # titles that the variants of ONNX INT8 are compared on
-TIMED = 20  # titles that are timed, one by one
-ROUNDS = 5  # in which the models take turns
+TIMED = 20  # titles that are timed
 TIE = 1.1  # a ratio of times that is not worth a title answered otherwise
 
 
@@ -95,36 +93,23 @@ def score(classifier: NewsClassifier, titles: Titles, name: str) -> dict[str, An
     return classification_metrics(titles.labels, predicted, classifier.labels)
 
 
-def measure_latency(classifiers: dict[str, NewsClassifier], texts: Sequence[str]) -> dict[str, float]:
-    """Milliseconds from a title to its answer, one title at a time, on all cores; the models take turns.
-
-    Returns:
-        The median of the titles, in the quietest of the rounds.
-    """
-    best = dict.fromkeys(classifiers, float("inf"))
-    for _ in range(ROUNDS):
-        for name, classifier in classifiers.items():
-            classifier.predict([texts[0]])  # warm-up
-            times = []
-            for text in texts:
-                started = time.perf_counter()
-                classifier.predict([text])
-                times.append(1e3 * (time.perf_counter() - started))
-            best[name] = min(best[name], statistics.median(times))
-    return best
+def speeds(classifiers: dict[str, NewsClassifier], texts: Sequence[str]) -> dict[str, dict[str, float]]:
+    """What `compare_speed` finds of each model."""
+    found = compare_speed([classifier.predict for classifier in classifiers.values()], every(texts, TIMED))
+    return dict(zip(classifiers, found, strict=True))
 
 
 def choose_variant(content: bytes, meta: dict[str, Any], texts: Sequence[str]) -> tuple[str, bytes, dict[str, Any]]:
     """Quantize an ONNX graph in several ways and keep the fastest one that predicts what FP32 predicts.
 
     Returns:
-        The name among `VARIANTS`, the INT8 graph, and what was measured of each: {name: {"agreement", "p50_ms"}}.
+        The name among `VARIANTS`, the INT8 graph, and of each its speed (`compare_speed`) and `agreement`.
     """
     sample = every(texts, SAMPLE)
     expected = [prediction.label_id for prediction in onnx_classifier(content, meta).predict(sample)]
     graphs = {name: quantize_onnx(content, options) for name, options in VARIANTS.items()}
     classifiers = {name: onnx_classifier(graph, meta) for name, graph in graphs.items()}
-    measured = {name: {"p50_ms": taken} for name, taken in measure_latency(classifiers, every(texts, TIMED)).items()}
+    measured = speeds(classifiers, texts)
     for name, classifier in classifiers.items():
         same = sum(p.label_id == other for p, other in zip(classifier.predict(sample), expected, strict=True))
         measured[name]["agreement"] = same / len(sample)
@@ -134,12 +119,6 @@ def choose_variant(content: bytes, meta: dict[str, Any], texts: Sequence[str]) -
     near = [name for name, row in right.items() if row["p50_ms"] <= fastest * TIE]
     best = max(near, key=lambda name: measured[name]["agreement"])
     return best, graphs[best], measured
-
-
-def every(texts: Sequence[str], count: int) -> list[str]:
-    """About `count` of the texts that can be predicted, spread evenly."""
-    usable = [text for text in texts if not text_fault(text)]
-    return usable[:: -(-len(usable) // count)]
 
 
 def has_vnni() -> bool:
@@ -201,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         files |= {name: folder / (MODELS["int8"].paths[0].stem + file.suffix) for name, file in files.items()}
         files["INT8 PyTorch"] = folder / MODELS["int8"].path.name
     metrics = {name: score(classifier, titles, name) for name, classifier in classifiers.items()}
-    latency = measure_latency(classifiers, every(titles.texts, TIMED))
+    speed = speeds(classifiers, titles.texts)
 
     facts = {**meta, **checkpoint.provenance(), "stage": f"{meta['stage']}_int8", "parent_sha256": sha256(path)}
     facts["versions"]["onnxruntime"] = version("onnxruntime")
@@ -231,8 +210,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             "size_mb": sizes[name] / 1e6 if name in sizes else None,
             "accuracy": metrics[name]["accuracy"],
             "macro_f1": metrics[name]["macro_f1"],
-            "p50_ms": latency[name],
-            "ratio_p50": latency["FP32 PyTorch"] / latency[name],
+            "p50_ms": speed[name]["p50_ms"],
+            "ratio_p50": speed["FP32 PyTorch"]["p50_ms"] / speed[name]["p50_ms"],
         }
         for name in classifiers
     ]

@@ -26,11 +26,12 @@ from torch import nn
 from bert_classifer_model import BertClassifier
 from config import Config, find_model, made_from, parse
 from core import checkpoint
+from core.answers import every
 from core.console import UserError, run
 from core.device import Devices, measured_on
 from core.encoding import Encoder
 from core.files import sha256, write_json
-from core.latency import median_ms
+from core.latency import compare_speed
 from core.losses import distillation_loss
 from core.pruning_report import describe, figures, unknown_characters
 from core.resume import RunState
@@ -46,13 +47,14 @@ from core.structured_pruning import (
 from core.teacher_cache import cached_logits, logits_of
 from core.unstructured_pruning import prune_weights
 from core.updater import Batch, LossFn
-from predict_fun import load_module
+from predict_fun import NewsClassifier, load_module, module_logits
 from train import MAY_CHANGE, evaluate, fit
 from utils import Batches, Titles, read_data
 
 ROUNDS = 6  # in which heads and neurons are cut, judged anew in each
 SHORT_RECOVERY = 0.1  # of the steps of the last recovery, after each round but the last
 SCORED_TITLES = 512  # that heads and neurons are judged by in each round
+TIMED_TITLES = 50  # before and after
 TEMPERATURE, ALPHA = 2.0, 0.7  # of the recovery's distillation loss
 ARTEFACTS = {False: "pruned_model.pth", True: "structured_pruned_model.pth"}  # by whether something is cut out
 
@@ -252,8 +254,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             stale.unlink(missing_ok=True)
         checkpoint.save(artefact, model.state_dict(), {**meta, **ours})
         run_state.drop()
-        alone = [Batches(titles["dev"], each, batch_size=1).epoch() for each in (encoder, kept)]
-        times = median_ms([original, model], alone, devices.device)
+        pair = [(original, meta), (model, {**meta, **ours})]
+        pair = [NewsClassifier(facts, module_logits(each, devices.device)).predict for each, facts in pair]
+        times = [found["p50_ms"] for found in compare_speed(pair, every(titles["dev"].texts, TIMED_TITLES))]
         report |= {"training": training, **measured_on(devices.device), "seq_len": seq_len}
         report["before"] = figures(original, before, parent_mb, seq_len, times[0])
         report["after"] = figures(model, after, artefact.stat().st_size / 1e6, seq_len, times[1])

@@ -150,8 +150,7 @@ def prepare(config: DistillConfig, devices: Devices) -> Lesson:
     if unlabeled:
         parts.append(Batches(Titles(unlabeled, [NO_LABEL] * len(unlabeled)), encoder, config.batch_size))
     if config.augment:
-        mask_id = encoder.vocab.index("[MASK]") if "[MASK]" in encoder.vocab else encoder.unknown_id
-        copies = augment(labelled.input_ids, config.augment, mask_id, config.seed)
+        copies = augment(labelled.input_ids, config.augment, encoder.mask_id, config.seed)
         parts.append(labelled.with_rows(copies, [NO_LABEL] * len(copies)))
 
     logits, judge = None, logits_of(teacher, devices)

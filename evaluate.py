@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from config import Config, parse
+from config import Config, find_model, parse
 from core.console import UserError, run
 from core.device import measured_on, pick_device
 from core.files import atomic_write, sha256, write_json
 from core.metrics import classification_metrics, metrics_table
 from core.plots import class_axis
 from core.stats import paired_bootstrap
-from predict_fun import NewsClassifier, find_model, predict_lines
+from predict_fun import NewsClassifier, predict_lines
 from utils import read_labels, read_titles
 
 

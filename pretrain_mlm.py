@@ -78,7 +78,7 @@ class PretrainConfig(LoopConfig):
             raise UserError("--corpus is missing: name text files, or folders of .txt files, with one text a line")
         if not 0 < self.mask_share < 1:
             raise UserError(f"--mask-share is {self.mask_share}: it must be between 0 and 1")
-        if not 5 <= self.max_length <= max(POSITIONS, 512):
+        if not 5 <= self.max_length <= 512:
             raise UserError(f"--max-length is {self.max_length}: it must be 5 to 512")
         if self.hidden_size % HEAD_SIZE or self.hidden_size < HEAD_SIZE:
             raise UserError(f"--hidden-size is {self.hidden_size}: it must be a multiple of {HEAD_SIZE}")

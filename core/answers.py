@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -34,6 +34,12 @@ def text_fault(text: object) -> str | None:
     if not any(character.isprintable() and not character.isspace() for character in text):
         return "empty"
     return None
+
+
+def every(texts: Sequence[str], count: int) -> list[str]:
+    """About `count` of the texts that can be predicted, spread evenly."""
+    usable = [text for text in texts if not text_fault(text)]
+    return usable[:: -(-len(usable) // count)]
 
 
 def write_csv(file: BinaryIO, answers: Iterator[tuple[str, Prediction | None]], top_k: int) -> None:

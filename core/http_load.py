@@ -124,7 +124,7 @@ def load(
     return {**report, "statuses": dict(statuses), "errors": dict(errors)}
 
 
-def ask_all(url: str, bodies: Sequence[bytes], clients: int, key: str = "") -> list[tuple[int, bytes]]:
+def ask_all(url: str, bodies: Sequence[bytes], clients: int) -> list[tuple[int, bytes]]:
     """Ask each body once, so many at a time; status and answer of each, in order."""
     answers: list[tuple[int, bytes]] = [(0, b"")] * len(bodies)
 
@@ -135,7 +135,7 @@ def ask_all(url: str, bodies: Sequence[bytes], clients: int, key: str = "") -> l
 
     async def all_clients() -> None:
         rows = iter(range(len(bodies)))  # one iterator for all: who is free takes the next
-        await asyncio.gather(*(work(Client(url, key), rows) for _ in range(clients)))
+        await asyncio.gather(*(work(Client(url), rows) for _ in range(clients)))
 
     asyncio.run(all_clients())
     return answers

@@ -2,43 +2,15 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
-from torch import nn
 from tqdm import tqdm
 
-TEXTS = 50
-TURNS = 3
-ROUNDS = 5  # of `compare_speed`
+ROUNDS = 5
 BATCH = 32  # texts at once where the throughput counts
 
 Predictor = Callable[[Sequence[str], int], object]  # (texts, how many of them at once) -> answers
-
-
-def median_ms(
-    models: Sequence[nn.Module], batches: Sequence[Iterable[dict[str, torch.Tensor]]], device: torch.device
-) -> list[float]:
-    """The median milliseconds of each model for a batch, the models taking turns batch by batch.
-
-    Args:
-        models: on their device, ready to predict.
-        batches: for each model the same texts, encoded for it, in batches of one; of many, a sample is timed.
-        device: what to compute on, in FP32 as the predictor does.
-    """
-    times: list[list[float]] = [[] for _ in models]
-    rounds = list(zip(*batches, strict=True))
-    rounds = rounds[:: -(-len(rounds) // TEXTS)]
-    with torch.inference_mode():
-        for turn in range(TURNS + 1):  # the first one warms up
-            for same_texts in rounds:
-                for mine, model, batch in zip(times, models, same_texts, strict=True):
-                    start = time.perf_counter()
-                    model(batch["input_ids"].to(device), batch["attention_mask"].to(device)).cpu()
-                    if turn:
-                        mine.append(1000 * (time.perf_counter() - start))
-    return [statistics.median(mine) for mine in times]
 
 
 def compare_speed(predictors: Sequence[Predictor], texts: Sequence[str]) -> list[dict[str, float]]:

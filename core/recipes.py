@@ -101,7 +101,7 @@ class Recipe:
             rows = oversample(labels, num_labels, MAX_REPEATS, seed)
             input_ids, labels = [input_ids[row] for row in rows], [labels[row] for row in rows]
         if "augment" in self.names:
-            input_ids = input_ids + augment(input_ids, COPIES, mask_id(encoder), seed)
+            input_ids = input_ids + augment(input_ids, COPIES, encoder.mask_id, seed)
             labels = labels * (1 + COPIES)
         return batches.with_rows(input_ids, labels, batches.seed)
 
@@ -129,7 +129,7 @@ class Recipe:
             loss = adversarial(loss, bert.get_input_embeddings(), MOVE)
         if "word_dropout" in self.names:
             special = (encoder.pad_id, encoder.cls_id, encoder.sep_id)
-            loss = hide_tokens(loss, HIDDEN_SHARE, mask_id(encoder), special)
+            loss = hide_tokens(loss, HIDDEN_SHARE, encoder.mask_id, special)
         return loss
 
     def rule(self, bert: Any) -> UpdateRule:
@@ -151,11 +151,6 @@ class Recipe:
             cosine_rate if "cosine" in self.names else learning_rate,
             AVERAGE_DECAY if "average" in self.names else 0.0,
         )
-
-
-def mask_id(encoder: Encoder) -> int:
-    """The id of [MASK], or of [UNK] where the vocabulary has no [MASK]."""
-    return encoder.vocab.index("[MASK]") if "[MASK]" in encoder.vocab else encoder.unknown_id
 
 
 def oversample(labels: Sequence[int], num_labels: int, max_repeats: int, seed: int) -> list[int]:

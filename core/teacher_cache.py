@@ -18,10 +18,9 @@ from tqdm import tqdm
 from core.checkpoint import read_tensors, write_tensors
 from core.console import UserError
 from core.device import Devices
+from core.updater import Batch
 
 SAVE_SECONDS = 30.0
-
-Batch = dict[str, torch.Tensor]
 
 
 class RowBatches(Protocol):
@@ -30,7 +29,6 @@ class RowBatches(Protocol):
     labels: list[int]
 
     def sha256(self) -> str: ...
-    def __len__(self) -> int: ...
     def epoch(self) -> Iterator[Batch]: ...
 
 

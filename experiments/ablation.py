@@ -21,17 +21,15 @@ from typing import Any
 
 from bert_classifer_model import find_bert, find_weights, finetune_defaults
 from config import MODELS, Config, parse
-from core.ablation_report import as_markdown, choose, draw, merge, summarise
 from core.checkpoint import load
 from core.console import UserError, run
 from core.device import Devices, measured_on
-from core.encoding import Encoder
 from core.files import sha256, write_json
 from core.recipes import PLAIN, RECIPES, Recipe
-from core.report import open_report, write_views
-from predict_fun import load_module
-from train import TrainConfig, fine_tune, predict_logits
-from utils import Batches, Titles, read_data
+from experiments.ablation_report import as_markdown, choose, draw, merge, summarise
+from experiments.report import open_report, predict_classes, write_views
+from train import TrainConfig, fine_tune
+from utils import Titles, read_data
 
 PLAIN_RATES = ("plain@0.5", "plain@0.7", "plain@1.4", "plain@2")
 RESULT, MODEL = "result.json", MODELS["teacher"].path.name
@@ -135,13 +133,9 @@ def cell_folder(data: DataSet, rows: int, recipe: str, seed: int) -> Path:
     return data.work / f"{rows}-{recipe}-seed{seed}"
 
 
-def predict_split(model_path: Path, titles: Titles, config: AblationConfig) -> str:
+def predict_split(model: Path, titles: Titles, config: AblationConfig) -> str:
     """The class ids that a model predicts for some titles, separated by spaces."""
-    model, meta = load_module(model_path)
-    devices = Devices.find(config.device, "auto")
-    batches = Batches(titles, Encoder.from_meta(meta), config.batch_size)
-    found = predict_logits(model.to(devices.device), batches, devices).argmax(1)
-    return " ".join(map(str, found.tolist()))
+    return " ".join(map(str, predict_classes(model, titles, config.batch_size, config.device)))
 
 
 def train_cell(

@@ -24,8 +24,8 @@ from config import MODELS, Config, parse
 from core.console import UserError, run
 from core.device import measured_on
 from core.files import atomic_write, sha256, write_json
-from core.report import open_report, write_views
 from core.stats import paired_bootstrap
+from experiments.report import open_report, write_views
 from utils import read_data
 
 KEPT = ("accuracy", "macro_f1", "predicted")
@@ -99,7 +99,8 @@ def as_markdown(report: dict[str, Any]) -> str:
         interval = f"{100 * entry['difference']:+.2f} ({100 * entry['low']:+.1f} to {100 * entry['high']:+.1f})"
         cells = [f"{entry['rows']:,}", f"{entry['linear'][0]:.2%}", f"{np.mean(entry['bert']):.2%}", interval]
         cells += [f"{entry['p']:.4f}", f"{entry['linear_macro_f1']:.3f}", f"{entry['bert_macro_f1']:.3f}"]
-        cells += [f"{entry['linear_seconds']:.0f} s", f"{entry['bert_seconds']:.0f} s"]
+        seconds = [entry[f"{model}_seconds"] for model in ("linear", "bert")]
+        cells += [f"{taken:.0f} s" if taken >= 1 else "<1 s" for taken in seconds]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -130,10 +131,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     _, titles = read_data(config.data_dir)
     if "test" not in titles:
         raise UserError(f"{config.data_dir} has no test.txt: the models are scored on it")
-    bert = find_weights(find_bert(config.bert_path))
-    files = {name: sha256(config.data_dir / f"{name}.txt") for name in ("class", "train", "dev", "test")}
+    bert = find_bert(config.bert_path)
+    recipe = bert / "finetune.json"  # says for how long and how fast BERT is trained
+    settings = {"data": {name: sha256(config.data_dir / f"{name}.txt") for name in ("class", "train", "dev", "test")}}
+    settings |= {"bert": sha256(find_weights(bert)), recipe.name: sha256(recipe) if recipe.is_file() else None}
     path = config.output / "rows.json"
-    report = open_report(path, {"data": files, "bert": sha256(bert)}, ["cells"])
+    report = open_report(path, settings, ["cells"])
     most = len(titles["train"].texts)
     for rows in [*(count for count in sorted(config.rows) if count < most), most]:
         for seed in (None, *range(1, config.seeds + 1)):

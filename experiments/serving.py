@@ -18,39 +18,29 @@ each part; what it holds of the same model's other parts stays.
 """
 
 import json
-import logging
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from flask import Flask, request
-from werkzeug.serving import make_server as development_server
 
-from api import ApiConfig, create_app
-from bert_classifer_model import BertClassifier
-from config import BUNDLED_BERT, Config, find_model, parse
+from bert_classifer_model import BERT_BASE
+from config import Config, find_model, parse
 from core import checkpoint, export
-from core.answers import Prediction, text_fault
+from core.answers import text_fault
 from core.console import UserError, run
 from core.device import measured_on
-from core.encoding import read_vocab
 from core.files import sha256, write_json
 from core.http_load import ask_all, load, predict_bodies
-from core.http_server import make_server, serve
-from core.quantize import SCHEME, VARIANTS, quantize_onnx
-from core.report import open_report
-from core.server_process import running_command, running_function, watched_memory
-from experiments.training import BERT_BASE, in_a_process_of_its_own
+from core.quantize import VARIANTS, quantize_onnx
+from experiments.report import open_report
+from experiments.servers import api_server, running_function, serve_minimal, serve_nothing, watched_memory
+from experiments.shapes import facts, quantized_facts, random_bert
+from experiments.training import in_a_process_of_its_own
 from predict_fun import NewsClassifier
 from utils import read_labels, read_titles
 
@@ -90,46 +80,6 @@ class ApiBenchmarkConfig:
     def __post_init__(self) -> None:
         if min(self.seconds, self.rounds, self.crowd, self.minutes, self.titles) <= 0:
             raise UserError("--seconds, --rounds, --crowd, --minutes and --titles must be above 0")
-
-
-class Nothing:
-    """A model that computes nothing."""
-
-    name, labels, path = "nothing", ["财经"], None
-    meta = {"stage": "nothing", "architecture": {}, "labels": labels, "max_length": 0}
-
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        return [Prediction(text, "财经", 0, 1.0, {"财经": 1.0}, False) for text in texts]
-
-
-def serve_nothing(port: Connection) -> None:
-    """The whole server around `Nothing`; runs in a process of its own."""
-    config, listener = ApiConfig(), socket.create_server(("127.0.0.1", 0), backlog=1024)
-    app = create_app({"nothing": Nothing()}, config)
-    server = make_server(app, listener, config.queue, app.config["MAX_CONTENT_LENGTH"])
-    port.send(listener.getsockname()[1])
-    serve(server, app.extensions["micro_batcher"])
-
-
-def serve_minimal(path: Path, port: Connection) -> None:
-    """What most tutorials show: Flask's development server, a forward pass a request; runs in a process of its own."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    app, classifier = Flask("minimal"), NewsClassifier.load(path, "cpu")
-
-    @app.post("/predict")
-    def predict() -> dict[str, Any]:
-        text = request.get_json()["text"]
-        return {"text": text, "pred_class": classifier.predict([text])[0].pred_class, "status": 200}
-
-    server = development_server("127.0.0.1", 0, app, threaded=True)
-    port.send(server.port)
-    server.serve_forever()
-
-
-def api_server(model: Path) -> AbstractContextManager[tuple[str, subprocess.Popen]]:
-    """`python api.py` with one model: its address and its process."""
-    script = str(Path(__file__).parent.parent / "api.py")
-    return running_command([sys.executable, script, "--model", str(model), "--host", "127.0.0.1", "--port", "0"])
 
 
 def predictor_rates(path: Path, texts: Sequence[str], seconds: float) -> dict[str, Any]:
@@ -209,17 +159,14 @@ def measure_equal(model: Path, texts: Sequence[str]) -> dict[str, Any]:
     return {"titles": len(texts), "same_class": same, "largest_confidence_gap": round(max(gaps), 6)}
 
 
-def random_bert_base(folder: Path, labels: Sequence[str]) -> tuple[Path, Path]:
-    """INT8 ONNX and FP32 PyTorch files of a BERT-base whose weights are random."""
-    vocab = read_vocab(BUNDLED_BERT / "vocab.txt")
-    model = BertClassifier({**BERT_BASE, "vocab_size": len(vocab)}, len(labels), "mean").eval()
-    meta = {"stage": "bert-base", "architecture": model.architecture, "labels": list(labels), "vocab": vocab}
-    meta |= {"max_length": Config.max_length, "metrics": {}}
-    checkpoint.save(folder / "fp32.pt", model.state_dict(), meta)
-    graph = quantize_onnx(export.to_onnx(model, meta), VARIANTS["signed"])
-    meta["architecture"] = {**model.architecture, "quantization": SCHEME}
-    export.write(folder / "int8.onnx", graph, meta)
-    return folder / "int8.onnx", folder / "fp32.pt"
+def random_bert_base(folder: Path) -> tuple[Path, Path]:
+    """INT8 ONNX and FP32 PyTorch files of a BERT-base whose weights are random, the same ones each time."""
+    model = random_bert(BERT_BASE)
+    meta = facts("bert-base", model, BERT_BASE["vocab_size"])
+    int8, fp32 = folder / "int8.onnx", folder / "fp32.pt"
+    checkpoint.save(fp32, model.state_dict(), meta)
+    export.write(int8, quantize_onnx(export.to_onnx(model, meta), VARIANTS["signed"]), quantized_facts(meta))
+    return int8, fp32
 
 
 def benchmark_api(config: ApiBenchmarkConfig, path: Path, folder: Path) -> dict[str, Any]:
@@ -238,13 +185,12 @@ def benchmark_api(config: ApiBenchmarkConfig, path: Path, folder: Path) -> dict[
     titles = read_titles(data if data.is_file() else config.data_dir / "dev.txt", labels)
     texts = [text for text in titles.texts if not text_fault(text)][: config.titles]
     if config.random_bert_base:
-        model, fp32 = random_bert_base(folder, labels)
-        settings = {"model": "bert-base at random, INT8"}
+        (model, fp32), name = random_bert_base(folder), "bert-base at random, INT8"
     else:
         model, fp32 = find_model(config.model), find_model(config.fp32) if "flask" in config.parts else Path()
-        settings = {"model": model.name, "sha256": sha256(model)}
-    report = open_report(path, settings, [])
-    report |= {"model": settings["model"], **measured_on(), "threads": torch.get_num_threads()}
+        name = model.name
+    report = open_report(path, {"model": name, "sha256": sha256(model)}, [])
+    report |= {"model": name, **measured_on(), "threads": torch.get_num_threads()}
     rounds: dict[str, list[dict[str, Any]]] = {part: [] for part in RATES if part in config.parts}
     for number in range(config.rounds if rounds else 0):
         for part, found in rounds.items():

@@ -14,31 +14,29 @@ import json
 import os
 import re
 import statistics
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import baseline
 from config import Config, find_model, parse
+from core.answers import every
 from core.checkpoint import load
 from core.console import UserError, run
-from core.device import Devices, measured_on
-from core.distillation_report import as_markdown, compare, draw, summarise
-from core.encoding import Encoder
+from core.device import measured_on
 from core.files import sha256, write_json
-from core.report import open_report, write_views
+from core.latency import compare_speed
 from distillation import STUDENT_RATE, DistillConfig, default_epochs, read_unlabeled
+from experiments.distillation_report import as_markdown, compare, draw, summarise
+from experiments.report import open_report, predict_classes, write_views
 from hard_label_distillation import distil_hard
-from predict_fun import NewsClassifier, load_module, text_fault
+from predict_fun import NewsClassifier
 from soft_label_distillation import SoftConfig, distil_soft
-from train import predict_logits
-from utils import Batches, Titles, read_data
+from utils import read_data
 
 ALONE, HARD, SOFT = "BiLSTM alone", "BiLSTM, hard", "BiLSTM, soft"
 TRANSFER, SHALLOW = "BiLSTM, soft + transfer", "shallow BERT, soft"
@@ -138,26 +136,13 @@ def choose(row: str, report: dict[str, Any]) -> dict[str, Any]:
     return max(runs, key=lambda entry: (entry["dev_macro_f1"], -entry["factor"]))
 
 
-def predict_test(path: Path, titles: Titles, config: BenchmarkConfig) -> list[int]:
-    """What a model predicts for test.txt."""
-    model, meta = load_module(path)
-    devices = Devices.find(config.device, "fp32")
-    batches = Batches(titles, Encoder.from_meta(meta), config.batch_size)
-    return predict_logits(model.to(devices.device), batches, devices).argmax(1).tolist()
-
-
-def measure(path: Path, texts: Sequence[str]) -> dict[str, Any]:
-    """Size, parameters and latency (one title at a time on the CPU, encoding included) of a model."""
-    parameters = sum(tensor.numel() for tensor in load(path)[0].values())
-    classifier = NewsClassifier.load(path, "cpu")
-    texts = [text for text in texts if not text_fault(text)][:TIMED_TITLES]
-    times = []
-    for text in texts[:10] + texts:
-        started = time.perf_counter()
-        classifier.predict([text])
-        times.append(1e3 * (time.perf_counter() - started))
-    p50, p95 = np.percentile(times[-len(texts) :], (50, 95))
-    return {"params": parameters, "size_mb": path.stat().st_size / 1e6, "p50_ms": float(p50), "p95_ms": float(p95)}
+def measure(paths: Sequence[Path], texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Size, parameters and speed (on the CPU, from text to answer) of models, which take turns."""
+    speeds = compare_speed([NewsClassifier.load(path, "cpu").predict for path in paths], every(texts, TIMED_TITLES))
+    return [
+        {"params": sum(map(torch.numel, load(path)[0].values())), "size_mb": path.stat().st_size / 1e6, **speed}
+        for path, speed in zip(paths, speeds, strict=True)
+    ]
 
 
 def fill(report: dict[str, Any], config: BenchmarkConfig, teacher: Path) -> None:
@@ -170,6 +155,9 @@ def fill(report: dict[str, Any], config: BenchmarkConfig, teacher: Path) -> None
     steps = -(-(len(titles["train"].texts) * (1 + config.augment) + extra) // config.batch_size)
     factors = [rate / STUDENT_RATE for rate in config.learning_rates]
     updates = report["updates"] = config.updates or steps * default_epochs(steps)
+
+    def predict(model: Path) -> list[int]:
+        return predict_classes(model, test, config.batch_size, config.device)
 
     def add(row: dict[str, Any]) -> None:
         report["rows"].append(row)
@@ -199,17 +187,16 @@ def fill(report: dict[str, Any], config: BenchmarkConfig, teacher: Path) -> None
                 write_json(path, report)
         factor = choose(name, report)["factor"]
         runs = [run for run in report["runs"] if (run["row"], run["factor"]) == (name, factor)]
-        predicted = [predict_test(student_file(name, run["seed"], factor, config), test, config) for run in runs]
+        predicted = [predict(student_file(name, run["seed"], factor, config)) for run in runs]
         seconds = statistics.mean(run["seconds"] for run in runs)
         add({**summarise(name, test.labels, predicted, labels), "factor": factor, "seconds": seconds})
     if "teacher" not in present:
-        row = summarise("teacher", test.labels, [predict_test(teacher, test, config)], labels)
+        row = summarise("teacher", test.labels, [predict(teacher)], labels)
         add({**row, "seconds": meta["training"]["seconds"]})
-    for row in report["rows"]:  # all at one time, so that they compare
-        if row["name"] == "teacher":
-            row |= measure(teacher, test.texts)
-        elif row["name"] in STUDENTS:
-            row |= measure(student_file(row["name"], 1, row["factor"], config), test.texts)
+    files = {name: student_file(name, 1, choose(name, report)["factor"], config) for name in STUDENTS}
+    files["teacher"] = teacher
+    found = dict(zip(files, measure(list(files.values()), test.texts), strict=True))
+    report["rows"] = [row | found.get(row["name"], {}) for row in report["rows"]]
     report |= {**measured_on(), "threads": torch.get_num_threads(), **compare(report["rows"], test.labels, PAIRS)}
     write_json(path, report)
 

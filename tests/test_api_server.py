@@ -278,15 +278,13 @@ def test_connections_fit_the_open_files(limits, connections, raised, monkeypatch
     assert calls == ([raised] if raised else [])
 
 
-def test_the_client_measures(capsys, tmp_path, monkeypatch):
+def test_the_client_measures(capsys, monkeypatch):
     monkeypatch.setenv("NEWS_API_KEY", "密key")
     with running("--model", "one=x", "--model", "other=y", NEWS_API_KEY="密key") as (_, url):
         flags = ["--url", url, "--model", "other"]
-        api_test.main([*flags, "--load", "--clients", "3", "--seconds", "0.5", "--output", str(tmp_path)])
-        assert "200: " in capsys.readouterr().out
-        report = json.loads((tmp_path / "api_load.json").read_text(encoding="utf-8"))
-        assert report["clients"] == 3 and report["requests_per_s"] > 0 and report["errors"] == {}
-        assert report["statuses"].keys() == {"200"}
+        api_test.main([*flags, "--load", "--clients", "3", "--seconds", "0.5"])
+        clients, rate, *_, name, count = capsys.readouterr().out.splitlines()[-1].split()  # no other status, no error
+        assert (clients, name) == ("3", "200:") and float(rate) > 0 and int(count) > 0
         paced = load(url, predict_bodies(["科技"], "one"), clients=4, seconds=1, rate=40, key="密key")
         assert 30 <= paced["statuses"]["200"] <= 44
         api_test.main(flags)

@@ -9,10 +9,10 @@ import pytest
 from conftest import LABELS, write_data
 
 import train
-from core.ablation_report import as_markdown, merge, summarise
 from core.console import UserError
 from core.metrics import classification_metrics
 from experiments import ablation
+from experiments.ablation_report import as_markdown, merge, summarise
 from utils import read_titles
 
 

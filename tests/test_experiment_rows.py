@@ -1,6 +1,7 @@
 """The measurement of both models at several numbers of titles."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ def test_from_end_to_end_and_again(bert: Path, data: Path, tmp_path: Path, monke
     rows.main(args(bert, data, tmp_path))
     again = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert len(trained) == 1 and again["cells"][-1]["predicted"] == lost["predicted"]
+
+    other = Path(shutil.copytree(bert, tmp_path / "bert"))  # the same weights, trained in another way
+    recipe = {"learning_rate": 1e-3, "num_epochs": [[None, 2]]}
+    other.joinpath("finetune.json").write_text(json.dumps(recipe), encoding="utf-8")
+    with pytest.raises(UserError, match="was made with another finetune.json: delete it"):
+        rows.main(args(other, data, tmp_path))
 
 
 def test_bad_input(bert: Path, data: Path, tmp_path: Path):

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from core import server_process
 from core.console import UserError
-from core.server_process import running_command, running_function
 from experiments import serving
+from experiments.servers import running_command, running_function, watched_memory
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-TINY |= {"max_position_embeddings": 64}
+TINY |= {"max_position_embeddings": 64, "vocab_size": 1000}
 
 
 def run_parts(monkeypatch, data, folder, *parts):
@@ -65,7 +64,7 @@ def test_a_server_that_does_not_start():
 def test_memory_is_watched():
     import os
 
-    with server_process.watched_memory(os.getpid()) as seen:
+    with watched_memory(os.getpid()) as seen:
         pass
     assert seen and seen[0] > 20
 

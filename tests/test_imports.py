@@ -32,7 +32,7 @@ FLOORS = {
 APART = {"app": {"config", "core"}, "api_test": {"config", "core"}, "quickstart": set()}
 VIEWS = sorted(path.stem for path in (ROOT / "views").glob("*.py"))  # of the page, and held to what it is held to
 LIGHT = ("config", "core.encoding", "core.files", "core.onnx_model", "core.openvino_model", "predict_fun")
-LIGHT += ("predict_quantization", "api", "core.http_load", "core.server_process", "app", "api_test", "download")
+LIGHT += ("predict_quantization", "api", "core.http_load", "app", "api_test", "download")
 LIGHT += ("quickstart", *(f"views.{view}" for view in VIEWS))
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
 

@@ -154,7 +154,8 @@ def test_hidden_tokens_are_neither_special_nor_the_same_each_time(calm: Path, da
         seen.append(changed["input_ids"])
         return torch.zeros(()), {}
 
-    mask = encoder.vocab.index("[MASK]")
+    mask = encoder.mask_id
+    assert encoder.vocab[mask] == "[MASK]"
     special = (encoder.pad_id, encoder.cls_id, encoder.sep_id)
     hide = hide_tokens(look, 0.3, mask, special)
     for _ in range(2):
@@ -358,6 +359,7 @@ def test_head_and_tail_of_a_long_text():
     assert encoded.truncated == [True, False, False, True]
     assert all(ids[0] == encoder.cls_id and ids[-1] == encoder.sep_id for ids in encoded.input_ids)
     assert Encoder.from_meta({"vocab": vocab, "max_length": 10}).truncation == "end"
+    assert encoder.mask_id == encoder.unknown_id  # this vocabulary has no [MASK]
     assert len(Encoder(vocab, 3, "head_tail").encode(["一二三"]).input_ids[0]) == 3
     with pytest.raises(ValueError, match="unknown truncation"):
         Encoder(vocab, 10, "middle")

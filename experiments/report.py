@@ -1,4 +1,4 @@
-"""The report of a measurement that can be stopped: opened again where it was, and turned into a table and a picture."""
+"""What the experiments share: a report that is opened again where it was, its table and picture, and predictions."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from core.console import UserError
+from core.device import Devices
+from core.encoding import Encoder
 from core.files import atomic_write
+from predict_fun import load_module
+from train import predict_logits
+from utils import Batches, Titles
 
 
 def open_report(path: Path, settings: dict[str, Any], lists: Sequence[str]) -> dict[str, Any]:
@@ -47,3 +52,11 @@ def write_views(
     atomic_write(table, lambda file: file.write(text.encode("utf-8")))
     draw(report, picture)
     print(f"\n{text}wrote {path.name} {table.name} {picture.name} to {path.parent}")
+
+
+def predict_classes(path: Path, titles: Titles, batch_size: int, device: str) -> list[int]:
+    """The class ids that a model file predicts for titles, in FP32 as the predictor does."""
+    model, meta = load_module(path)
+    devices = Devices.find(device, "fp32")
+    batches = Batches(titles, Encoder.from_meta(meta), batch_size)
+    return predict_logits(model.to(devices.device), batches, devices).argmax(1).tolist()
