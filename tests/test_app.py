@@ -665,6 +665,7 @@ def test_ids_and_names_are_labels():
     given = compare.Given(["a", "b", "c"], ["0", "体育 ", "9"])
     assert compare.truth(given, LABELS) == ["财经", "体育", None]
     assert compare.truth(compare.Given(["a"]), LABELS) is None
+    assert compare.truth(compare.Given(["a"], ["1"]), ["1", "2"]) == ["2"]  # an id is an id, as in training
 
 
 # 模型信息
