@@ -21,6 +21,7 @@ LAUNCHERS = {
     "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"],
     "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "29612"],
 }
+FP32 = ("--precision", "fp32", "--limit", "49")  # in batches of 16: the last one has a row for one process only
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="PyTorch's launcher has no libuv on Windows")
 
 
@@ -45,7 +46,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(calm: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("alone")
-    train.main(train_args(calm, data, folder, "--precision", "fp32"))
+    train.main(train_args(calm, data, folder, *FP32))
     state_dict, meta = checkpoint.load(folder / "save" / ARTEFACT)
     return {"weights": state_dict, "metrics": meta["metrics"]}
 
@@ -62,14 +63,14 @@ def assert_same(folder: Path, alone: dict) -> None:
 
 @pytest.mark.parametrize("launcher", sorted(LAUNCHERS))
 def test_two_processes_give_the_result_of_one(launcher: str, calm: Path, data: Path, tmp_path: Path, alone: dict):
-    result = launch(launcher, train_args(calm, data, tmp_path, "--precision", "fp32"))
+    result = launch(launcher, train_args(calm, data, tmp_path, *FP32))
     assert result.returncode == 0, result.stderr
     assert_same(tmp_path, alone)
     assert result.stdout.count("test accuracy") == 1  # one process speaks for all
 
 
 def test_two_processes_stop_and_resume(calm: Path, data: Path, tmp_path: Path, alone: dict):
-    args = train_args(calm, data, tmp_path, "--precision", "fp32", "--save-minutes", "0.00001")
+    args = train_args(calm, data, tmp_path, *FP32, "--save-minutes", "0.00001")
     command = [sys.executable, "-m", *LAUNCHERS["torchrun"], str(ROOT / "train.py"), *args]
     state = RunState(tmp_path / "save" / ARTEFACT, {})
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as launcher:
@@ -95,7 +96,7 @@ def test_another_number_of_processes_cannot_resume(calm: Path, data: Path, tmp_p
 
     monkeypatch.setattr(RunState, "save", save_and_break)
     with pytest.raises(KeyboardInterrupt):
-        train.main(train_args(calm, data, tmp_path, "--precision", "fp32", "--save-minutes", "0.00001"))
-    result = launch("torchrun", train_args(calm, data, tmp_path, "--precision", "fp32", "--resume"))
+        train.main(train_args(calm, data, tmp_path, *FP32, "--save-minutes", "0.00001"))
+    result = launch("torchrun", train_args(calm, data, tmp_path, *FP32, "--resume"))
     assert result.returncode != 0
     assert "had processes = 1, this one has 2" in result.stderr
