@@ -152,11 +152,9 @@ def cut_and_recover(
     done, seconds, best = 0, 0.0, {"step": 0}
     if budgets:
         print(f"last recovery: {config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
-        logits, judge = None, logits_of(teacher, devices)
-        if devices.is_main:
-            cache, num_labels = config.save_dir / "teacher_logits", teacher.classifier.out_features
-            logits = cached_logits(cache, teacher_sha256, num_labels, batches, judge)
-        loss_fn = recovery_loss(devices.gather(logits)[0].to(devices.device))
+        cache, num_labels = config.save_dir / "teacher_logits", teacher.classifier.out_features
+        logits = cached_logits(cache, teacher_sha256, num_labels, batches, logits_of(teacher, devices))
+        loss_fn = recovery_loss(logits.to(devices.device))
         batches = Batches(titles["train"], encoder, config.batch_size, seed=config.seed)
     if config.resume and run_state.exists():
         state = run_state.load()
@@ -172,13 +170,12 @@ def cut_and_recover(
             if budget < encoder_flops(architecture, seq_len):
                 model = BertClassifier.from_architecture(architecture, weights).to(devices.device)
                 sample = islice(batches.epoch(number), -(-SCORED_TITLES // config.batch_size))
-                scores = devices.gather(unit_importance(model, sample, devices.device))[0]  # all processes cut alike
+                scores = unit_importance(model, sample, devices.device)
                 units = choose_units(scores, architecture, budget, seq_len)
                 weights, architecture = cut_units(weights, architecture, units)
-            if devices.is_main:
-                state = {"round": number, "weights": weights, "architecture": architecture, "seconds": seconds}
-                run_state.save(state)
-                RunState(run_state.folder / f"round_{number - 1}", {}).drop()
+            state = {"round": number, "weights": weights, "architecture": architecture, "seconds": seconds}
+            run_state.save(state)
+            RunState(run_state.folder / f"round_{number - 1}", {}).drop()
         print(f"round {number} of {len(budgets)}: {describe_layers(architecture)}")
         model = BertClassifier.from_architecture(architecture, weights).to(devices.device)
         if config.gradient_checkpointing:
@@ -201,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.resume and artefact.is_file() and not RunState(artefact, {}).exists():
         print(f"nothing to resume: the run that made {artefact} has finished")
         return
-    devices = Devices.find(config.device, config.precision)
+    devices = Devices.alone(config.device, config.precision)
     path = find_model(config.model, onnx=False)
     labels, titles = read_data(config.data_dir, config.limit)
     original, meta = load_bert(path)
@@ -247,18 +244,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         "seed": config.seed,
         **checkpoint.provenance(),
     }
-    if devices.is_main:
-        checkpoint.save(artefact, model.state_dict(), {**meta, **ours})
-        run_state.drop()
-        alone = [Batches(titles["dev"], each, batch_size=1).epoch() for each in (encoder, kept)]
-        times = median_ms([original, model], alone, devices.device)
-        report |= {"training": training, **measured_on(devices.device), "seq_len": seq_len}
-        report["before"] = figures(original, before, parent_mb, seq_len, times[0])
-        report["after"] = figures(model, after, artefact.stat().st_size / 1e6, seq_len, times[1])
-        report["ratio_p50"] = round(times[0] / times[1], 3)
-        write_json(config.output / "pruning" / "report.json", report)
-        print(f"{describe(report)}\nsaved {artefact}; report.json is in {config.output / 'pruning'}")
-    devices.leave()
+    checkpoint.save(artefact, model.state_dict(), {**meta, **ours})
+    run_state.drop()
+    alone = [Batches(titles["dev"], each, batch_size=1).epoch() for each in (encoder, kept)]
+    times = median_ms([original, model], alone, devices.device)
+    report |= {"training": training, **measured_on(devices.device), "seq_len": seq_len}
+    report["before"] = figures(original, before, parent_mb, seq_len, times[0])
+    report["after"] = figures(model, after, artefact.stat().st_size / 1e6, seq_len, times[1])
+    report["ratio_p50"] = round(times[0] / times[1], 3)
+    write_json(config.output / "pruning" / "report.json", report)
+    print(f"{describe(report)}\nsaved {artefact}; report.json is in {config.output / 'pruning'}")
 
 
 if __name__ == "__main__":

@@ -154,15 +154,11 @@ def prepare(config: DistillConfig, devices: Devices) -> Lesson:
         copies = augment(labelled.input_ids, config.augment, mask_id, config.seed)
         parts.append(labelled.with_rows(copies, [NO_LABEL] * len(copies)))
 
-    logits, judge = None, logits_of(teacher, devices)
-    if devices.is_main:
-        cache = config.save_dir / "teacher_logits"
-        judged = [cached_logits(cache, config.teacher_sha256, len(labels), part, judge) for part in parts]
-        logits = torch.cat(judged)
-    logits = devices.gather(logits)[0]
+    cache, judge = config.save_dir / "teacher_logits", logits_of(teacher, devices)
+    judged = [cached_logits(cache, config.teacher_sha256, len(labels), part, judge) for part in parts]
     input_ids = [ids for part in parts for ids in part.input_ids]
     batches = labelled.with_rows(input_ids, [label for part in parts for label in part.labels], config.seed)
-    return Lesson(teacher, meta, encoder, titles, batches, logits)
+    return Lesson(teacher, meta, encoder, titles, batches, torch.cat(judged))
 
 
 def build_student(teacher: BertClassifier, bert_layers: int | None) -> nn.Module:
@@ -195,7 +191,7 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
         print(f"nothing to resume: the run that made {artefact} has finished")
         return
 
-    devices = Devices.find(config.device, config.precision)
+    devices = Devices.alone(config.device, config.precision)
     started = time.perf_counter()
     lesson = prepare(config, devices)
     meta, titles, batches = lesson.teacher_meta, lesson.titles, lesson.batches
@@ -242,14 +238,12 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
         "seed": config.seed,
         **checkpoint.provenance(),
     }
-    if devices.is_main:
-        onnx = artefact.with_suffix(ONNX)
-        onnx.unlink(missing_ok=True)  # of another student, it would be preferred to this one's checkpoint
-        checkpoint.save(artefact, student.state_dict(), student_meta)
-        if deploy:
-            export.export(student, onnx, student_meta)
-        run_state.drop()
-    devices.leave()
+    onnx = artefact.with_suffix(ONNX)
+    onnx.unlink(missing_ok=True)  # of another student, it would be preferred to this one's checkpoint
+    checkpoint.save(artefact, student.state_dict(), student_meta)
+    if deploy:
+        export.export(student, onnx, student_meta)
+    run_state.drop()
 
     split = "test" if metrics["test"] else "dev"
     print(metrics_table(metrics[split]))

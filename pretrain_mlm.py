@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"nothing to resume: {artefact} is finished")
         return
     files = find_files(config.corpus)
-    devices = Devices.find(config.device, config.precision)
+    devices = Devices.alone(config.device, config.precision)
     encoder = find_encoder(files, config, working / "vocab.txt")
     corpus = encode_corpus(files, encoder, working)
     texts = len(corpus.lengths)
@@ -181,14 +181,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         model, train_batches, objective.loss, objective.score, config, devices, artefact, reports, "log_likelihood"
     )
 
-    if devices.is_main:
-        recipe = (config.init or BUNDLED_BERT) / "finetune.json"
-        facts = {"files": len(files), "texts": texts, "corpus_tokens": len(corpus.ids), **measured_on(devices.device)}
-        facts["flags"] = [part for part in argv if part != "--resume"]
-        card = model_card(config, fitted, bert_for_mlm, facts)
-        write_bert(config.save_dir, bert_for_mlm, encoder, recipe if recipe.is_file() else None, card)
-        run_state.drop()
-    devices.leave()
+    recipe = (config.init or BUNDLED_BERT) / "finetune.json"
+    facts = {"files": len(files), "texts": texts, "corpus_tokens": len(corpus.ids), **measured_on(devices.device)}
+    facts["flags"] = [part for part in argv if part != "--resume"]
+    card = model_card(config, fitted, bert_for_mlm, facts)
+    write_bert(config.save_dir, bert_for_mlm, encoder, recipe if recipe.is_file() else None, card)
+    run_state.drop()
     metrics = fitted.best["metrics"]
     print(f"held-out loss {metrics['loss']:.3f}, {metrics['accuracy']:.1%} of the masked tokens right; ", end="")
     print(f"{fitted.tokens:,} tokens in {fitted.seconds / 60:.1f} minutes; saved {config.save_dir}")

@@ -5,14 +5,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 import pytest
 import torch
 from conftest import train_args, write_bert
 
+import custom_pruning
+import pretrain_mlm
+import soft_label_distillation
 import train
 from core import checkpoint
+from core.console import UserError
 from core.resume import RunState
 
 ROOT = Path(__file__).parent.parent
@@ -100,3 +105,12 @@ def test_another_number_of_processes_cannot_resume(calm: Path, data: Path, tmp_p
     result = launch("torchrun", train_args(calm, data, tmp_path, *FP32, "--resume"))
     assert result.returncode != 0
     assert "had processes = 1, this one has 2" in result.stderr
+
+
+@pytest.mark.parametrize("stage", [custom_pruning, pretrain_mlm, soft_label_distillation])
+def test_the_other_stages_run_in_one_process(stage: ModuleType, data: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    corpus = ["--corpus", str(data / "train.txt")] if stage is pretrain_mlm else []
+    with pytest.raises(UserError, match="launch are for train.py: start this script with python"):
+        stage.main(["--save-dir", str(tmp_path / "save"), "--device", "cpu", *corpus])
+    assert not (tmp_path / "save").exists()
