@@ -35,11 +35,10 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as fault:  # torch.save tells of a full disk by RuntimeError
-        reason = getattr(fault, "strerror", None) or "is the disk full?"
+    except OSError as fault:
         raise UserError(
-            f"cannot write {path} ({reason}): free some disk space or choose another folder; "
-            "an earlier file there is untouched"
+            f"cannot write {path} ({fault.strerror or 'is the disk full?'}): free some disk space or choose "
+            "another folder; an earlier file there is untouched"
         ) from fault
 
 

@@ -139,6 +139,16 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["m.pt"]
 
 
+def test_a_fault_of_what_computes_the_content_is_not_told_as_one_of_the_disk(tmp_path: Path):
+    def compute(file):
+        file.write(b"half")
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        atomic_write(tmp_path / "answers.csv", compute)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="resource limits are POSIX")
 def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path):
     code = (
