@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -107,8 +108,9 @@ def _count_faults(file: BinaryIO, name: str, encoding: str) -> tuple[int, int]:
         faults += 1
         return "\ufffd", error.end
 
-    codecs.register_error("count_faults", count)
-    decoder = codecs.getincrementaldecoder(encoding)("count_faults")
+    handler = f"count_faults_{threading.get_ident()}"  # the names are the whole process's
+    codecs.register_error(handler, count)
+    decoder = codecs.getincrementaldecoder(encoding)(handler)
     lines = 1
     file.seek(0)
     while chunk := file.read(CHUNK_BYTES):
