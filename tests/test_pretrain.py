@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from conftest import press_ctrl_c, train_args, write_bert
 
+import core.corpus
 import pretrain_mlm
 import train
 from core import checkpoint
@@ -162,6 +164,8 @@ def test_a_budget_of_minutes_may_be_changed_on_resume(corpus: Path, tmp_path: Pa
     with pytest.raises(UserError, match="stopped at step 2: go on"):
         pretrain_mlm.main(args(corpus, tmp_path, "--minutes", "60"))
     monkeypatch.undo()
+    with pytest.raises(UserError, match="has trained .* minutes and was not scored yet: give more --minutes"):
+        pretrain_mlm.main(args(corpus, tmp_path, "--minutes", "0.0000001", "--resume"))
     pretrain_mlm.main(args(corpus, tmp_path, "--minutes", "0.02", "--resume"))
     assert (tmp_path / "bert/model.safetensors").is_file()
 
@@ -178,7 +182,9 @@ def test_going_on_with_a_bert(made: Path, corpus: Path, tmp_path: Path, capsys: 
     assert "nothing to resume" in capsys.readouterr().out
 
 
-def test_the_encoded_corpus_is_used_again_and_remade_when_stale(corpus: Path, made: Path, tmp_path: Path):
+def test_the_encoded_corpus_is_used_again_and_remade_when_stale(
+    corpus: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     encoder = Encoder(read_vocab(made / "bert/vocab.txt"), 128)
     folder = shutil.copytree(made / "bert/corpus", tmp_path / "corpus")
     before = (folder / "ids.bin").stat().st_mtime_ns
@@ -188,7 +194,15 @@ def test_the_encoded_corpus_is_used_again_and_remade_when_stale(corpus: Path, ma
     assert len(encode_corpus([corpus], encoder, folder).ids) > 1
     other = tmp_path / "other.txt"
     other.write_text("球队夺冠加时绝杀\n", encoding="utf-8")
-    assert len(encode_corpus([other], encoder, folder).lengths) == 1
+    opened = []
+
+    def open_corpus(folder: Path) -> Corpus:
+        assert not any(stale() for stale in opened), "mapped still when it is written over"
+        opened.append(weakref.ref(found := Corpus(folder)))
+        return found
+
+    monkeypatch.setattr(core.corpus, "Corpus", open_corpus)
+    assert len(encode_corpus([other], encoder, folder).lengths) == 1 and len(opened) == 2
 
 
 def test_a_line_without_end_is_cut(made: Path, tmp_path: Path):
