@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import press_ctrl_c, train_args, write_bert
+from safetensors.torch import load_file, save_file
 
 import core.corpus
 import pretrain_mlm
@@ -49,8 +50,6 @@ def made(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
     return load_file(folder / "bert" / "model.safetensors")
 
 
@@ -264,6 +263,20 @@ def test_a_vocabulary_that_does_not_fit(corpus: Path, made: Path, tmp_path: Path
     )
     with pytest.raises(UserError, match=r"has no \[MASK\]"):
         pretrain_mlm.main(args(corpus, tmp_path, "--init", str(unmasked)))
+
+
+def test_weights_to_go_on_with_that_are_damaged_or_foreign(corpus: Path, made: Path, tmp_path: Path):
+    folder = shutil.copytree(made / "bert", tmp_path / "init", ignore=shutil.ignore_patterns("*.safetensors"))
+    (folder / "pytorch_model.bin").write_bytes(b"<html>404</html>")
+    with pytest.raises(UserError, match="cannot be read .*fetch them again"):
+        pretrain_mlm.main(args(corpus, tmp_path, "--init", str(folder)))
+    for weights, reason in (({"other.weight": torch.ones(2)}, "no bert.embeddings"), (None, "other shapes")):
+        if weights is None:
+            weights = load_file(made / "bert/model.safetensors")
+            weights["bert.encoder.layer.0.output.dense.weight"] = torch.ones(2, 2)
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        with pytest.raises(UserError, match=f"do not fit its config.json .{reason}.*from the same model"):
+            pretrain_mlm.main(args(corpus, tmp_path, "--init", str(folder)))
 
 
 def test_another_run_cannot_be_resumed(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
