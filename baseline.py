@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config import Config, parse
+from config import Config, parse, require_one_or_more
 from core.console import run
 from core.device import measured_on
 from core.files import sha256, write_json
@@ -34,6 +34,9 @@ class BaselineConfig:
     """Folder for the report: baseline/metrics.json is written in it."""
     limit: int | None = Config.limit
     """Train on the first N rows only."""
+
+    def __post_init__(self) -> None:
+        require_one_or_more(self, "limit")
 
 
 def fit_linear(train: Titles, dev: Titles) -> tuple["Pipeline", int]:

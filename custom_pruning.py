@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from bert_classifer_model import BertClassifier
-from config import Config, find_model, parse
+from config import Config, find_model, parse, require_one_or_more
 from core import checkpoint
 from core.console import UserError, run
 from core.device import Devices, measured_on
@@ -88,8 +88,7 @@ class PruneConfig(Config):
             raise UserError(f"--amount is {self.amount}: it must be above 0 and below 1, the share of weights to drop")
         if self.keep_flops is not None and not 0 < self.keep_flops < 1:
             raise UserError(f"--keep-flops is {self.keep_flops}: it must be above 0 and below 1, the share to keep")
-        if self.keep_layers is not None and self.keep_layers < 1:
-            raise UserError(f"--keep-layers is {self.keep_layers}: it must be 1 or more")
+        require_one_or_more(self, "keep_layers")
         if self.structured and (self.amount, self.scope) != (PruneConfig.amount, PruneConfig.scope):
             raise UserError("--amount and --scope set weights to zero, --keep-… and --prune-vocab cut: give one kind")
 

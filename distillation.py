@@ -15,7 +15,7 @@ from torch import nn
 
 from bert_classifer_model import BertClassifier
 from bilstm_classifier import BiLSTMClassifier
-from config import ONNX, Config, find_model
+from config import ONNX, Config, find_model, require_one_or_more
 from core import checkpoint, export
 from core.augment import augment
 from core.console import UserError
@@ -68,8 +68,7 @@ class DistillConfig(Config):
         super().__post_init__()
         if self.augment < 0:
             raise UserError(f"--augment is {self.augment}: it must be 0 or more")
-        if self.bert_layers is not None and self.bert_layers < 1:
-            raise UserError(f"--bert-layers is {self.bert_layers}: it must be 1 or more")
+        require_one_or_more(self, "bert_layers")
 
 
 @dataclass

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from bert_classifer_model import read_bert_encoder
-from config import BUNDLED_BERT, LoopConfig, parse
+from config import BUNDLED_BERT, LoopConfig, parse, require_one_or_more
 from core.console import UserError, run
 from core.corpus import CorpusBatches, build_vocab, encode_corpus, read_texts
 from core.device import Devices, measured_on
@@ -73,7 +73,7 @@ class PretrainConfig(LoopConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_one_or_more("batch_tokens", "num_layers")
+        require_one_or_more(self, "batch_tokens", "num_layers")
         if not self.corpus:
             raise UserError("--corpus is missing: name text files, or folders of .txt files, with one text a line")
         if not 0 < self.mask_share < 1:
