@@ -244,3 +244,13 @@ def test_baseline_on_data_without_a_test_file(tmp_path: Path):
     baseline.main(["--data-dir", str(data), "--output", str(tmp_path), "--limit", "30"])
     metrics = json.loads((tmp_path / "baseline" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["split"] == "dev" and metrics["train_rows"] == 30 and metrics["n"] == 20
+
+
+def test_baseline_on_hardly_any_data(tmp_path: Path):
+    data = write_data(tmp_path / "data")
+    (data / "train.txt").write_text("甲乙\t0\n丙丁\t1\n", encoding="utf-8")
+    baseline.main(["--data-dir", str(data), "--output", str(tmp_path)])
+    metrics = json.loads((tmp_path / "baseline" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["min_df"] == 1 and metrics["train_rows"] == 2
+    with pytest.raises(UserError, match="are of one class: give it those of two or more"):
+        baseline.main(["--data-dir", str(data), "--output", str(tmp_path), "--limit", "1"])
