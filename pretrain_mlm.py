@@ -101,8 +101,8 @@ def find_files(corpus: Sequence[Path]) -> list[Path]:
     return files
 
 
-def find_encoder(files: Sequence[Path], config: PretrainConfig, built: Path) -> Encoder:
-    """The encoder of `--init`, else one with a vocabulary built from the corpus, kept in `built` for `--resume`.
+def find_encoder(files: Sequence[Path], config: PretrainConfig, built: Path, resumed: bool) -> Encoder:
+    """The encoder of `--init`, else one with a vocabulary built from the corpus, kept in `built` for a resumed run.
 
     Raises:
         UserError: the vocabulary of `--init` does not fit its weights or the corpus, or has no [MASK].
@@ -113,7 +113,7 @@ def find_encoder(files: Sequence[Path], config: PretrainConfig, built: Path) -> 
         if "[MASK]" not in encoder.vocab:
             raise UserError(f"the vocabulary of {config.init} has no [MASK]: this BERT cannot be pretrained with masks")
         return encoder
-    if not (config.resume and built.is_file()):
+    if not (resumed and built.is_file()):
         vocab = build_vocab(files, config.vocab_size)
         atomic_write(built, lambda file: file.write(("\n".join(vocab) + "\n").encode("utf-8")))
     return Encoder(read_vocab(built), config.max_length)
@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     files = find_files(config.corpus)
     devices = Devices.alone(config.device, config.precision)
-    encoder = find_encoder(files, config, working / "vocab.txt")
+    encoder = find_encoder(files, config, working / "vocab.txt", config.resume and run_state.exists())
     corpus = encode_corpus(files, encoder, working)
     texts = len(corpus.lengths)
     if texts < MIN_TEXTS:

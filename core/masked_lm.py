@@ -163,6 +163,8 @@ def write_bert(folder: Path, bert_for_mlm: nn.Module, encoder: Encoder, recipe: 
     texts = {"vocab.txt": "\n".join(encoder.vocab) + "\n", "tokenizer.json": encoder.to_json(), "README.md": card}
     if recipe:
         texts["finetune.json"] = recipe.read_text(encoding="utf-8")
+    # The weights come last: a kill on the way leaves none, rather than earlier ones beside another vocabulary.
+    (folder / "model.safetensors").unlink(missing_ok=True)
     for name, text in texts.items():
         atomic_write(folder / name, lambda file, text=text: file.write(text.encode("utf-8")))
     write_json(folder / "tokenizer_config.json", tokenizer_config)

@@ -12,6 +12,7 @@ from conftest import press_ctrl_c, train_args, write_bert
 from safetensors.torch import load_file, save_file
 
 import core.corpus
+import core.masked_lm
 import pretrain_mlm
 import train
 from core import checkpoint
@@ -277,6 +278,28 @@ def test_weights_to_go_on_with_that_are_damaged_or_foreign(corpus: Path, made: P
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
         with pytest.raises(UserError, match=f"do not fit its config.json .{reason}.*from the same model"):
             pretrain_mlm.main(args(corpus, tmp_path, "--init", str(folder)))
+
+
+def test_a_kill_between_vocabulary_and_weights_leaves_no_weights_of_another_vocabulary(
+    made: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = shutil.copytree(made / "bert", tmp_path / "bert")
+
+    def kill(*_args) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(core.masked_lm, "write_json", kill)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain_mlm.main(args(corpus, tmp_path, "--max-steps", "1"))
+    assert (folder / "vocab.txt").is_file() and not (folder / "model.safetensors").exists()
+
+
+def test_resume_with_nothing_to_resume_builds_the_vocabulary_anew(made: Path, corpus: Path, tmp_path: Path):
+    stale = tmp_path / "bert/corpus/vocab.txt"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("\n".join([*SPECIAL_TOKENS, "[MASK]", "央", "行", "手", "机"]), encoding="utf-8")
+    pretrain_mlm.main(args(corpus, tmp_path, "--max-steps", "1", "--resume"))
+    assert read_vocab(tmp_path / "bert/vocab.txt") == read_vocab(made / "bert/vocab.txt")
 
 
 def test_another_run_cannot_be_resumed(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
