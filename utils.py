@@ -114,7 +114,7 @@ def _oddities(titles: Titles, labels: Sequence[str], blank: int) -> list[str]:
     counts = {
         "blank line(s), skipped": blank,
         "title(s) with U+FFFD, a character lost in an earlier conversion": sum("\ufffd" in t for t in titles.texts),
-        "title(s) with control, zero-width or private-use characters": sum(not t.isprintable() for t in titles.texts),
+        "title(s) with control, zero-width or private-use characters": sum(map(_has_odd, titles.texts)),
         "repeated title(s), kept": len(titles.texts) - len(set(titles.texts)),
     }
     warnings = [f"{count} {what}" for what, count in counts.items() if count]
@@ -123,6 +123,10 @@ def _oddities(titles: Titles, labels: Sequence[str], blank: int) -> list[str]:
     if absent:
         warnings.append(f"no row of class {', '.join(absent)}")
     return warnings
+
+
+def _has_odd(text: str) -> bool:
+    return not text.isprintable() and any(not (c.isprintable() or c.isspace()) for c in text)
 
 
 def _shorten(text: str) -> str:

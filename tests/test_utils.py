@@ -45,6 +45,11 @@ def test_warnings_are_counted_and_rows_kept(tmp_path: Path):
         assert expected in report
 
 
+def test_spaces_of_all_kinds_are_not_odd(tmp_path: Path):
+    lines = ["央行\u3000降息\t0", "央行\u00a0加息\t1", "主队\t夺冠\t2"]
+    assert read_titles(write(tmp_path / "train.txt", "\n".join(lines)), LABELS).warnings == []
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
