@@ -33,7 +33,7 @@ from core.files import sha256, write_json
 from core.latency import median_ms
 from core.losses import distillation_loss
 from core.pruning_report import describe, figures, unknown_characters
-from core.resume import RunState
+from core.resume import RunState, has_finished
 from core.structured_pruning import (
     choose_units,
     cut_at_once,
@@ -194,8 +194,7 @@ def cut_and_recover(
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(PruneConfig, argv, __doc__)
     artefact = config.save_dir / ARTEFACTS[config.structured]
-    if config.resume and artefact.is_file() and not RunState(artefact, {}).exists():
-        print(f"nothing to resume: the run that made {artefact} has finished")
+    if config.resume and has_finished(artefact):
         return
     devices = Devices.alone(config.device, config.precision)
     path = find_model(config.model, onnx=False)

@@ -24,7 +24,7 @@ from core.encoding import Encoder, check_coverage
 from core.files import detect_encoding, read_lines, sha256
 from core.losses import NO_LABEL
 from core.metrics import metrics_table
-from core.resume import RunState
+from core.resume import RunState, has_finished
 from core.structured_pruning import keep_layers, layer_shapes, spread
 from core.teacher_cache import cached_logits, logits_of
 from core.updater import Batch
@@ -186,8 +186,7 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
         export.import_onnx()
     artefact = config.save_dir / f"{'bert' if config.bert_layers else 'bilstm'}_{stage}_distill.pth"
     run_state = RunState(artefact, {})
-    if config.resume and artefact.is_file() and not run_state.exists():
-        print(f"nothing to resume: the run that made {artefact} has finished")
+    if config.resume and has_finished(artefact):
         return
 
     devices = Devices.alone(config.device, config.precision)

@@ -31,7 +31,7 @@ from core.device import Devices, measured_on
 from core.encoding import SPECIAL_TOKENS, Encoder, check_coverage, read_vocab
 from core.files import atomic_write
 from core.masked_lm import HEAD_SIZE, MaskedLM, Objective, new_bert, read_bert, write_bert
-from core.resume import RunState
+from core.resume import RunState, has_finished
 from core.word_vectors import ppmi_vectors
 from train import Progress, fit
 
@@ -147,8 +147,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config.learning_rate = config.learning_rate or (5e-5 if config.init else 8e-4)
     artefact, working = config.save_dir / "model.safetensors", config.save_dir / "corpus"
     run_state = RunState(artefact, {})
-    if config.resume and artefact.is_file() and not run_state.exists():
-        print(f"nothing to resume: {artefact} is finished")
+    if config.resume and has_finished(artefact):
         return
     files = find_files(config.corpus)
     devices = Devices.alone(config.device, config.precision)

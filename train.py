@@ -31,7 +31,7 @@ from core.encoding import check_coverage
 from core.files import sha256
 from core.metrics import classification_metrics, metrics_table
 from core.recipes import PLAIN, Recipe
-from core.resume import Progress, RunState, hold_ctrl_c, rng_state, set_rng_state
+from core.resume import Progress, RunState, has_finished, hold_ctrl_c, rng_state, set_rng_state
 from core.training_log import TrainingLog
 from core.updater import PLAIN_RULE, Batch, BatchSource, LossFn, Updater, UpdateRule
 from utils import Batches, read_data
@@ -210,8 +210,7 @@ def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
     recipe = Recipe.read(config.recipe)
     artefact = config.save_dir / MODELS["teacher"].path.name
     run_state = RunState(artefact, {})
-    if config.resume and artefact.is_file() and not run_state.exists():
-        print(f"nothing to resume: the run that made {artefact} has finished")
+    if config.resume and has_finished(artefact):
         return
 
     devices = Devices.find(config.device, config.precision)
