@@ -128,7 +128,7 @@ def create_app(classifiers: Mapping[str, NewsClassifier], config: ApiConfig) -> 
 
     @app.get("/models")
     def models() -> Response:
-        benchmark = read_benchmark([Path("results"), Path("reports")])
+        benchmark = read_benchmark(Path("reports"))
         return jsonify({"status": 200, "default": names[0], "models": facts, "benchmark": benchmark})
 
     @app.get("/metrics")

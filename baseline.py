@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config import Config, parse
-from core.console import run
+from config import Config, parse, require_one_or_more
+from core.console import UserError, run
 from core.device import measured_on
 from core.files import sha256, write_json
 from core.metrics import classification_metrics, metrics_table
@@ -35,17 +35,29 @@ class BaselineConfig:
     limit: int | None = Config.limit
     """Train on the first N rows only."""
 
+    def __post_init__(self) -> None:
+        require_one_or_more(self, "limit")
+
 
 def fit_linear(train: Titles, dev: Titles) -> tuple["Pipeline", int]:
-    """The fitted model, `predict(texts) -> label ids`, and how often an n-gram must be seen: what is best on dev."""
+    """The fitted model, `predict(texts) -> label ids`, and how often an n-gram must be seen: what is best on dev.
+
+    Raises:
+        UserError: the titles are all of one class.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
 
+    if len(set(train.labels)) < 2:
+        raise UserError("all titles to fit the linear model on are of one class: give it those of two or more")
     best, model, min_df = -1.0, None, 0
     for candidate in (1, 2):  # n-grams seen once help on few titles and hurt on many
         vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, min_df=candidate)
-        pipeline = make_pipeline(vectorizer, LinearSVC(C=1.0)).fit(train.texts, train.labels)
+        try:
+            pipeline = make_pipeline(vectorizer, LinearSVC(C=1.0)).fit(train.texts, train.labels)
+        except ValueError:  # no n-gram is seen that often
+            continue
         if (accuracy := pipeline.score(dev.texts, dev.labels)) > best:
             best, model, min_df = accuracy, pipeline, candidate
     return model, min_df

@@ -7,7 +7,6 @@ Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers for L
 """
 
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import nn
 from config import BUNDLED_BERT, Config
 from core.console import UserError
 from core.encoding import Encoder, read_vocab
+from core.pretrained import read_pretrained
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 MODEL_FILES = (*WEIGHT_FILES, "config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json")
@@ -95,40 +95,11 @@ class BertClassifier(nn.Module):
         Raises:
             UserError: the weights are damaged or do not fit `config.json`.
         """
-        from safetensors import SafetensorError
         from transformers import BertModel
-        from transformers.utils import logging
 
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
         bert_config = read_bert_config(folder)
-        try:
-            bert, report = BertModel.from_pretrained(
-                folder,
-                local_files_only=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # told below, in one sentence
-            )
-        except (
-            OSError,
-            EOFError,
-            RuntimeError,
-            ValueError,
-            KeyError,
-            pickle.UnpicklingError,
-            SafetensorError,
-        ) as fault:
-            raise UserError(
-                f"the weights in {folder} cannot be read ({_first_line(fault)}): fetch them again"
-            ) from fault
-        missing = {name for name in report["missing_keys"] if not name.startswith("pooler.")}
-        if missing or report["mismatched_keys"]:
-            reason = f"no {min(missing)}" if missing else "other shapes"
-            raise UserError(
-                f"the weights in {folder} do not fit its config.json ({reason}): take both from the same model"
-            )
-        model = cls(bert_config, num_labels, "mean" if report["missing_keys"] else "pooler")
+        bert, missing = read_pretrained(BertModel, folder)
+        model = cls(bert_config, num_labels, "mean" if missing else "pooler")
         model.bert = bert
         if model.pooling == "mean":
             model.bert.pooler = None
@@ -236,7 +207,3 @@ def finetune_defaults(folder: Path, rows: int) -> tuple[int, float]:
         return int(epochs), float(defaults["learning_rate"])
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as fault:
         raise UserError(f"{path} is damaged: mend it, delete it, or pass --num-epochs and --learning-rate") from fault
-
-
-def _first_line(fault: Exception) -> str:
-    return (str(fault).strip() or type(fault).__name__).splitlines()[0][:160]

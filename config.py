@@ -165,20 +165,13 @@ class LoopConfig:
         return {name: _plain(value) for name, value in asdict(self).items()}
 
     def __post_init__(self) -> None:
-        self.require_one_or_more("num_epochs", "evals_per_epoch", "gradient_accumulation", "patience", "max_steps")
+        require_one_or_more(self, "num_epochs", "evals_per_epoch", "gradient_accumulation", "patience", "max_steps")
         for name in ("learning_rate", "max_grad_norm", "save_minutes", "minutes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"{flag(name)} is {value}: it must be above 0")
         if not 0 <= self.warmup_ratio < 1:
             raise UserError(f"--warmup-ratio is {self.warmup_ratio}: it must be at least 0 and below 1")
-
-    def require_one_or_more(self, *names: str) -> None:
-        """Refuse a knob that is set and below 1."""
-        for name in names:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{flag(name)} is {value}: it must be 1 or more")
 
 
 @dataclass
@@ -200,7 +193,7 @@ class Config(LoopConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_one_or_more("batch_size", "limit")
+        require_one_or_more(self, "batch_size", "limit")
         if self.gradient_accumulation > self.batch_size:
             raise UserError(
                 f"--gradient-accumulation {self.gradient_accumulation} is more than --batch-size {self.batch_size}: "
@@ -214,6 +207,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value.as_posix() if isinstance(value, Path) else value
+
+
+def require_one_or_more(config: Any, *names: str) -> None:
+    """Refuse a knob of a config that is set and below 1."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise UserError(f"{flag(name)} is {value}: it must be 1 or more")
 
 
 def flag(name: str) -> str:

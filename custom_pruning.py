@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from bert_classifer_model import BertClassifier
-from config import Config, find_model, made_from, parse
+from config import Config, find_model, made_from, parse, require_one_or_more
 from core import checkpoint
 from core.answers import every
 from core.console import UserError, run
@@ -34,7 +34,7 @@ from core.files import sha256, write_json
 from core.latency import compare_speed
 from core.losses import distillation_loss
 from core.pruning_report import describe, figures, unknown_characters
-from core.resume import RunState
+from core.resume import RunState, has_finished
 from core.structured_pruning import (
     choose_units,
     cut_at_once,
@@ -90,8 +90,7 @@ class PruneConfig(Config):
             raise UserError(f"--amount is {self.amount}: it must be above 0 and below 1, the share of weights to drop")
         if self.keep_flops is not None and not 0 < self.keep_flops < 1:
             raise UserError(f"--keep-flops is {self.keep_flops}: it must be above 0 and below 1, the share to keep")
-        if self.keep_layers is not None and self.keep_layers < 1:
-            raise UserError(f"--keep-layers is {self.keep_layers}: it must be 1 or more")
+        require_one_or_more(self, "keep_layers")
         if self.structured and (self.amount, self.scope) != (PruneConfig.amount, PruneConfig.scope):
             raise UserError("--amount and --scope set weights to zero, --keep-… and --prune-vocab cut: give one kind")
 
@@ -154,11 +153,9 @@ def cut_and_recover(
     done, seconds, best = 0, 0.0, {"step": 0}
     if budgets:
         print(f"last recovery: {config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
-        logits, judge = None, logits_of(teacher, devices)
-        if devices.is_main:
-            cache, num_labels = config.save_dir / "teacher_logits", teacher.classifier.out_features
-            logits = cached_logits(cache, teacher_sha256, num_labels, batches, judge)
-        loss_fn = recovery_loss(devices.gather(logits)[0].to(devices.device))
+        cache, num_labels = config.save_dir / "teacher_logits", teacher.classifier.out_features
+        logits = cached_logits(cache, teacher_sha256, num_labels, batches, logits_of(teacher, devices))
+        loss_fn = recovery_loss(logits.to(devices.device))
         batches = Batches(titles["train"], encoder, config.batch_size, seed=config.seed)
     if config.resume and run_state.exists():
         state = run_state.load()
@@ -174,13 +171,12 @@ def cut_and_recover(
             if budget < encoder_flops(architecture, seq_len):
                 model = BertClassifier.from_architecture(architecture, weights).to(devices.device)
                 sample = islice(batches.epoch(number), -(-SCORED_TITLES // config.batch_size))
-                scores = devices.gather(unit_importance(model, sample, devices.device))[0]  # all processes cut alike
+                scores = unit_importance(model, sample, devices.device)
                 units = choose_units(scores, architecture, budget, seq_len)
                 weights, architecture = cut_units(weights, architecture, units)
-            if devices.is_main:
-                state = {"round": number, "weights": weights, "architecture": architecture, "seconds": seconds}
-                run_state.save(state)
-                RunState(run_state.folder / f"round_{number - 1}", {}).drop()
+            state = {"round": number, "weights": weights, "architecture": architecture, "seconds": seconds}
+            run_state.save(state)
+            RunState(run_state.folder / f"round_{number - 1}", {}).drop()
         print(f"round {number} of {len(budgets)}: {describe_layers(architecture)}")
         model = BertClassifier.from_architecture(architecture, weights).to(devices.device)
         if config.gradient_checkpointing:
@@ -200,10 +196,9 @@ def cut_and_recover(
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(PruneConfig, argv, __doc__)
     artefact = config.save_dir / ARTEFACTS[config.structured]
-    if config.resume and artefact.is_file() and not RunState(artefact, {}).exists():
-        print(f"nothing to resume: the run that made {artefact} has finished")
+    if config.resume and has_finished(artefact):
         return
-    devices = Devices.find(config.device, config.precision)
+    devices = Devices.alone(config.device, config.precision)
     path = find_model(config.model, onnx=False)
     labels, titles = read_data(config.data_dir, config.limit)
     original, meta = load_bert(path)
@@ -249,21 +244,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         "seed": config.seed,
         **checkpoint.provenance(),
     }
-    if devices.is_main:
-        for stale in made_from(artefact):
-            stale.unlink(missing_ok=True)
-        checkpoint.save(artefact, model.state_dict(), {**meta, **ours})
-        run_state.drop()
-        pair = [(original, meta), (model, {**meta, **ours})]
-        pair = [NewsClassifier(facts, module_logits(each, devices.device)).predict for each, facts in pair]
-        times = [found["p50_ms"] for found in compare_speed(pair, every(titles["dev"].texts, TIMED_TITLES))]
-        report |= {"training": training, **measured_on(devices.device), "seq_len": seq_len}
-        report["before"] = figures(original, before, parent_mb, seq_len, times[0])
-        report["after"] = figures(model, after, artefact.stat().st_size / 1e6, seq_len, times[1])
-        report["ratio_p50"] = round(times[0] / times[1], 3)
-        write_json(config.output / "pruning" / "report.json", report)
-        print(f"{describe(report)}\nsaved {artefact}; report.json is in {config.output / 'pruning'}")
-    devices.leave()
+    for stale in made_from(artefact):
+        stale.unlink(missing_ok=True)
+    checkpoint.save(artefact, model.state_dict(), {**meta, **ours})
+    run_state.drop()
+    pair = [(original, meta), (model, {**meta, **ours})]
+    pair = [NewsClassifier(facts, module_logits(each, devices.device)).predict for each, facts in pair]
+    times = [found["p50_ms"] for found in compare_speed(pair, every(titles["dev"].texts, TIMED_TITLES))]
+    report |= {"training": training, **measured_on(devices.device), "seq_len": seq_len}
+    report["before"] = figures(original, before, parent_mb, seq_len, times[0])
+    report["after"] = figures(model, after, artefact.stat().st_size / 1e6, seq_len, times[1])
+    report["ratio_p50"] = round(times[0] / times[1], 3)
+    write_json(config.output / "pruning" / "report.json", report)
+    print(f"{describe(report)}\nsaved {artefact}; report.json is in {config.output / 'pruning'}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from torch import nn
 
 from bert_classifer_model import BertClassifier
 from bilstm_classifier import BiLSTMClassifier
-from config import ONNX, Config, find_model, made_from
+from config import ONNX, Config, find_model, made_from, require_one_or_more
 from core import checkpoint, export
 from core.augment import augment
 from core.console import UserError
@@ -24,7 +24,7 @@ from core.encoding import Encoder, check_coverage
 from core.files import detect_encoding, read_lines, sha256
 from core.losses import NO_LABEL
 from core.metrics import metrics_table
-from core.resume import RunState
+from core.resume import RunState, has_finished
 from core.structured_pruning import keep_layers, layer_shapes, spread
 from core.teacher_cache import cached_logits, logits_of
 from core.updater import Batch
@@ -68,8 +68,7 @@ class DistillConfig(Config):
         super().__post_init__()
         if self.augment < 0:
             raise UserError(f"--augment is {self.augment}: it must be 0 or more")
-        if self.bert_layers is not None and self.bert_layers < 1:
-            raise UserError(f"--bert-layers is {self.bert_layers}: it must be 1 or more")
+        require_one_or_more(self, "bert_layers")
 
 
 @dataclass
@@ -153,15 +152,11 @@ def prepare(config: DistillConfig, devices: Devices) -> Lesson:
         copies = augment(labelled.input_ids, config.augment, encoder.mask_id, config.seed)
         parts.append(labelled.with_rows(copies, [NO_LABEL] * len(copies)))
 
-    logits, judge = None, logits_of(teacher, devices)
-    if devices.is_main:
-        cache = config.save_dir / "teacher_logits"
-        judged = [cached_logits(cache, config.teacher_sha256, len(labels), part, judge) for part in parts]
-        logits = torch.cat(judged)
-    logits = devices.gather(logits)[0]
+    cache, judge = config.save_dir / "teacher_logits", logits_of(teacher, devices)
+    judged = [cached_logits(cache, config.teacher_sha256, len(labels), part, judge) for part in parts]
     input_ids = [ids for part in parts for ids in part.input_ids]
     batches = labelled.with_rows(input_ids, [label for part in parts for label in part.labels], config.seed)
-    return Lesson(teacher, meta, encoder, titles, batches, logits)
+    return Lesson(teacher, meta, encoder, titles, batches, torch.cat(judged))
 
 
 def build_student(teacher: BertClassifier, bert_layers: int | None) -> nn.Module:
@@ -190,11 +185,10 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
         export.import_onnx()
     artefact = config.save_dir / f"{'bert' if config.bert_layers else 'bilstm'}_{stage}_distill.pth"
     run_state = RunState(artefact, {})
-    if config.resume and artefact.is_file() and not run_state.exists():
-        print(f"nothing to resume: the run that made {artefact} has finished")
+    if config.resume and has_finished(artefact):
         return
 
-    devices = Devices.find(config.device, config.precision)
+    devices = Devices.alone(config.device, config.precision)
     started = time.perf_counter()
     lesson = prepare(config, devices)
     meta, titles, batches = lesson.teacher_meta, lesson.titles, lesson.batches
@@ -241,15 +235,13 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
         "seed": config.seed,
         **checkpoint.provenance(),
     }
-    if devices.is_main:
-        onnx = artefact.with_suffix(ONNX)
-        for stale in made_from(artefact):  # of another student, they would be preferred to this one's checkpoint
-            stale.unlink(missing_ok=True)
-        checkpoint.save(artefact, student.state_dict(), student_meta)
-        if deploy:
-            export.export(student, onnx, student_meta)
-        run_state.drop()
-    devices.leave()
+    onnx = artefact.with_suffix(ONNX)
+    for stale in made_from(artefact):  # of another student, they would be preferred to this one's checkpoint
+        stale.unlink(missing_ok=True)
+    checkpoint.save(artefact, student.state_dict(), student_meta)
+    if deploy:
+        export.export(student, onnx, student_meta)
+    run_state.drop()
 
     split = "test" if metrics["test"] else "dev"
     print(metrics_table(metrics[split]))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from config import Config, find_model, parse
+from config import Config, find_model, parse, require_one_or_more
 from core.console import UserError, run
 from core.device import measured_on, pick_device
 from core.files import atomic_write, sha256, write_json
@@ -45,6 +45,9 @@ class EvaluateConfig:
     """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
     limit: int | None = None
     """Use only the first N rows."""
+
+    def __post_init__(self) -> None:
+        require_one_or_more(self, "batch_size", "limit")
 
 
 def draw_confusion_matrix(counts: np.ndarray, labels: Sequence[str], path: Path) -> None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from config import ONNX, OPENVINO, Config, find_model, parse
+from config import ONNX, OPENVINO, Config, find_model, parse, require_one_or_more
 from core import onnx_model, openvino_model
 from core.answers import FAULTS, Prediction, show, text_fault, write_csv
 from core.console import UserError, run
@@ -221,8 +221,7 @@ class PredictConfig:
             raise UserError("--text and --file exclude each other: give one of them")
         if self.output is not None and self.file is None:
             raise UserError("--output goes with --file")
-        if min(self.top_k, self.batch_size) < 1:
-            raise UserError("--top-k and --batch-size must be 1 or more")
+        require_one_or_more(self, "top_k", "batch_size")
 
 
 def predict_lines(

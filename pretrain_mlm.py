@@ -24,14 +24,14 @@ import torch
 from torch import nn
 
 from bert_classifer_model import read_bert_encoder
-from config import BUNDLED_BERT, LoopConfig, parse
+from config import BUNDLED_BERT, LoopConfig, parse, require_one_or_more
 from core.console import UserError, run
 from core.corpus import CorpusBatches, build_vocab, encode_corpus, read_texts
 from core.device import Devices, measured_on
 from core.encoding import SPECIAL_TOKENS, Encoder, check_coverage, read_vocab
 from core.files import atomic_write
 from core.masked_lm import HEAD_SIZE, MaskedLM, Objective, new_bert, read_bert, write_bert
-from core.resume import RunState
+from core.resume import RunState, has_finished
 from core.word_vectors import ppmi_vectors
 from train import Progress, fit
 
@@ -73,7 +73,7 @@ class PretrainConfig(LoopConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_one_or_more("batch_tokens", "num_layers")
+        require_one_or_more(self, "batch_tokens", "num_layers")
         if not self.corpus:
             raise UserError("--corpus is missing: name text files, or folders of .txt files, with one text a line")
         if not 0 < self.mask_share < 1:
@@ -101,8 +101,8 @@ def find_files(corpus: Sequence[Path]) -> list[Path]:
     return files
 
 
-def find_encoder(files: Sequence[Path], config: PretrainConfig, built: Path) -> Encoder:
-    """The encoder of `--init`, else one with a vocabulary built from the corpus, kept in `built` for `--resume`.
+def find_encoder(files: Sequence[Path], config: PretrainConfig, built: Path, resumed: bool) -> Encoder:
+    """The encoder of `--init`, else one with a vocabulary built from the corpus, kept in `built` for a resumed run.
 
     Raises:
         UserError: the vocabulary of `--init` does not fit its weights or the corpus, or has no [MASK].
@@ -113,7 +113,7 @@ def find_encoder(files: Sequence[Path], config: PretrainConfig, built: Path) -> 
         if "[MASK]" not in encoder.vocab:
             raise UserError(f"the vocabulary of {config.init} has no [MASK]: this BERT cannot be pretrained with masks")
         return encoder
-    if not (config.resume and built.is_file()):
+    if not (resumed and built.is_file()):
         vocab = build_vocab(files, config.vocab_size)
         atomic_write(built, lambda file: file.write(("\n".join(vocab) + "\n").encode("utf-8")))
     return Encoder(read_vocab(built), config.max_length)
@@ -147,12 +147,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     config.learning_rate = config.learning_rate or (5e-5 if config.init else 8e-4)
     artefact, working = config.save_dir / "model.safetensors", config.save_dir / "corpus"
     run_state = RunState(artefact, {})
-    if config.resume and artefact.is_file() and not run_state.exists():
-        print(f"nothing to resume: {artefact} is finished")
+    if config.resume and has_finished(artefact):
         return
     files = find_files(config.corpus)
-    devices = Devices.find(config.device, config.precision)
-    encoder = find_encoder(files, config, working / "vocab.txt")
+    devices = Devices.alone(config.device, config.precision)
+    encoder = find_encoder(files, config, working / "vocab.txt", config.resume and run_state.exists())
     corpus = encode_corpus(files, encoder, working)
     texts = len(corpus.lengths)
     if texts < MIN_TEXTS:
@@ -181,14 +180,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         model, train_batches, objective.loss, objective.score, config, devices, artefact, reports, "log_likelihood"
     )
 
-    if devices.is_main:
-        recipe = (config.init or BUNDLED_BERT) / "finetune.json"
-        facts = {"files": len(files), "texts": texts, "corpus_tokens": len(corpus.ids), **measured_on(devices.device)}
-        facts["flags"] = [part for part in argv if part != "--resume"]
-        card = model_card(config, fitted, bert_for_mlm, facts)
-        write_bert(config.save_dir, bert_for_mlm, encoder, recipe if recipe.is_file() else None, card)
-        run_state.drop()
-    devices.leave()
+    recipe = (config.init or BUNDLED_BERT) / "finetune.json"
+    facts = {"files": len(files), "texts": texts, "corpus_tokens": len(corpus.ids), **measured_on(devices.device)}
+    facts["flags"] = [part for part in argv if part != "--resume"]
+    card = model_card(config, fitted, bert_for_mlm, facts)
+    write_bert(config.save_dir, bert_for_mlm, encoder, recipe if recipe.is_file() else None, card)
+    run_state.drop()
     metrics = fitted.best["metrics"]
     print(f"held-out loss {metrics['loss']:.3f}, {metrics['accuracy']:.1%} of the masked tokens right; ", end="")
     print(f"{fitted.tokens:,} tokens in {fitted.seconds / 60:.1f} minutes; saved {config.save_dir}")

@@ -31,7 +31,7 @@ from core.encoding import check_coverage
 from core.files import sha256
 from core.metrics import classification_metrics, metrics_table
 from core.recipes import PLAIN, Recipe
-from core.resume import Progress, RunState, hold_ctrl_c, rng_state, set_rng_state
+from core.resume import Progress, RunState, has_finished, hold_ctrl_c, rng_state, set_rng_state
 from core.training_log import TrainingLog
 from core.updater import PLAIN_RULE, Batch, BatchSource, LossFn, Updater, UpdateRule
 from utils import Batches, read_data
@@ -86,7 +86,7 @@ def fit(
         rule: how far the weights go in a step, and which are scored.
 
     Raises:
-        UserError: Ctrl-C (the state is saved), out of memory, or a loss that is not a number.
+        UserError: Ctrl-C (the state is saved), out of memory, a loss that is not a number, or no minute left to train.
     """
     steps = min(10**12 if config.minutes else len(batches) * config.num_epochs, config.max_steps or 10**12)
     eval_every = -(-len(batches) // config.evals_per_epoch)
@@ -124,6 +124,8 @@ def fit(
         return (devices.gather(now.seconds)[0], config.minutes * 60) if config.minutes else (now.step, steps)
 
     at, end = position()
+    if at >= end and not now.best:
+        raise UserError(f"this run has trained {at / 60:.1f} minutes and was not scored yet: give more --minutes")
     looks = {"desc": "training", "unit": "step", "mininterval": 1.0, "disable": not devices.is_main}
     bar = tqdm(total=None if config.minutes else steps, initial=now.step, **looks)
     with hold_ctrl_c() as ctrl_c, bar:
@@ -208,8 +210,7 @@ def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
     recipe = Recipe.read(config.recipe)
     artefact = config.save_dir / MODELS["teacher"].path.name
     run_state = RunState(artefact, {})
-    if config.resume and artefact.is_file() and not run_state.exists():
-        print(f"nothing to resume: the run that made {artefact} has finished")
+    if config.resume and has_finished(artefact):
         return
 
     devices = Devices.find(config.device, config.precision)

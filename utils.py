@@ -43,7 +43,7 @@ def read_labels(path: Path) -> list[str]:
     """Read class.txt, one class name a line, in the order of their ids.
 
     Raises:
-        UserError: the file is missing, repeats a name, or names fewer than two classes.
+        UserError: the file is missing, repeats a name, names fewer than two classes, or one by the id of another.
     """
     with path.open(encoding=detect_encoding(path), errors="replace") as file:
         labels = [line.strip() for line in file]
@@ -56,6 +56,12 @@ def read_labels(path: Path) -> list[str]:
     repeated = [name for name, count in Counter(labels).items() if count > 1]
     if repeated:
         raise UserError(f"{path} names a class twice: {', '.join(repeated)}")
+    ids = [str(index) for index in range(len(labels))]
+    if mistakable := [name for name, own in zip(labels, ids, strict=True) if name != own and name in ids]:
+        raise UserError(
+            f"{path} names a class {mistakable[0]}, which is the id of another one (ids are counted from 0): "
+            f"rename such classes, here and in the labelled files, for example to {mistakable[0]}星"
+        )
     return labels
 
 
@@ -108,7 +114,7 @@ def _oddities(titles: Titles, labels: Sequence[str], blank: int) -> list[str]:
     counts = {
         "blank line(s), skipped": blank,
         "title(s) with U+FFFD, a character lost in an earlier conversion": sum("\ufffd" in t for t in titles.texts),
-        "title(s) with control, zero-width or private-use characters": sum(not t.isprintable() for t in titles.texts),
+        "title(s) with control, zero-width or private-use characters": sum(map(_has_odd, titles.texts)),
         "repeated title(s), kept": len(titles.texts) - len(set(titles.texts)),
     }
     warnings = [f"{count} {what}" for what, count in counts.items() if count]
@@ -117,6 +123,10 @@ def _oddities(titles: Titles, labels: Sequence[str], blank: int) -> list[str]:
     if absent:
         warnings.append(f"no row of class {', '.join(absent)}")
     return warnings
+
+
+def _has_odd(text: str) -> bool:
+    return not text.isprintable() and any(not (c.isprintable() or c.isspace()) for c in text)
 
 
 def _shorten(text: str) -> str:

@@ -25,7 +25,7 @@ import zipfile
 import zlib
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -72,7 +72,14 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
     """Write nested dicts and lists of tensors and plain values, atomically."""
-    atomic_write(path, lambda file: torch.save(content, file))
+
+    def write(file: BinaryIO) -> None:
+        try:
+            torch.save(content, file)
+        except RuntimeError as fault:  # its word for a full disk
+            raise OSError from fault
+
+    atomic_write(path, write)
 
 
 def read_tensors(path: Path) -> Any:

@@ -3,6 +3,9 @@
 import sys
 from collections.abc import Callable
 
+# What PyTorch says, on one device or system or another, when memory has run out.
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
+
 
 class UserError(Exception):
     """A fault that the user can mend. Its text is one sentence: what is wrong, where, and the next step."""
@@ -25,7 +28,9 @@ def run(main: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C", file=sys.stderr)
         sys.exit(130)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as fault:
+        if isinstance(fault, RuntimeError) and not any(words in str(fault) for words in OUT_OF_MEMORY):
+            raise
         sys.exit("error: out of memory: close other programs, or try a smaller --batch-size")
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         sys.stderr.close()

@@ -89,6 +89,7 @@ def encode_corpus(files: Sequence[Path], encoder: Encoder, folder: Path) -> Corp
         corpus = Corpus(folder)
         if corpus.key == key and len(corpus.ids) == corpus.starts[-1]:
             return corpus
+        del corpus  # Windows lets no file be written that is mapped
     except (OSError, ValueError, KeyError):
         pass
     folder.mkdir(parents=True, exist_ok=True)

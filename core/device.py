@@ -1,7 +1,7 @@
 """What a run computes on: one device or many, in which arithmetic, on which machine.
 
-Started plainly, a script is the only process. Started by `torchrun` or `accelerate launch`, it is one of several that
-do the same job; `Devices` tells each its place, which Hugging Face accelerate finds out, and lets them agree.
+Started plainly, a script is the only process. Started by `torchrun` or `accelerate launch`, train.py is one of several
+that do the same job; `Devices` tells each its place, which Hugging Face accelerate finds out, and lets them agree.
 """
 
 import ctypes
@@ -59,6 +59,17 @@ class Devices:
         if precision == "fp16" and target.type == "cpu":
             raise UserError("--precision fp16 needs a GPU: take bf16 or fp32 on the CPU")
         return cls(target, PRECISIONS[precision], rank, world)
+
+    @classmethod
+    def alone(cls, device: str, precision: str) -> "Devices":
+        """As `find`, for a stage that does its job in one process.
+
+        Raises:
+            UserError: as `find`, or a launcher started several.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UserError("torchrun and accelerate launch are for train.py: start this script with python alone")
+        return cls.find(device, precision)
 
     def __str__(self) -> str:
         many = f"{self.world} processes, each " if self.world > 1 else ""

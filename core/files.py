@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,11 +36,10 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as fault:  # torch.save tells of a full disk by RuntimeError
-        reason = getattr(fault, "strerror", None) or "is the disk full?"
+    except OSError as fault:
         raise UserError(
-            f"cannot write {path} ({reason}): free some disk space or choose another folder; "
-            "an earlier file there is untouched"
+            f"cannot write {path} ({fault.strerror or 'is the disk full?'}): free some disk space or choose "
+            "another folder; an earlier file there is untouched"
         ) from fault
 
 
@@ -108,8 +108,9 @@ def _count_faults(file: BinaryIO, name: str, encoding: str) -> tuple[int, int]:
         faults += 1
         return "\ufffd", error.end
 
-    codecs.register_error("count_faults", count)
-    decoder = codecs.getincrementaldecoder(encoding)("count_faults")
+    handler = f"count_faults_{threading.get_ident()}"  # the names are the whole process's
+    codecs.register_error(handler, count)
+    decoder = codecs.getincrementaldecoder(encoding)(handler)
     lines = 1
     file.seek(0)
     while chunk := file.read(CHUNK_BYTES):

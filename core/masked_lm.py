@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from core.console import UserError
 from core.corpus import CorpusBatches
 from core.device import Devices
 from core.encoding import SPECIAL_TOKENS, Encoder
 from core.files import atomic_write, write_json
+from core.pretrained import read_pretrained
 from core.updater import Batch
 
 HEAD_SIZE = 64  # of an attention head: smaller ones are slower on a CPU
@@ -135,16 +135,9 @@ def new_bert(num_layers: int, hidden_size: int, positions: int, vectors: np.ndar
 
 def read_bert(folder: Path) -> nn.Module:
     """The BERT of a folder, with its masked-language-model head where it has one."""
-    from safetensors import SafetensorError
     from transformers import BertForMaskedLM
-    from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        return BertForMaskedLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as fault:
-        raise UserError(f"the weights in {folder} cannot be read ({str(fault)[:160]}): fetch them again") from fault
+    return read_pretrained(BertForMaskedLM, folder)[0]
 
 
 def write_bert(folder: Path, bert_for_mlm: nn.Module, encoder: Encoder, recipe: Path | None, card: str) -> None:
@@ -170,6 +163,8 @@ def write_bert(folder: Path, bert_for_mlm: nn.Module, encoder: Encoder, recipe: 
     texts = {"vocab.txt": "\n".join(encoder.vocab) + "\n", "tokenizer.json": encoder.to_json(), "README.md": card}
     if recipe:
         texts["finetune.json"] = recipe.read_text(encoding="utf-8")
+    # The weights come last: a kill on the way leaves none, rather than earlier ones beside another vocabulary.
+    (folder / "model.safetensors").unlink(missing_ok=True)
     for name, text in texts.items():
         atomic_write(folder / name, lambda file, text=text: file.write(text.encode("utf-8")))
     write_json(folder / "tokenizer_config.json", tokenizer_config)

@@ -1,7 +1,6 @@
 """What a served model says about itself, and what a benchmark has said about models."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +36,9 @@ def summary(architecture: dict[str, Any]) -> dict[str, Any]:
     return plain | {name: bert[name] for name in SIZES if name in bert}
 
 
-def read_benchmark(folders: Sequence[Path]) -> dict[str, Any] | None:
-    """Machine, threads and rows of the newest benchmark.json anywhere in some folders; None without a readable one."""
-    files = [path for folder in folders for path in folder.glob("**/benchmark.json")]
-    for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
+def read_benchmark(folder: Path) -> dict[str, Any] | None:
+    """Machine, threads and rows of the newest benchmark.json anywhere in a folder; None without a readable one."""
+    for path in sorted(folder.glob("**/benchmark.json"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             return {name: found[name] for name in ("machine", "threads", "rows")}

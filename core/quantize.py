@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from core import onnx_model, openvino_model
+from core.console import UserError
 from core.export import import_onnx, quietly
 
 SCHEME = "dynamic_int8"  # `architecture["quantization"]` of what is made here
@@ -33,7 +34,16 @@ def quantize(model: nn.Module) -> nn.Module:
     """A copy of a model on the CPU whose linear layers compute in INT8; this call makes such models and loads them.
 
     A quantized state dict fits only a module built so: build -> `quantize` -> `load_quantized`.
+
+    Raises:
+        UserError: PyTorch was built without integer kernels for this CPU.
     """
+    engines = torch.backends.quantized
+    if engines.engine == "none":  # as on some Macs, although there is one to choose
+        usable = [engine for engine in engines.supported_engines if engine != "none"]
+        if not usable:
+            raise UserError("PyTorch cannot compute in INT8 on this machine: use the INT8 model in the ONNX format")
+        engines.engine = usable[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.ao.quantization is announced as leaving
         return torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)

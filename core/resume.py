@@ -88,6 +88,14 @@ class RunState:
             self.folder.parent.rmdir()
 
 
+def has_finished(artefact: Path) -> bool:
+    """Whether there is nothing to resume because the run that makes a file has ended; says so if it has."""
+    finished = artefact.is_file() and not RunState(artefact, {}).exists()
+    if finished:
+        print(f"nothing to resume: the run that made {artefact} has finished")
+    return finished
+
+
 def rng_state() -> dict[str, torch.Tensor]:
     """The random number generators of this process."""
     cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, inf, pi
 from typing import Any, Protocol
 
 import torch
@@ -150,16 +150,20 @@ class Updater:
         Raises:
             UserError: out of memory with nothing left to halve, or a loss that is not a number.
         """
-        mine = {name: t[self.devices.rank :: self.devices.world].to(self.devices.device) for name, t in batch.items()}
+        rank, world, rows = self.devices.rank, self.devices.world, len(batch["row"])
+        own = slice(rank, None, world)
+        if rank >= rows:  # a process without a row of a small last batch computes the first one, as nothing of it
+            own, rows = slice(1), inf
+        mine = {name: tensor[own].to(self.devices.device) for name, tensor in batch.items()}
         while True:
             self.optimizer.zero_grad()
             try:
-                numbers = self._accumulate(mine, len(batch["row"]))
+                numbers = self._accumulate(mine, rows)
                 break
             except RuntimeError as fault:
                 if not should_reduce_batch_size(fault):
                     raise
-                if self.pieces >= len(mine["row"]) or self.devices.world > 1:
+                if self.pieces >= len(mine["row"]) or world > 1:
                     at_once = -(-len(mine["row"]) // self.pieces)
                     raise UserError(
                         f"out of memory with {at_once} text(s) at once: try --gradient-checkpointing, a higher "
@@ -181,11 +185,11 @@ class Updater:
             self.average.update_parameters(self._bare)
         return numbers
 
-    def _accumulate(self, mine: Batch, rows: int) -> dict[str, float]:
+    def _accumulate(self, mine: Batch, rows: float) -> dict[str, float]:
         """Add up the gradient of this process's share of a batch of `rows` titles."""
         numbers: dict[str, float] = {}
-        size = max(1, -(-len(mine["row"]) // self.pieces))
-        starts = range(0, max(1, len(mine["row"])), size)
+        size = -(-len(mine["row"]) // self.pieces)
+        starts = range(0, len(mine["row"]), size)
         for start in starts:
             piece = {name: tensor[start : start + size] for name, tensor in mine.items()}
             share = len(piece["row"]) / rows

@@ -19,6 +19,9 @@ ROOT = Path(__file__).parent.parent
         (None, None),
         (UserError("mend this"), "error: mend this"),
         (MemoryError(), "error: out of memory: close other programs, or try a smaller --batch-size"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "error: out of memory: close other"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "error: out of memory: close other"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), "error: out of memory: close other"),
         (KeyboardInterrupt(), 130),
         (OSError(28, "No space left on device", "log.jsonl"), "error: [Errno 28] No space left on device: 'log.jsonl'"),
     ],
@@ -39,6 +42,8 @@ def test_exit_codes_and_sentences(fault: BaseException | None, code: object):
 def test_an_unforeseen_fault_keeps_its_trace():
     with pytest.raises(ZeroDivisionError):
         run(lambda: 1 / 0)
+    with pytest.raises(RuntimeError, match="another"):
+        run(lambda: (_ for _ in ()).throw(RuntimeError("another fault")))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pipe that breaks is POSIX")

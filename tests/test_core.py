@@ -3,7 +3,10 @@
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
@@ -11,7 +14,7 @@ import torch
 from core import checkpoint
 from core.console import UserError
 from core.encoding import Encoder, check_coverage, read_vocab, replace_surrogates
-from core.files import atomic_write, read_lines
+from core.files import atomic_write, encoding_of, read_lines
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "好", "人", "a", "##b", "c"]
 META = {"stage": "teacher", "architecture": {}, "labels": ["甲", "乙"], "vocab": VOCAB, "max_length": 8}
@@ -79,6 +82,27 @@ def test_standard_input_of_mixed_encodings(tmp_path: Path):
         assert list(read_lines(file, None))[:2] == ["央行", "降息"]
 
 
+class SlowFile(BytesIO):
+    """A file whose counting of faults begins only when that of another one has begun."""
+
+    def __init__(self, content: bytes, both: Barrier) -> None:
+        super().__init__(content)
+        self.both = both
+
+    def seek(self, *args: int) -> int:
+        if self.both:
+            self.both.wait()
+            self.both = None
+        return super().seek(*args)
+
+
+def test_two_threads_do_not_count_each_others_faults():
+    both = Barrier(2, timeout=10)
+    files = [SlowFile("央行降息\n".encode("gb18030"), both) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(encoding_of, files, ("a", "b"))) == ["gb18030", "gb18030"]
+
+
 def test_a_checkpoint_comes_back(tmp_path: Path):
     weights = {"w": torch.randn(3, 4), "n": torch.tensor(7)}
     checkpoint.save(tmp_path / "deep" / "m.pt", weights, META)
@@ -137,6 +161,16 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path):
         atomic_write(path, half)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["m.pt"]
+
+
+def test_a_fault_of_what_computes_the_content_is_not_told_as_one_of_the_disk(tmp_path: Path):
+    def compute(file):
+        file.write(b"half")
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        atomic_write(tmp_path / "answers.csv", compute)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="resource limits are POSIX")

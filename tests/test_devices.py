@@ -5,14 +5,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 import pytest
 import torch
 from conftest import train_args, write_bert
 
+import custom_pruning
+import pretrain_mlm
+import soft_label_distillation
 import train
 from core import checkpoint
+from core.console import UserError
 from core.resume import RunState
 
 ROOT = Path(__file__).parent.parent
@@ -21,6 +26,7 @@ LAUNCHERS = {
     "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"],
     "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "29612"],
 }
+FP32 = ("--precision", "fp32", "--limit", "49")  # in batches of 16: the last one has a row for one process only
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="PyTorch's launcher has no libuv on Windows")
 
 
@@ -45,7 +51,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(calm: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("alone")
-    train.main(train_args(calm, data, folder, "--precision", "fp32"))
+    train.main(train_args(calm, data, folder, *FP32))
     state_dict, meta = checkpoint.load(folder / "save" / ARTEFACT)
     return {"weights": state_dict, "metrics": meta["metrics"]}
 
@@ -62,14 +68,14 @@ def assert_same(folder: Path, alone: dict) -> None:
 
 @pytest.mark.parametrize("launcher", sorted(LAUNCHERS))
 def test_two_processes_give_the_result_of_one(launcher: str, calm: Path, data: Path, tmp_path: Path, alone: dict):
-    result = launch(launcher, train_args(calm, data, tmp_path, "--precision", "fp32"))
+    result = launch(launcher, train_args(calm, data, tmp_path, *FP32))
     assert result.returncode == 0, result.stderr
     assert_same(tmp_path, alone)
     assert result.stdout.count("test accuracy") == 1  # one process speaks for all
 
 
 def test_two_processes_stop_and_resume(calm: Path, data: Path, tmp_path: Path, alone: dict):
-    args = train_args(calm, data, tmp_path, "--precision", "fp32", "--save-minutes", "0.00001")
+    args = train_args(calm, data, tmp_path, *FP32, "--save-minutes", "0.00001")
     command = [sys.executable, "-m", *LAUNCHERS["torchrun"], str(ROOT / "train.py"), *args]
     state = RunState(tmp_path / "save" / ARTEFACT, {})
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as launcher:
@@ -95,7 +101,16 @@ def test_another_number_of_processes_cannot_resume(calm: Path, data: Path, tmp_p
 
     monkeypatch.setattr(RunState, "save", save_and_break)
     with pytest.raises(KeyboardInterrupt):
-        train.main(train_args(calm, data, tmp_path, "--precision", "fp32", "--save-minutes", "0.00001"))
-    result = launch("torchrun", train_args(calm, data, tmp_path, "--precision", "fp32", "--resume"))
+        train.main(train_args(calm, data, tmp_path, *FP32, "--save-minutes", "0.00001"))
+    result = launch("torchrun", train_args(calm, data, tmp_path, *FP32, "--resume"))
     assert result.returncode != 0
     assert "had processes = 1, this one has 2" in result.stderr
+
+
+@pytest.mark.parametrize("stage", [custom_pruning, pretrain_mlm, soft_label_distillation])
+def test_the_other_stages_run_in_one_process(stage: ModuleType, data: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    corpus = ["--corpus", str(data / "train.txt")] if stage is pretrain_mlm else []
+    with pytest.raises(UserError, match="launch are for train.py: start this script with python"):
+        stage.main(["--save-dir", str(tmp_path / "save"), "--device", "cpu", *corpus])
+    assert not (tmp_path / "save").exists()

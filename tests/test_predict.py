@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -138,7 +139,7 @@ def test_the_default_model(teacher: Path, tmp_path: Path, monkeypatch: pytest.Mo
         (["--text", " "], "--text is empty"),
         (["--text", "a", "--file", "b"], "exclude each other"),
         (["--output", "a"], "--output goes with --file"),
-        (["--top-k", "0"], "must be 1 or more"),
+        (["--top-k", "0"], "--top-k is 0: it must be 1 or more"),
         (["--file", "nowhere.txt"], "nowhere.txt does not exist"),
         (["--model", "nowhere.pt"], "there is no model nowhere.pt"),
     ],
@@ -146,6 +147,13 @@ def test_the_default_model(teacher: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def test_wrong_flags(flags: list[str], says: str):
     with pytest.raises(UserError, match=says):
         predict_fun.main(flags)
+
+
+@pytest.mark.parametrize(("script", "flag"), [(evaluate, "--batch-size"), (evaluate, "--limit"), (baseline, "--limit")])
+def test_impossible_numbers(script: ModuleType, flag: str):
+    for number in (0, -5):
+        with pytest.raises(UserError, match=f"{flag} is {number}: it must be 1 or more"):
+            script.main([flag, str(number)])
 
 
 @pytest.mark.parametrize("key", ["architecture", "labels", "vocab", "max_length"])
@@ -236,3 +244,13 @@ def test_baseline_on_data_without_a_test_file(tmp_path: Path):
     baseline.main(["--data-dir", str(data), "--output", str(tmp_path), "--limit", "30"])
     metrics = json.loads((tmp_path / "baseline" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["split"] == "dev" and metrics["train_rows"] == 30 and metrics["n"] == 20
+
+
+def test_baseline_on_hardly_any_data(tmp_path: Path):
+    data = write_data(tmp_path / "data")
+    (data / "train.txt").write_text("甲乙\t0\n丙丁\t1\n", encoding="utf-8")
+    baseline.main(["--data-dir", str(data), "--output", str(tmp_path)])
+    metrics = json.loads((tmp_path / "baseline" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["min_df"] == 1 and metrics["train_rows"] == 2
+    with pytest.raises(UserError, match="are of one class: give it those of two or more"):
+        baseline.main(["--data-dir", str(data), "--output", str(tmp_path), "--limit", "1"])

@@ -2,13 +2,17 @@
 
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import press_ctrl_c, train_args, write_bert
+from safetensors.torch import load_file, save_file
 
+import core.corpus
+import core.masked_lm
 import pretrain_mlm
 import train
 from core import checkpoint
@@ -47,8 +51,6 @@ def made(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
     return load_file(folder / "bert" / "model.safetensors")
 
 
@@ -162,6 +164,8 @@ def test_a_budget_of_minutes_may_be_changed_on_resume(corpus: Path, tmp_path: Pa
     with pytest.raises(UserError, match="stopped at step 2: go on"):
         pretrain_mlm.main(args(corpus, tmp_path, "--minutes", "60"))
     monkeypatch.undo()
+    with pytest.raises(UserError, match="has trained .* minutes and was not scored yet: give more --minutes"):
+        pretrain_mlm.main(args(corpus, tmp_path, "--minutes", "0.0000001", "--resume"))
     pretrain_mlm.main(args(corpus, tmp_path, "--minutes", "0.02", "--resume"))
     assert (tmp_path / "bert/model.safetensors").is_file()
 
@@ -178,7 +182,9 @@ def test_going_on_with_a_bert(made: Path, corpus: Path, tmp_path: Path, capsys: 
     assert "nothing to resume" in capsys.readouterr().out
 
 
-def test_the_encoded_corpus_is_used_again_and_remade_when_stale(corpus: Path, made: Path, tmp_path: Path):
+def test_the_encoded_corpus_is_used_again_and_remade_when_stale(
+    corpus: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     encoder = Encoder(read_vocab(made / "bert/vocab.txt"), 128)
     folder = shutil.copytree(made / "bert/corpus", tmp_path / "corpus")
     before = (folder / "ids.bin").stat().st_mtime_ns
@@ -188,7 +194,15 @@ def test_the_encoded_corpus_is_used_again_and_remade_when_stale(corpus: Path, ma
     assert len(encode_corpus([corpus], encoder, folder).ids) > 1
     other = tmp_path / "other.txt"
     other.write_text("球队夺冠加时绝杀\n", encoding="utf-8")
-    assert len(encode_corpus([other], encoder, folder).lengths) == 1
+    opened = []
+
+    def open_corpus(folder: Path) -> Corpus:
+        assert not any(stale() for stale in opened), "mapped still when it is written over"
+        opened.append(weakref.ref(found := Corpus(folder)))
+        return found
+
+    monkeypatch.setattr(core.corpus, "Corpus", open_corpus)
+    assert len(encode_corpus([other], encoder, folder).lengths) == 1 and len(opened) == 2
 
 
 def test_a_line_without_end_is_cut(made: Path, tmp_path: Path):
@@ -250,6 +264,42 @@ def test_a_vocabulary_that_does_not_fit(corpus: Path, made: Path, tmp_path: Path
     )
     with pytest.raises(UserError, match=r"has no \[MASK\]"):
         pretrain_mlm.main(args(corpus, tmp_path, "--init", str(unmasked)))
+
+
+def test_weights_to_go_on_with_that_are_damaged_or_foreign(corpus: Path, made: Path, tmp_path: Path):
+    folder = shutil.copytree(made / "bert", tmp_path / "init", ignore=shutil.ignore_patterns("*.safetensors"))
+    (folder / "pytorch_model.bin").write_bytes(b"<html>404</html>")
+    with pytest.raises(UserError, match="cannot be read .*fetch them again"):
+        pretrain_mlm.main(args(corpus, tmp_path, "--init", str(folder)))
+    for weights, reason in (({"other.weight": torch.ones(2)}, "no bert.embeddings"), (None, "other shapes")):
+        if weights is None:
+            weights = load_file(made / "bert/model.safetensors")
+            weights["bert.encoder.layer.0.output.dense.weight"] = torch.ones(2, 2)
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        with pytest.raises(UserError, match=f"do not fit its config.json .{reason}.*from the same model"):
+            pretrain_mlm.main(args(corpus, tmp_path, "--init", str(folder)))
+
+
+def test_a_kill_between_vocabulary_and_weights_leaves_no_weights_of_another_vocabulary(
+    made: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = shutil.copytree(made / "bert", tmp_path / "bert")
+
+    def kill(*_args) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(core.masked_lm, "write_json", kill)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain_mlm.main(args(corpus, tmp_path, "--max-steps", "1"))
+    assert (folder / "vocab.txt").is_file() and not (folder / "model.safetensors").exists()
+
+
+def test_resume_with_nothing_to_resume_builds_the_vocabulary_anew(made: Path, corpus: Path, tmp_path: Path):
+    stale = tmp_path / "bert/corpus/vocab.txt"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("\n".join([*SPECIAL_TOKENS, "[MASK]", "央", "行", "手", "机"]), encoding="utf-8")
+    pretrain_mlm.main(args(corpus, tmp_path, "--max-steps", "1", "--resume"))
+    assert read_vocab(tmp_path / "bert/vocab.txt") == read_vocab(made / "bert/vocab.txt")
 
 
 def test_another_run_cannot_be_resumed(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -163,6 +164,25 @@ def test_the_gate(form, refused, kept, graph, teacher, data, tmp_path, monkeypat
     assert [row["name"] for row in rows if row["size_mb"] is None] == [form]
     quantization.main(args(teacher, data, tmp_path, "--max-drop", "0.6"))
     assert (tmp_path / refused).read_bytes() != b"the one before"
+
+
+def test_an_engine_is_chosen_where_pytorch_has_chosen_none(int8: Path, monkeypatch: pytest.MonkeyPatch):
+    engines = SimpleNamespace(engine="none", supported_engines=["none", "qnnpack"])
+    monkeypatch.setattr(torch.backends, "quantized", engines)
+    NewsClassifier.load(int8 / STATE_DICT)
+    assert engines.engine == "qnnpack"
+
+
+def test_without_an_engine_the_onnx_file_is_still_made(graph, int8, teacher, data, tmp_path, monkeypatch, capsys):
+    engines = SimpleNamespace(engine="none", supported_engines=["none"])
+    monkeypatch.setattr(torch.backends, "quantized", engines)
+    monkeypatch.setattr(export, "to_onnx", lambda model, meta: graph)
+    monkeypatch.setattr(openvino_model, "is_installed", lambda: False)
+    quantization.main(args(teacher, data, tmp_path))
+    assert f"{STATE_DICT} is not made: PyTorch cannot compute in INT8" in capsys.readouterr().out
+    assert (tmp_path / ONNX).is_file() and not (tmp_path / STATE_DICT).exists()
+    with pytest.raises(UserError, match="use the INT8 model in the ONNX format"):
+        NewsClassifier.load(int8 / STATE_DICT)
 
 
 class Student(nn.Module):

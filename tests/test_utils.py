@@ -45,6 +45,11 @@ def test_warnings_are_counted_and_rows_kept(tmp_path: Path):
         assert expected in report
 
 
+def test_spaces_of_all_kinds_are_not_odd(tmp_path: Path):
+    lines = ["央行\u3000降息\t0", "央行\u00a0加息\t1", "主队\t夺冠\t2"]
+    assert read_titles(write(tmp_path / "train.txt", "\n".join(lines)), LABELS).warnings == []
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -96,11 +101,17 @@ def test_limit_takes_the_first_rows(tmp_path: Path):
         ("财经\n", "1 class"),
         ("财经\n体育\n财经\n", "twice: 财经"),
         ("财经\n\n体育\n", "line 2 is blank"),
+        ("1\n2\n3\n", "names a class 1, which is the id of another one .*rename .*1星"),
     ],
 )
 def test_bad_class_files(tmp_path: Path, content: str, says: str):
     with pytest.raises(UserError, match=says):
         read_labels(write(tmp_path / "class.txt", content))
+
+
+def test_numbers_that_cannot_be_taken_for_another_class(tmp_path: Path):
+    assert read_labels(write(tmp_path / "class.txt", "0\n01\n2\n3\n")) == ["0", "01", "2", "3"]
+    assert read_labels(write(tmp_path / "class.txt", "10\n20\n30\n")) == ["10", "20", "30"]
 
 
 def test_class_file_with_bom_and_crlf(tmp_path: Path):

@@ -69,7 +69,7 @@ def truth(given: Given, labels: list[str]) -> list[str | None] | None:
     """The class written beside each title, None for what is no class; a label is a class name or its id."""
     if given.labels is None:
         return None
-    known = {str(index): name for index, name in enumerate(labels)} | {name: name for name in labels}
+    known = {name: name for name in labels} | {str(index): name for index, name in enumerate(labels)}
     return [known.get(label.strip()) for label in given.labels]
 
 

@@ -31,11 +31,9 @@ TYPES = {"bert": "BERT", "bilstm": "双向 LSTM"}
 SPLITS = {"dev": "验证集", "test": "测试集"}
 SCORES = {"accuracy": float, "macro_f1": float, "n": int}
 ROW = {"name": str, "runtime": str, "accuracy": float, "p50_ms": float}
-FILE = {"size_mb": float, "params": int}
-ROUNDING = 0.051  # of size_mb
 
 
-def show_model(model: dict[str, Any], default: bool, rows: list[dict[str, Any]]) -> None:
+def show_model(model: dict[str, Any], default: bool) -> None:
     with st.container(border=True):
         st.subheader(plain(model["name"]) + ("（默认）" if default else ""))
         stage, int8, _ = str(model.get("stage") or "").partition("_int8")
@@ -45,7 +43,7 @@ def show_model(model: dict[str, Any], default: bool, rows: list[dict[str, Any]])
         with st.container(horizontal=True, gap="large"):
             for split, values in scores.items():
                 st.metric(f"{SPLITS[split]}准确率", f"{values['accuracy']:.2%}", width="content")
-        st.table({plain(name): plain(value) for name, value in facts(model, scores, rows).items()}, border="horizontal")
+        st.table({plain(name): plain(value) for name, value in facts(model, scores).items()}, border="horizontal")
         st.caption("文件的 SHA-256")
         st.code(words(model.get("sha256")), language=None, wrap_lines=True)
 
@@ -56,8 +54,8 @@ def known_scores(metrics: object) -> dict[str, dict[str, float]]:
     return {split: metrics[split] for split in SPLITS if fits(metrics.get(split), SCORES)}
 
 
-def facts(model: dict[str, Any], scores: dict[str, dict[str, float]], rows: list[dict[str, Any]]) -> dict[str, str]:
-    """What is known of a model; the number of parameters is that of a measured file of the same size."""
+def facts(model: dict[str, Any], scores: dict[str, dict[str, float]]) -> dict[str, str]:
+    """What is known of a model."""
     table = {}
     for split, values in scores.items():
         table[SPLITS[split]] = f"{values['n']:,} 条，宏平均 F1 {values['macro_f1']:.2%}"
@@ -65,12 +63,8 @@ def facts(model: dict[str, Any], scores: dict[str, dict[str, float]], rows: list
     for name, value in architecture.items() if isinstance(architecture, dict) else ():
         if name in ARCHITECTURE:
             table[ARCHITECTURE[name]] = words(value)
-    size = model.get("size_mb")
-    same = [row for row in rows if fits(size, float) and fits(row, FILE) and abs(row["size_mb"] - size) <= ROUNDING]
-    if same:
-        table["参数量"] = words(same[0]["params"])
     table["最大长度"] = f"{words(model.get('max_length'))} 个 token"
-    table["文件大小"] = f"{words(size)} MB"
+    table["文件大小"] = f"{words(model.get('size_mb'))} MB"
     return table
 
 
@@ -125,10 +119,9 @@ def main() -> None:
         st.error(f"没有得到模型信息。{plain(answer['error'])}")
         return
     benchmark = answer.get("benchmark")
-    rows = measured(benchmark)
     for model in answer["models"]:
-        show_model(model, model["name"] == answer.get("default"), rows)
-    show_benchmark(benchmark, rows)
+        show_model(model, model["name"] == answer.get("default"))
+    show_benchmark(benchmark, measured(benchmark))
 
 
 if __name__ == "__main__":
