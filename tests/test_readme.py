@@ -68,10 +68,15 @@ def test_every_command_names_a_script_and_flags_that_exist(page: str, helps: dic
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_and_pictures_exist(page: str):
-    folder = (ROOT / page).parent
-    for link in re.findall(r"\]\(([^)#][^)]*)\)", (ROOT / page).read_text(encoding="utf-8")):
+    for link in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text(encoding="utf-8")):
         if not link.startswith(("http://", "https://")):
-            assert (folder / link).exists(), link
+            path, _, heading = link.partition("#")
+            target = (ROOT / page).parent / path if path else ROOT / page
+            assert target.exists(), link
+            if heading:
+                headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+                # as GitHub names them
+                assert heading in {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in headings}, link
 
 
 def test_no_placeholder_is_left():
