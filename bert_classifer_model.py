@@ -143,15 +143,23 @@ def find_bert(bert_path: Path) -> Path:
     Raises:
         UserError: the folder lacks weights, config or vocabulary.
     """
-    present = [name for name in MODEL_FILES if (bert_path / name).is_file()]
-    if not present and bert_path == Config.bert_path:
+    if bert_path == Config.bert_path and not any((bert_path / name).is_file() for name in MODEL_FILES):
         print(f"encoder: {BUNDLED_BERT} (bundled). For the larger bert-base-chinese (400 MB): {FETCH_COMMAND}")
         return BUNDLED_BERT
-    for accepted in (WEIGHT_FILES, ("config.json",), ("vocab.txt",)):
-        if not set(accepted) & set(present):
-            raise UserError(f"{bert_path} lacks {' or '.join(accepted)}: put it there, or run: {FETCH_COMMAND}")
+    require_files(bert_path)
     print(f"encoder: {bert_path}")
     return bert_path
+
+
+def require_files(bert_path: Path) -> None:
+    """Refuse a folder that lacks weights, config or vocabulary.
+
+    Raises:
+        UserError: it does.
+    """
+    for accepted in (WEIGHT_FILES, ("config.json",), ("vocab.txt",)):
+        if not any((bert_path / name).is_file() for name in accepted):
+            raise UserError(f"{bert_path} lacks {' or '.join(accepted)}: put it there, or run: {FETCH_COMMAND}")
 
 
 def find_weights(folder: Path) -> Path:

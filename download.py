@@ -49,6 +49,7 @@ class Target:
     ask: Callable[[str | None, Iterable[str]], dict[str, Remote]]  # (mirror, names) -> what is known of the files
     check: Callable[[Path], None]  # opens and compares the files in a folder
     replaced: dict[str, bytes]  # our content of a file in place of the one fetched
+    next: str  # the command that uses it
 
     def names(self) -> list[str]:
         """All names that are of use, the preferred ones first."""
@@ -131,6 +132,7 @@ TARGETS = {
         ask=ask_hub,
         check=check_bert,
         replaced={},
+        next="python train.py",
     ),
     "thucnews": Target(
         folder=Path("data/thucnews"),
@@ -141,6 +143,7 @@ TARGETS = {
         ask=ask_github,
         check=check_thucnews,
         replaced={"class.txt": THUCNEWS_CLASSES},
+        next="python train.py --data-dir data/thucnews",
     ),
 }
 
@@ -249,11 +252,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         if args.check:
-            check(args.target)
-        elif args.source:
+            return check(args.target)
+        if args.source:
             take(args.target, args.source, args.mirror)
         else:
             download(args.target, args.mirror)
+        print(f"next: {TARGETS[args.target].next}")
     except OSError as fault:
         raise UserError(
             f"cannot read or write {fault.filename or TARGETS[args.target].folder} ({fault.strerror or fault}): "

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bert_classifer_model import read_bert_encoder
+from bert_classifer_model import read_bert_encoder, require_files
 from config import BUNDLED_BERT, LoopConfig, parse, require_one_or_more
 from core.console import UserError, run
 from core.corpus import CorpusBatches, build_vocab, encode_corpus, read_texts
@@ -105,9 +105,10 @@ def find_encoder(files: Sequence[Path], config: PretrainConfig, built: Path, res
     """The encoder of `--init`, else one with a vocabulary built from the corpus, kept in `built` for a resumed run.
 
     Raises:
-        UserError: the vocabulary of `--init` does not fit its weights or the corpus, or has no [MASK].
+        UserError: `--init` lacks a file, its vocabulary does not fit its weights or the corpus, or has no [MASK].
     """
     if config.init:
+        require_files(config.init)
         encoder = read_bert_encoder(config.init, config.max_length)
         check_coverage(encoder, list(islice(read_texts(files), 20_000)), config.init)
         if "[MASK]" not in encoder.vocab:

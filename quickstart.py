@@ -1,7 +1,7 @@
 """Set everything up and show it working, on a machine that has nothing but Python 3.11 to 3.13.
 
 python quickstart.py            make .venv, install, run every stage on the bundled data, print a summary
-python quickstart.py --serve    the same, then start the API and the page; Ctrl-C ends both
+python quickstart.py --serve    start the API and the page, after all that where no model is there yet; Ctrl-C ends both
 python quickstart.py test       install what the tests need and run them all
 """
 
@@ -18,7 +18,10 @@ import urllib.request
 from pathlib import Path
 
 if not (3, 11) <= sys.version_info[:2] <= (3, 13):  # at the top, and the whole file in the syntax of Python 3.6
-    sys.exit("error: needs Python 3.11 to 3.13, this is {}.{}: install one and run it".format(*sys.version_info))
+    sys.exit(
+        "error: needs Python 3.11 to 3.13, this is {}.{}: install one from python.org (Windows starts it by `py -3.13 "
+        "quickstart.py`, others by `python3.13 quickstart.py`)".format(*sys.version_info)
+    )
 STAGES = [  # a command, and the product that makes a second run of it unnecessary
     ("baseline.py", ""),
     ("train.py --bert-path bert-mini-chinese", "save_models/test_bertclassifer_model.pt"),
@@ -31,9 +34,11 @@ STAGES = [  # a command, and the product that makes a second run of it unnecessa
     ("predict_fun.py", ""),
     ("benchmark.py", ""),
 ]
-SERVERS = ["api.py", "-m streamlit run app.py --server.port 8501 --server.address 127.0.0.1 --server.headless true"]
+SERVERS = ["api.py --host 127.0.0.1", "-m streamlit run app.py --server.port 8501 --server.headless true"]
 PYTHON = str(Path(".venv/Scripts/python.exe" if os.name == "nt" else ".venv/bin/python"))
 INDEX = "https://download.pytorch.org/whl/cpu"  # of torch without CUDA
+MIRROR = "https://pypi.tuna.tsinghua.edu.cn/simple"
+ROOM = 60  # characters of this folder's path; torch's longest below it is about 190, and Windows ends paths at 260
 
 
 def fingerprint() -> bytes:
@@ -51,8 +56,25 @@ def cpu_index_helps() -> bool:
     return sys.platform == "linux" and not nvidia and not subprocess.call(probe, stderr=subprocess.DEVNULL)
 
 
+def path_too_long() -> bool:
+    """Windows, in a folder that leaves torch's files no room, unless Windows was told to allow long paths."""
+    if sys.platform != "win32" or len(os.getcwd()) <= ROOM:
+        return False
+    import winreg
+
+    key = r"SYSTEM\CurrentControlSet\Control\FileSystem"
+    with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, key) as found:
+        return not winreg.QueryValueEx(found, "LongPathsEnabled")[0]
+    return True
+
+
 def install(requirements: str) -> None:
     """Make .venv and fill it, unless its stamp says that this was done."""
+    if path_too_long():
+        sys.exit(
+            f"error: the path {os.getcwd()} is too long for Windows to install PyTorch in: move this folder to a short "
+            r"one, such as C:\news, then run this again"
+        )
     if not fingerprint() and subprocess.call([sys.executable, "-m", "venv", "--clear", ".venv"]):
         sys.exit("error: no .venv, see above: disk full? Debian: `sudo apt install python3-venv`; then run this again")
     stamp, wanted = Path(".venv/quickstart.stamp"), fingerprint()
@@ -64,7 +86,9 @@ def install(requirements: str) -> None:
         torch = ["torch", "--constraint", "requirements.txt", "--no-deps", "--index-url", INDEX]
         subprocess.call([*pip_install, *torch, "--timeout", "15", "--retries", "0"], stderr=subprocess.DEVNULL)
     if subprocess.call([*pip_install, "--requirement", requirements]):
-        fix = f"check network and disk, or set a mirror with {PYTHON} -m pip config set global.index-url ADDRESS"
+        fix = (
+            f"check network and disk (3 GB), or set the environment variable PIP_INDEX_URL to a mirror such as {MIRROR}"
+        )
         sys.exit(f"error: the installation failed: see the lines above, {fix}, then run this again")
     stamp.write_bytes(requirements.encode() + wanted)
 
@@ -122,7 +146,8 @@ def main() -> None:
     install("requirements-dev.txt" if args.command else "requirements.txt")
     if args.command:
         sys.exit(subprocess.call([PYTHON, "-m", "pytest"]))
-    print_summary([run_stage(*stage) for stage in STAGES])
+    if not (args.serve and any(os.path.exists(product) for _, product in STAGES)):
+        print_summary([run_stage(*stage) for stage in STAGES])
     if args.serve:
         serve()
 

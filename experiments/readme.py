@@ -1,4 +1,4 @@
-"""The tables and pictures of both READMEs, remade from results/, so that no figure of a table is typed by hand.
+"""The tables and pictures of all READMEs, remade from results/, so that no figure of a table is typed by hand.
 
     python -m experiments.readme             # rewrites the tables, redraws the pictures
     python -m experiments.readme --check     # changes nothing; exits with 1 if a table is stale or a picture missing
@@ -27,7 +27,11 @@ from experiments.readme_tables import KINDS, Kind
 from experiments.readme_words import CHINESE, ENGLISH, reword
 
 RESULTS = Path("results")
-PAGES = {Path("README.md"): (ENGLISH, CHINESE), Path("README_EN.md"): (ENGLISH,)}
+PAGES = {
+    folder / name: words
+    for folder in (Path(), RESULTS)
+    for name, words in (("README.md", (ENGLISH, CHINESE)), ("README_EN.md", (ENGLISH,)))
+}
 MARKER = re.compile(r"^(<!--\s*/?table\b.*)$", re.MULTILINE)
 START = re.compile(r"<!-- table: (\S+) (\S+) -->")
 END = "<!-- /table -->"
@@ -121,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     f"{page}: {table.marker} is not what {table.source} says: run `python -m experiments.readme`"
                 )
         fresh[page] = "".join(pieces)
-        pictures |= {Path(link): page for link in PICTURE.findall(text)}
+        pictures |= {page.parent / link: page for link in PICTURE.findall(text)}
     for source in tables:
         if not source.exists():
             print(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -283,6 +284,11 @@ def test_page_knows_only_http():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=APP.parent, capture_output=True, encoding="utf-8")
     assert done.stdout.strip() == "[]"
+
+
+def test_only_this_machine_can_open_the_page():
+    config = (Path(__file__).parent.parent / ".streamlit" / "config.toml").read_text(encoding="utf-8")
+    assert tomllib.loads(config)["server"]["address"] == "127.0.0.1"
 
 
 def test_no_chart_meets_a_half_imported_pandas():

@@ -204,6 +204,7 @@ def test_thucnews_is_fetched_named_in_chinese_and_compared(server, capsys):
     assert "train.txt: 300 titles\n" in said
     assert "train.txt and dev.txt share 2 title(s)\ntrain.txt and test.txt share 0 title(s)\n" in said
     assert "dev.txt and test.txt share 1 title(s)\n" in said and ".part" not in said
+    assert said.endswith(f"{FOLDERS['thucnews']} is whole\nnext: python train.py --data-dir data/thucnews\n")
 
 
 @pytest.mark.parametrize("flags", [(), ("--mirror", "URL"), ("--mirror",)])

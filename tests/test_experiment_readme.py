@@ -24,6 +24,9 @@ from experiments.readme_tables import KINDS
 from experiments.readme_words import CHINESE, ENGLISH, reword
 
 ROOT = Path(__file__).parent.parent
+ALL_PAGES = readme.PAGES
+# Where each page has its results; no figure of theirs is typed by hand.
+HEADS = (("## 结果", "## 流程"), ("## Results", "## Workflow"), ("# ", ""), ("# ", ""))
 TRUE = [0, 1, 2, 1] * 50
 RIGHT, WRONG = TRUE, [0] * 200
 MACHINE = {"machine": "a machine", "date": "2026-01-02", "threads": 2}
@@ -45,6 +48,7 @@ def rows_report(linear: list[int] = WRONG) -> dict[str, Any]:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with two pages and results of a data set called news."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(readme, "PAGES", {Path(name): ALL_PAGES[Path(name)] for name in ("README.md", "README_EN.md")})
     write_pages(f"before\n\n{MARKER}\n{END}\n\nafter\n")
     write_json(tmp_path / "results/news/rows.json", rows_report())
     return tmp_path
@@ -343,14 +347,28 @@ def test_pictures(project: Path):
     assert not Path("results/rows.png").exists()
 
 
+def test_the_pages_of_the_results_show_pictures_beside_them(project: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(readme, "PAGES", ALL_PAGES)
+    write_pages("before\n")
+    Path("results/README.md").write_text(f"{MARKER}\n{END}\n![it](news/rows.png)\n", encoding="utf-8")
+    with pytest.raises(UserError, match="README.md shows .*rows.png, which does not exist"):
+        readme.main(["--check"])
+    readme.main([])
+    assert "| 训练标题 |" in Path("results/README.md").read_text(encoding="utf-8")
+    assert Path("results/news/rows.png").is_file()
+
+
 def test_the_real_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     readme.main(["--check"])
-    for page, heads in zip(readme.PAGES, (("## 结果", "## 流程"), ("## Results", "## Workflow")), strict=True):
-        text = page.read_text(encoding="utf-8")
-        assert len(readme.find_tables(page, text)) >= 9
-        results = text[text.index(heads[0]) : text.index(heads[1])]
+    texts = [page.read_text(encoding="utf-8") for page in readme.PAGES]
+    for page, text, heads in zip(readme.PAGES, texts, HEADS, strict=True):
+        results = text[text.index(heads[0]) : text.index(heads[1]) if heads[1] else None]
+        assert readme.find_tables(page, results)
         by_hand = "".join(readme.MARKER.split(results)[::4])
         assert not re.search(r"^\|", by_hand, re.MULTILINE)
-    shown = [sorted(readme.MARKER.findall(page.read_text(encoding="utf-8"))) for page in readme.PAGES]
-    assert shown[0] == shown[1]
+    shown = [sorted(readme.MARKER.findall(text)) for text in texts]
+    assert shown[0] == shown[1] and shown[2] == shown[3]
+    assert {"rows", "benchmark", "speed", "students", "ablation", "serving"} <= {
+        start.split()[2] for page in shown for start in page if start != END
+    }

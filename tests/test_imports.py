@@ -101,11 +101,26 @@ def test_light_modules_load_neither_torch_nor_transformers(module: str):
     assert result.stdout.strip().splitlines()[-1] == "[]"
 
 
-def test_importing_the_training_scripts_writes_and_loads_nothing(tmp_path: Path):
-    scripts = "train, pretrain_mlm, baseline, predict_fun, api, custom_pruning, experiments.students"
-    code = f"import sys; sys.path.insert(0, sys.argv[1]); import {scripts}; print('transformers' in sys.modules)"
+def test_importing_every_script_writes_and_loads_nothing(tmp_path: Path):
+    """Neither files nor the libraries that --help can do without: their seconds would be each script's."""
+    experiments = [f"experiments.{path.stem}" for path in (ROOT / "experiments").glob("*.py")]
+    scripts = ", ".join([*SCRIPTS, *experiments])
+    slow = {"transformers", "sklearn", "matplotlib", "onnx", "huggingface_hub"}
+    code = f"import sys; sys.path.insert(0, sys.argv[1]); import {scripts}; print(sorted({slow} & set(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", code, str(ROOT)], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert result.stdout.strip() == "False"
+    assert result.stdout.strip() == "[]"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("script", sorted(set(LIGHT) & set(SCRIPTS) - {"app", "config"}))
+def test_help_of_a_light_script_takes_less_than_a_second(script: str):
+    code = (
+        "import atexit, runpy, sys, time; sys.argv = [sys.argv[1], '--help']; "
+        "atexit.register(lambda: print(time.process_time())); runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    result = subprocess.run([sys.executable, "-c", code, f"{script}.py"], cwd=ROOT, capture_output=True, check=True)
+    *shown, seconds = result.stdout.splitlines()
+    assert b"--help" in b"".join(shown)
+    assert float(seconds) < 1  # of the processor: the clock's depend on what else runs

@@ -252,6 +252,10 @@ def test_bad_places(corpus: Path, made: Path, tmp_path: Path):
     few.write_text("央行降息股市大涨\n" * 5, encoding="utf-8")
     with pytest.raises(UserError, match="has 5 usable texts: give at least 20"):
         pretrain_mlm.main(args(few, tmp_path, "--init", str(made / "bert")))
+    with pytest.raises(
+        UserError, match="empty lacks model.safetensors or pytorch_model.bin: .*python download.py bert"
+    ):
+        pretrain_mlm.main(args(corpus, tmp_path, "--init", str(tmp_path / "empty")))
 
 
 def test_a_vocabulary_that_does_not_fit(corpus: Path, made: Path, tmp_path: Path):

@@ -1,11 +1,13 @@
 """quickstart.py without a network and without a real .venv: what it decides, runs, skips and says."""
 
 import ast
+import contextlib
 import json
 import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,7 +87,9 @@ def test_a_failed_install_says_what_to_do_and_leaves_no_stamp(calls, monkeypatch
     quickstart.install("requirements.txt")
     Path("requirements.txt").write_text("torch==9.8.8\n")
     fail(monkeypatch, "pip")
-    with pytest.raises(SystemExit, match="installation failed.*pip config set global.index-url.*run this again"):
+    with pytest.raises(
+        SystemExit, match="installation failed.*PIP_INDEX_URL to a mirror such as https://.*run this again"
+    ):
         quickstart.install("requirements.txt")
     assert not list(Path(".venv").iterdir())
 
@@ -111,6 +115,38 @@ def test_the_fingerprint_of_what_is_there(tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert quickstart.fingerprint() == b"", "killed before pip was in it"
+
+
+@pytest.mark.parametrize(
+    ("platform", "folder", "allowed", "too_long"),
+    [
+        ("win32", "short", None, False),
+        ("win32", "d" * 60, None, True),
+        ("win32", "d" * 60, 0, True),
+        ("win32", "d" * 60, 1, False),
+        ("linux", "d" * 60, None, False),
+    ],
+)
+def test_a_path_too_long_for_windows_is_told_before_anything_is_made(
+    calls, tmp_path_factory, monkeypatch, platform, folder, allowed, too_long
+):
+    def query(key, name):
+        if allowed is None:
+            raise FileNotFoundError(name)
+        return allowed, 4
+
+    winreg = SimpleNamespace(HKEY_LOCAL_MACHINE=0, OpenKey=lambda *_: contextlib.nullcontext(), QueryValueEx=query)
+    monkeypatch.setitem(sys.modules, "winreg", winreg)
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(quickstart.os, "getcwd", lambda: rf"C:\{folder}")
+    if too_long:
+        with pytest.raises(
+            SystemExit, match=r"^error: the path C:.* is too long .* such as C:\\news, then run this again$"
+        ):
+            quickstart.install("requirements.txt")
+    else:
+        quickstart.install("requirements.txt")
+    assert bool(calls) is not too_long
 
 
 @pytest.mark.parametrize(
@@ -172,6 +208,27 @@ def test_the_summary_shows_what_each_stage_measured(calls, capsys):
     assert rows[3][2:] == ["87.7%", "75.0%", "400", "the", "evaluate", "model"]
     assert len(rows[2]) == len(rows[4]) == 2, "those that measure nothing show their seconds"
     assert "predict_fun.py --text" in table and "--data-dir FOLDER" in table
+
+
+@pytest.mark.parametrize(
+    ("flags", "product", "run"),
+    [(["--serve"], "", True), (["--serve"], "models_save/bilstm_soft_distill.onnx", False), ([], "x.onnx", True)],
+)
+def test_serve_goes_straight_to_serving_where_there_is_a_model(calls, monkeypatch, flags, product, run):
+    done = []
+    monkeypatch.setattr(quickstart, "__file__", str(Path("quickstart.py").resolve()))
+    monkeypatch.setattr(quickstart, "install", done.append)
+    monkeypatch.setattr(quickstart, "serve", lambda: done.append("serve"))
+    monkeypatch.setattr(quickstart, "STAGES", [("baseline.py", ""), ("soft_label_distillation.py", product)])
+    monkeypatch.setattr(sys, "argv", ["quickstart.py", *flags])
+    for name in ("PYTHONUTF8", "PYTHONIOENCODING", "PYTHONUNBUFFERED"):
+        monkeypatch.setenv(name, "")  # so that what main() sets is gone after the test
+    if product:
+        Path(product).parent.mkdir(exist_ok=True)
+        Path(product).touch()
+    quickstart.main()
+    assert done == (["requirements.txt", "serve"] if flags else ["requirements.txt"])
+    assert ([quickstart.PYTHON, "baseline.py"] in calls) is run
 
 
 @pytest.fixture

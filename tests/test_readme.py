@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "README_EN.md", "CONTRIBUTING.md", "bert-base-chinese/README.md", "data/README.md")
+PAGES += ("results/README.md", "results/README_EN.md")
 LAUNCHERS = ("torchrun", "accelerate launch")
 
 
@@ -17,7 +18,9 @@ def commands(page: str) -> list[str]:
     """The lines of a page's code that run a script of the project."""
     text = (ROOT / page).read_text(encoding="utf-8")
     code = re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
-    lines = [line.strip() for block in code for line in block.splitlines()]
+    lines = [
+        re.sub(r"^(py -3\.\d+|python3) ", "python ", line.strip()) for block in code for line in block.splitlines()
+    ]
     return [line for line in lines if line.startswith(("python ", "streamlit ", *LAUNCHERS)) and "-m venv" not in line]
 
 
@@ -26,6 +29,7 @@ def test_both_languages_show_the_same_commands():
         return sorted({re.sub(r'"[^"]*"|\S*[^\x00-\x7f]\S*', "…", line) for line in commands(page)})
 
     assert plain("README.md") == plain("README_EN.md")
+    assert plain("results/README.md") == plain("results/README_EN.md")
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +68,15 @@ def test_every_command_names_a_script_and_flags_that_exist(page: str, helps: dic
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_and_pictures_exist(page: str):
-    folder = (ROOT / page).parent
-    for link in re.findall(r"\]\(([^)#][^)]*)\)", (ROOT / page).read_text(encoding="utf-8")):
+    for link in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text(encoding="utf-8")):
         if not link.startswith(("http://", "https://")):
-            assert (folder / link).exists(), link
+            path, _, heading = link.partition("#")
+            target = (ROOT / page).parent / path if path else ROOT / page
+            assert target.exists(), link
+            if heading:
+                headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+                # as GitHub names them
+                assert heading in {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in headings}, link
 
 
 def test_no_placeholder_is_left():
