@@ -145,7 +145,7 @@ def main() -> None:
     os.environ.update(PYTHONUTF8="1", PYTHONIOENCODING="utf-8", PYTHONUNBUFFERED="1")
     install("requirements-dev.txt" if args.command else "requirements.txt")
     if args.command:
-        sys.exit(subprocess.call([PYTHON, "-m", "pytest"]))
+        sys.exit(subprocess.call([PYTHON, "-m", "pytest", "-n", "auto", "--maxprocesses", "4"]))
     if not (args.serve and any(os.path.exists(product) for _, product in STAGES)):
         print_summary([run_stage(*stage) for stage in STAGES])
     if args.serve:
