@@ -92,7 +92,9 @@ def write_models(shape: str, folder: Path) -> Iterator[ModelFile]:
     width = min(EMBEDDING_DIM, sizes["hidden_size"])
     student = BiLSTMClassifier(sizes["vocab_size"], len(LABELS), embedding_dim=width)
     meta = facts("soft", student, sizes["vocab_size"])
-    yield _write(folder, "bilstm", "onnxruntime", export.to_onnx(student, meta), meta)
+    graph = export.to_onnx(student, meta)
+    yield _write(folder, "bilstm", "onnxruntime", graph, meta)
+    yield _write(folder, "bilstm-int8", "onnxruntime", quantize_onnx(graph, VARIANTS[variant]), quantized_facts(meta))
 
 
 def _openvino(folder: Path, shape: str, graph: bytes, meta: dict[str, Any]) -> Iterator[ModelFile]:

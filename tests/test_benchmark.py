@@ -154,6 +154,7 @@ def test_the_speed_of_a_shape(quick: None, tmp_path: Path, monkeypatch: pytest.M
         ("bert-base-half-int8", "onnxruntime"),
         ("bert-base-quarter-int8", "onnxruntime"),
         ("bilstm", "onnxruntime"),
+        ("bilstm-int8", "onnxruntime"),
     ]
     flops = rows["bert-base", "torch"]["encoder_flops"]
     assert rows["bert-base-half-int8", "onnxruntime"]["encoder_flops"] == flops / 2
