@@ -99,4 +99,4 @@ class BiLSTMClassifier(nn.Module):
     @classmethod
     def from_architecture(cls, architecture: dict[str, Any]) -> "BiLSTMClassifier":
         """Rebuild the module, weights at random, from what `self.architecture` said."""
-        return cls(**{name: value for name, value in architecture.items() if name != "type"})
+        return cls(**{name: value for name, value in architecture.items() if name not in ("type", "quantization")})
