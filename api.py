@@ -210,7 +210,7 @@ def load_models(models: Sequence[str]) -> dict[str, NewsClassifier]:
         name, equals, path = (model or "").partition("=")
         if not equals or Path(model).is_file():
             name, path = "", model
-        classifier = NewsClassifier.load(find_model(path), spin=False)
+        classifier = NewsClassifier.load(find_model(path), in_server=True)
         name = name or classifier.name
         if name in classifiers:
             raise UserError(f"two models are called {name}: give one a name of its own, --model NAME={path}")

@@ -57,19 +57,19 @@ class NewsClassifier:
         self._logits_fn = logits_fn
 
     @classmethod
-    def load(cls, path: Path, device: str = "auto", spin: bool = True) -> "NewsClassifier":
+    def load(cls, path: Path, device: str = "auto", in_server: bool = False) -> "NewsClassifier":
         """Open a model file; weights, labels, vocabulary and sizes all come from it.
 
         Args:
             path: the file.
             device: as `--device`.
-            spin: of an ONNX model; see `core.onnx_model.open_session`.
+            in_server: whether other threads of the process need the cores too.
 
         Raises:
             UserError: the file is missing, damaged, foreign, or its parts do not fit together.
         """
         if path.suffix == ONNX:
-            meta, logits_fn = onnx_model.load(path, device, spin)
+            meta, logits_fn = onnx_model.load(path, device, in_server)
         else:
             meta, logits_fn = (openvino_model.load if path.suffix == OPENVINO else _load_torch)(path, device)
         try:

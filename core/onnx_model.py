@@ -21,6 +21,7 @@ META_KEYS = ("format_version", "stage", "architecture", "labels", "vocab", "max_
 INPUTS = ("input_ids", "attention_mask")
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
+SMALL_BYTES = 32 << 20  # of a file whose model computes a text sooner than HTTP brings the next
 # (input_ids, attention_mask), both (batch, seq) int64 -> logits (batch, num_labels) float32
 LogitsFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -39,13 +40,13 @@ def is_whole(path: Path) -> bool:
         return file.read() == seal(check_sum)
 
 
-def load(path: Path, device: str, spin: bool = True) -> tuple[dict[str, Any], LogitsFn]:
+def load(path: Path, device: str, in_server: bool = False) -> tuple[dict[str, Any], LogitsFn]:
     """Open an ONNX model: its facts and the function that computes logits.
 
     Args:
         path: the file.
         device: auto (a GPU where onnxruntime can use one), cpu, cuda, cuda:1. INT8 models run on the CPU.
-        spin: whether its threads wait for the next operator at full speed; see `open_session`.
+        in_server: whether other threads of the process need the cores too.
 
     Raises:
         UserError: the file is missing, damaged or foreign, onnxruntime is missing, or the device cannot be used.
@@ -57,6 +58,7 @@ def load(path: Path, device: str, spin: bool = True) -> tuple[dict[str, Any], Lo
             f"{path} is damaged or not an ONNX model of this project: copy it again, or make it with "
             "`python bert_model_quantization.py`"
         )
+    spin = not in_server or path.stat().st_size > SMALL_BYTES
     session = open_session(path, providers(device), spin)
     facts = session.get_modelmeta().custom_metadata_map
     try:
@@ -113,7 +115,7 @@ def open_session(model: Path | bytes, on: list[Any], spin: bool = True) -> Any:
         model: the file, or its content.
         on: see `providers`.
         spin: whether its threads wait at full speed for work, which answers a lone text sooner, but takes the cores
-            from whatever else the process does: a server gets more done without.
+            from whatever else the process does: with a small model a server gets more done without.
 
     Raises:
         UserError: this onnxruntime cannot run the model.

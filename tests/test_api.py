@@ -452,7 +452,7 @@ def test_impossible_port(port):
 
 def test_models_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(api, "find_model", lambda model: model)
-    monkeypatch.setattr(api.NewsClassifier, "load", lambda path, spin: FakeClassifier())
+    monkeypatch.setattr(api.NewsClassifier, "load", lambda path, in_server: FakeClassifier())
     odd = tmp_path / "a=b.onnx"
     odd.touch()
     assert list(api.load_models([])) == ["fake"]
@@ -492,7 +492,7 @@ def test_the_systemd_unit_starts_the_server_with_flags_that_it_has():
 
 def use_fake(monkeypatch):
     monkeypatch.setattr(api, "find_model", lambda model: Path("fake.pt"))
-    monkeypatch.setattr(api.NewsClassifier, "load", lambda path, spin: FakeClassifier())
+    monkeypatch.setattr(api.NewsClassifier, "load", lambda path, in_server: FakeClassifier())
 
 
 SERVER = """
@@ -501,7 +501,7 @@ from core.console import run
 from tests.test_api import FakeClassifier
 
 api.find_model = lambda model: model
-api.NewsClassifier.load = lambda path, spin: FakeClassifier()
+api.NewsClassifier.load = lambda path, in_server: FakeClassifier()
 run(lambda: api.main(["--host", "127.0.0.1", "--port", "0", "--max-body-mb", "0.1"]))
 """
 

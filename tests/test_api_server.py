@@ -26,7 +26,7 @@ from core.console import run
 from tests.test_api import FakeClassifier
 
 api.find_model = lambda model: model
-api.NewsClassifier.load = lambda path, spin: FakeClassifier()
+api.NewsClassifier.load = lambda path, in_server: FakeClassifier()
 http_server.GRACE_SECONDS = 1.5
 run(lambda: api.main(["--host", "127.0.0.1", "--port", "0", *sys.argv[1:]]))
 """
