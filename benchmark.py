@@ -6,11 +6,14 @@
     python benchmark.py --shape bert-base                      # speed alone, of random weights: no training needed
 
 Besides the models, the most frequent class and the linear model of baseline.py take part. Titles are timed one by one
-and in batches of 32, from text to answer, on all cores; start and memory are those of a process that opens the model
-and answers. Ratios are to the teacher in FP32 eager PyTorch, measured in the same run. Writes benchmark.json,
+and in batches of 32, from text to answer, on all cores, each model in a process of its own, and so are start and
+memory. Ratios are to the teacher in FP32 eager PyTorch, measured in the same run. Writes benchmark.json,
 benchmark.md and benchmark.png (with --shape benchmark_bert_base.json and .md) to the output folder.
 """
 
+import contextlib
+import json
+import os
 import statistics
 import subprocess
 import sys
@@ -36,7 +39,7 @@ from core.console import UserError, run
 from core.device import cpu_flags, measured_on
 from core.encoding import Encoder
 from core.files import atomic_write, sha256, write_json
-from core.latency import BATCH, Predictor, compare_speed
+from core.latency import Predictor, compare_speed
 from core.metrics import classification_metrics
 from core.stats import wilson_interval
 from core.structured_pruning import encoder_flops
@@ -47,19 +50,22 @@ from utils import read_data
 ROOT = Path(__file__).parent
 RUNTIMES = {ONNX: "onnxruntime", OPENVINO: "openvino"}
 TIMED_TITLES = 200
-STARTS = 3  # of a process for each model; the median counts
+TURNS = 3  # of each model; the median counts
 FIELDS = ("name", "runtime", "file", "accuracy", "accuracy_low", "accuracy_high", "macro_f1", "size_mb", "params")
 FIELDS += ("encoder_flops", "peak_mb", "cold_start_s", "p50_ms", "p95_ms", "titles_per_s")  # None: not measured
-FIRST_ANSWER = """
-import sys
+ALONE = """
+import json, sys
 from pathlib import Path
 from core.memory import peak_mb
 from predict_fun import NewsClassifier
-classifier = NewsClassifier.load(Path(sys.argv[1]), "cpu")
-classifier.predict(sys.argv[2:3])
+path, *texts = json.loads(sys.stdin.read())
+classifier = NewsClassifier.load(Path(path), "cpu")
+classifier.predict(texts[:1])
 print(flush=True)
-classifier.predict(sys.argv[2:])
-print(peak_mb(), flush=True)
+from core.latency import BATCH, compare_speed
+classifier.predict(texts[:BATCH])
+peak = peak_mb()
+print(json.dumps({"peak_mb": peak, **compare_speed([classifier.predict], texts, 2)[0]}))
 """
 
 
@@ -122,36 +128,41 @@ def open_model(file: ModelFile, texts: Sequence[str]) -> Candidate:
     return Candidate(row, classifier.predict, classifier, file.path)
 
 
-def cold_start(path: Path, texts: Sequence[str]) -> dict[str, float]:
-    """A process of its own: seconds from its start to its first answer, and the memory it takes for a batch of 32.
+def measure_alone(path: Path, texts: Sequence[str]) -> dict[str, float]:
+    """A process of its own, as where it is deployed: seconds from its start to its first answer, memory and speed.
 
     Raises:
         UserError: it failed.
     """
-    command = [sys.executable, "-X", "utf8", "-c", FIRST_ANSWER, str(path.resolve()), *texts[:BATCH]]
-    seconds, peaks = [], []
-    for _ in range(STARTS):
-        started = time.perf_counter()
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8") as process:
-            process.stdout.readline()
-            seconds.append(time.perf_counter() - started)
-            peak = process.stdout.read()
-        if process.returncode:
-            raise UserError(f"{path} could not be opened in a process of its own: see above, and try predict_fun.py")
-        peaks.append(float(peak))
-    return {"cold_start_s": statistics.median(seconds), "peak_mb": statistics.median(peaks)}
+    command, started = [sys.executable, "-X", "utf8", "-c", ALONE], time.perf_counter()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": {**os.environ, "TQDM_DISABLE": "1"}}
+    with subprocess.Popen(command, cwd=ROOT, encoding="utf-8", **pipes) as process:
+        with contextlib.suppress(OSError):  # it ended before it read: its own words tell why
+            process.stdin.write(json.dumps([str(path.resolve()), *texts]))
+            process.stdin.close()
+        process.stdout.readline()
+        seconds = time.perf_counter() - started
+        found = process.stdout.read()
+    if process.returncode:
+        raise UserError(f"{path} could not be opened in a process of its own: see above, and try predict_fun.py")
+    return {"cold_start_s": seconds, **json.loads(found)}
 
 
 def measure(candidates: Sequence[Candidate], texts: Sequence[str]) -> list[dict[str, Any]]:
-    """Fill the rows with speed, memory and ratios, and return them."""
+    """Fill the rows with speed, memory and ratios, and return them; the models take turns."""
     timed = [candidate for candidate in candidates if candidate.predict]
+    turns: list[list[dict[str, float]]] = [[] for _ in timed]
+    with tqdm(total=TURNS * len(timed), desc="measuring", unit="run", leave=False) as bar:
+        for _ in range(TURNS):
+            for candidate, mine in zip(timed, turns, strict=True):
+                path = candidate.path
+                mine.append(measure_alone(path, texts) if path else compare_speed([candidate.predict], texts, 2)[0])
+                bar.update()
     for candidate in candidates:
         candidate.row = {**dict.fromkeys(FIELDS), **candidate.row}
-    for candidate, speed in zip(timed, compare_speed([each.predict for each in timed], texts), strict=True):
-        candidate.row |= speed
+    for candidate, mine in zip(timed, turns, strict=True):
+        candidate.row |= {name: statistics.median(turn[name] for turn in mine) for name in mine[0]}
     opened = [candidate for candidate in timed if candidate.path]
-    for candidate in tqdm(opened, "cold starts", unit="model", leave=False):
-        candidate.row |= cold_start(candidate.path, texts)
     eager = [each for each in opened if each.row["runtime"] == "torch" and each.classifier.meta["stage"] == "teacher"]
     rows = [candidate.row for candidate in candidates]
     add_ratios(rows, eager[0].row if eager else None)

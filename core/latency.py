@@ -13,16 +13,18 @@ BATCH = 32  # texts at once where the throughput counts
 Predictor = Callable[[Sequence[str], int], object]  # (texts, how many of them at once) -> answers
 
 
-def compare_speed(predictors: Sequence[Predictor], texts: Sequence[str]) -> list[dict[str, float]]:
+def compare_speed(
+    predictors: Sequence[Predictor], texts: Sequence[str], rounds: int = ROUNDS
+) -> list[dict[str, float]]:
     """From text to answer: alone and in batches. The models take turns, each warmed up in every turn.
 
     Returns:
         For each model `p50_ms` and `p95_ms` of a text alone and `titles_per_s` in batches of 32: medians of the rounds.
     """
-    rounds: list[list[dict[str, float]]] = [[] for _ in predictors]
-    with tqdm(total=ROUNDS * len(predictors), desc="speed", unit="run", leave=False) as bar:
-        for _ in range(ROUNDS):
-            for mine, predict in zip(rounds, predictors, strict=True):
+    found: list[list[dict[str, float]]] = [[] for _ in predictors]
+    with tqdm(total=rounds * len(predictors), desc="speed", unit="run", leave=False) as bar:
+        for _ in range(rounds):
+            for mine, predict in zip(found, predictors, strict=True):
                 times = []
                 for text in [*texts[:3], *texts]:
                     started = time.perf_counter()
@@ -35,4 +37,4 @@ def compare_speed(predictors: Sequence[Predictor], texts: Sequence[str]) -> list
                 titles_per_s = len(texts) / (time.perf_counter() - started)
                 mine.append({"p50_ms": float(p50), "p95_ms": float(p95), "titles_per_s": titles_per_s})
                 bar.update()
-    return [{name: statistics.median(run[name] for run in runs) for name in runs[0]} for runs in rounds]
+    return [{name: statistics.median(run[name] for run in runs) for name in runs[0]} for runs in found]

@@ -12,7 +12,7 @@ from conftest import LABELS
 
 import benchmark
 from bilstm_classifier import BiLSTMClassifier
-from core import benchmark_report, checkpoint, export, latency, openvino_model
+from core import benchmark_report, checkpoint, export, openvino_model
 from core.benchmark_report import add_ratios, advise, frontier, place_labels
 from core.console import UserError
 from core.files import sha256
@@ -27,12 +27,13 @@ STUDENT = "models_save/bilstm_soft_distill"
 CONTRACT = {"name", "runtime", "accuracy", "macro_f1", "size_mb", "params", "p50_ms", "p95_ms", "titles_per_s"}
 CONTRACT |= {"ratio_p50", "ratio_throughput", "file", "encoder_flops", "cold_start_s", "peak_mb"}
 
+ALIKE = dict.fromkeys(("cold_start_s", "peak_mb", "p50_ms", "p95_ms", "titles_per_s"), 1.0)
+
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure once instead of several times."""
-    monkeypatch.setattr(latency, "ROUNDS", 1)
-    monkeypatch.setattr(benchmark, "STARTS", 1)
+    monkeypatch.setattr(benchmark, "TURNS", 1)
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_without_a_teacher_there_are_no_ratios(quick: None, models: Path, data: 
     Path(f"{STUDENT}.pth").unlink()
     shutil.copytree(data, "without_test")
     Path("without_test/test.txt").unlink()
-    monkeypatch.setattr(benchmark, "cold_start", lambda *_: {})
+    monkeypatch.setattr(benchmark, "measure_alone", lambda *_: ALIKE)
     benchmark.main(["--data-dir", "without_test", "--output", "out"])
     report = report_in(Path("out"))
     assert report["data"] == "dev.txt, 20 titles"
@@ -141,7 +142,7 @@ def test_the_speed_of_a_shape(quick: None, tmp_path: Path, monkeypatch: pytest.M
     graph = export.to_onnx(student, shapes.facts("soft", student, 60))
     monkeypatch.setattr(openvino_model, "is_installed", lambda: False)  # test_openvino.py has it
     monkeypatch.setattr(export, "to_onnx", lambda *_: graph)  # a BERT takes seconds; test_quantization.py has it
-    monkeypatch.setattr(benchmark, "cold_start", lambda *_: {"cold_start_s": 1.0, "peak_mb": 1.0})
+    monkeypatch.setattr(benchmark, "measure_alone", lambda *_: ALIKE)
     benchmark.main(["--shape", "bert-base", "--output", str(tmp_path)])
     report = report_in(tmp_path, "benchmark_bert_base")
     rows = {(row["name"], row["runtime"]): row for row in report["rows"]}
@@ -253,7 +254,7 @@ def test_the_interval_of_an_accuracy():
 
 def test_a_model_that_fails_in_a_process_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     with pytest.raises(UserError, match="could not be opened in a process of its own"):
-        benchmark.cold_start(tmp_path / "none.onnx", ["title"])
+        benchmark.measure_alone(tmp_path / "none.onnx", ["title"])
     assert "there is no file" in capfd.readouterr().err
 
 
