@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from core.console import UserError
+
 FAULTS = {"not_a_string": "not a string", "empty": "empty: nothing in it can be seen"}
 COLUMNS = ("text", "pred_class", "confidence", "truncated", "error")
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r")
@@ -37,8 +39,14 @@ def text_fault(text: object) -> str | None:
 
 
 def every(texts: Sequence[str], count: int) -> list[str]:
-    """About `count` of the texts that can be predicted, spread evenly."""
+    """About `count` of the texts that can be predicted, spread evenly.
+
+    Raises:
+        UserError: there is none.
+    """
     usable = [text for text in texts if not text_fault(text)]
+    if not usable:
+        raise UserError("none of the titles to measure with can be seen: put other ones into dev.txt and test.txt")
     return usable[:: -(-len(usable) // count)]
 
 

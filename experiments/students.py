@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 import baseline
-from config import Config, find_model, parse
+from config import Config, find_model, parse, require_one_or_more
 from core.answers import every
 from core.checkpoint import load
 from core.console import UserError, run
@@ -77,8 +77,7 @@ class BenchmarkConfig:
     """auto (a GPU where there is one), cpu, cuda, cuda:1, mps: for training; latency is the CPU's."""
 
     def __post_init__(self) -> None:
-        if min(self.seeds, self.batch_size, self.updates or 1, self.limit or 1, self.bert_layers or 1) < 1:
-            raise UserError("--seeds, --batch-size, --updates, --limit and --bert-layers must be 1 or more")
+        require_one_or_more(self, "seeds", "batch_size", "updates", "limit", "bert_layers")
         if not self.learning_rates or min(self.learning_rates) <= 0:
             raise UserError("--learning-rates takes one or more numbers above 0")
         if self.augment < 1 and self.unlabeled is None:

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from bert_classifer_model import BERT_BASE, BertClassifier, finetune_defaults, read_bert_encoder
-from config import BUNDLED_BERT, Config, parse
+from config import BUNDLED_BERT, Config, parse, require_one_or_more
 from core.console import UserError, run
 from core.device import Devices, measured_on
 from core.encoding import Encoder
@@ -65,8 +65,9 @@ class BenchmarkConfig:
     """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
 
     def __post_init__(self) -> None:
-        if min(self.batch_size, self.rounds, self.limit or 1) < 1 or self.seeds < 0 or self.seconds <= 0:
-            raise UserError("--batch-size, --rounds, --limit and --seconds must be above 0, --seeds at least 0")
+        require_one_or_more(self, "batch_size", "rounds", "limit")
+        if self.seeds < 0 or self.seconds <= 0:
+            raise UserError("--seconds must be above 0, --seeds at least 0")
 
 
 def plain_loop(

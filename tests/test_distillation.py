@@ -586,7 +586,7 @@ def test_the_figures_of_the_comparison():
     assert pair["difference"] == -0.25 and pair["low"] < -0.25 < pair["high"] < 0 and pair["p"] < 0.001
 
 
-@pytest.mark.parametrize("flags", [["--seeds", "0"], ["--augment", "0"], ["--learning-rates", "0"]])
+@pytest.mark.parametrize("flags", [["--seeds", "0"], ["--limit", "0"], ["--augment", "0"], ["--learning-rates", "0"]])
 def test_nothing_to_compare(flags: list[str]):
     with pytest.raises(UserError):
         comparison.main(flags)

@@ -53,7 +53,7 @@ def test_both_loops_take_the_same_steps(small: None, data: Path, bert: Path):
     assert torch.allclose(weights["plain"], weights["fit"], atol=2e-2)
 
 
-@pytest.mark.parametrize("flags", [["--rounds", "0"], ["--seconds", "0"]])
+@pytest.mark.parametrize("flags", [["--rounds", "0"], ["--seconds", "0"], ["--limit", "0"]])
 def test_nothing_to_measure(flags: list[str]):
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=f"{flags[0]}.* must be"):
         benchmark.main(flags)

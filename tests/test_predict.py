@@ -19,6 +19,7 @@ import evaluate
 import predict_fun
 from config import MODELS, find_model
 from core import checkpoint, plots
+from core.answers import every
 from core.console import UserError
 from predict_fun import NewsClassifier, text_fault
 from utils import read_titles
@@ -67,6 +68,12 @@ def test_unusable_texts(classifier: NewsClassifier, text: object, fault: str):
     assert text_fault(text) == fault
     with pytest.raises(UserError, match="text 2 of 2 is"):
         classifier.predict(["好", text])
+
+
+def test_titles_to_measure_with_are_spread_evenly_and_can_be_seen():
+    assert every(["\u200b", *map(str, range(10)), " "], 5) == ["0", "2", "4", "6", "8"]
+    with pytest.raises(UserError, match="none of the titles"):
+        every(["\u200b", " "], 5)
 
 
 def test_no_text_no_prediction(classifier: NewsClassifier):
