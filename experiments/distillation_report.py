@@ -68,20 +68,22 @@ def as_markdown(report: dict[str, Any]) -> str:
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
-    """Accuracy (a dot for each seed) and latency of all models as a PNG."""
+    """Accuracy (a dot for each seed, a line at the linear model) and latency of all models but chance as a PNG."""
     from matplotlib.figure import Figure
 
-    rows = report["rows"][::-1]
+    rows = [row for row in report["rows"][::-1] if row["name"] != "majority"]
     names = [row["name"] for row in rows]
     figure = Figure(figsize=(10, 0.8 + 0.4 * len(rows)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    bars = left.barh(names, [100 * row["accuracy"] for row in rows], color="tab:blue", alpha=0.5)
-    left.bar_label(bars, fmt="%.1f", padding=8, fontsize=8)
     for name, row in zip(names, rows, strict=True):
-        scores = [100 * score for score in row["accuracy_each"]]
+        scores, mean = [100 * score for score in row["accuracy_each"]], 100 * row["accuracy"]
         left.plot(scores, [name] * len(scores), "k.", markersize=4)
-    left.set_xlim(0, 110)
-    left.set_xlabel("test accuracy, %")
+        left.plot(mean, name, "o", color="tab:blue", alpha=0.5, markersize=11)
+        left.annotate(f"{mean:.1f}", (mean, name), (0, 8), textcoords="offset points", ha="center", fontsize=8)
+        if name == "linear":
+            left.axvline(mean, color="gray", linestyle=":", linewidth=1)
+    left.margins(x=0.1, y=0.12)
+    left.set_xlabel("test accuracy, % (small dots: each seed)")
     bars = right.barh(names, [row.get("p50_ms", 0) for row in rows], color="tab:orange", alpha=0.6)
     right.bar_label(bars, [f"{row['p50_ms']:.1f}" if "p50_ms" in row else "" for row in rows], padding=3, fontsize=8)
     right.margins(x=0.15)
