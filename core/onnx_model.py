@@ -21,7 +21,6 @@ META_KEYS = ("format_version", "stage", "architecture", "labels", "vocab", "max_
 INPUTS = ("input_ids", "attention_mask")
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
-SMALL_BYTES = 32 << 20  # of a file whose model computes a text sooner than HTTP brings the next
 # (input_ids, attention_mask), both (batch, seq) int64 -> logits (batch, num_labels) float32
 LogitsFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -58,8 +57,7 @@ def load(path: Path, device: str, in_server: bool = False) -> tuple[dict[str, An
             f"{path} is damaged or not an ONNX model of this project: copy it again, or make it with "
             "`python bert_model_quantization.py`"
         )
-    spin = not in_server or path.stat().st_size > SMALL_BYTES
-    session = open_session(path, providers(device), spin)
+    session = open_session(path, providers(device), in_server)
     facts = session.get_modelmeta().custom_metadata_map
     try:
         meta = json.loads(facts["meta"])
@@ -75,7 +73,7 @@ def load(path: Path, device: str, in_server: bool = False) -> tuple[dict[str, An
             "make the model again, or use the code that wrote it"
         )
     if meta["architecture"].get("quantization") and CUDA in session.get_providers():
-        session = open_session(path, [CPU], spin)  # a GPU has no integer kernels of this kind
+        session = open_session(path, [CPU], in_server)  # a GPU has no integer kernels of this kind
     return meta, logits_fn(session)
 
 
@@ -108,14 +106,14 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def open_session(model: Path | bytes, on: list[Any], spin: bool = True) -> Any:
+def open_session(model: Path | bytes, on: list[Any], in_server: bool = False) -> Any:
     """An onnxruntime session with all cores and all optimisations; a file takes less memory than its content does.
 
     Args:
         model: the file, or its content.
         on: see `providers`.
-        spin: whether its threads wait at full speed for work, which answers a lone text sooner, but takes the cores
-            from whatever else the process does: with a small model a server gets more done without.
+        in_server: whether other threads of the process need the cores too. Its own threads, which wait at full speed
+            for work, then leave them as soon as an answer is there.
 
     Raises:
         UserError: this onnxruntime cannot run the model.
@@ -123,7 +121,7 @@ def open_session(model: Path | bytes, on: list[Any], spin: bool = True) -> Any:
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+    options.add_session_config_entry("session.force_spinning_stop", str(int(in_server)))
     try:
         return onnxruntime.InferenceSession(model, options, providers=on)
     except Exception as fault:  # onnxruntime's errors have no base of their own
