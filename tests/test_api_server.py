@@ -133,6 +133,13 @@ def test_too_many_clients_are_told_and_the_rest_answered(server):
     assert time.monotonic() - started < 1
 
 
+def test_a_crowd_is_answered_as_fast_as_a_few():
+    """The server does not spend its time on looking after connections: without pauses the crowd gets a tenth."""
+    with running() as (_, url):
+        few, crowd = (load(url, predict_bodies(["科技"]), clients, seconds=1.5) for clients in (8, 256))
+    assert not crowd["errors"] and crowd["requests_per_s"] > few["requests_per_s"] / 3, (few, crowd)
+
+
 def test_concurrent_clients_get_their_own_answers():
     texts = [f"{label}{number}" for number in range(60) for label in ("财经", "科技", "体育")]
     with running() as (_, url):
