@@ -21,7 +21,7 @@ CONNECTIONS = 500 if os.name == "nt" else 1000  # select() of Windows takes 512 
 MAX_WAITING = 400  # requests: fewer than connections, whatever the system
 SPARE_THREADS = 16  # that say 503 while all others wait for the model
 FEW_BYTES = 1 << 17  # of a body that stay in memory; the rest goes to a temporary file
-CROWD = 32  # requests in progress, above which the connections are looked at less often:
+CROWD = 2  # requests in progress, above which the connections are looked at less often:
 LOOK_SECONDS = 1e-4  # between two looks, for each request in progress
 SILENCE_SECONDS = 60  # after which a connection is closed: half a request, or an idle client
 GRACE_SECONDS = 6  # to answer what has been accepted, once the end is asked for
@@ -116,8 +116,8 @@ def end_on_signal(server: Any) -> None:
 def serve(server: Any, batcher: MicroBatcher) -> None:
     """Answer requests until `server.stopping`; then accept no more, answer what was accepted, and return.
 
-    waitress looks at every connection whenever one request has come or gone. With hundreds of them it would do little
-    else, so when there is a crowd, what comes and goes within some milliseconds is seen in one look.
+    waitress looks at every connection whenever one request has come or gone. With many of them it would do little
+    else, so while several requests are in progress, what comes and goes within some milliseconds is seen in one look.
     """
     turn = functools.partial(wasyncore.loop, use_poll=True, map=server._map, count=1)
     while not server.stopping:
