@@ -64,7 +64,7 @@ def serving(report: dict[str, Any]) -> str:
     lines = []
     for part, name in names.items():
         for ask, found in report.get(part, {}).items():
-            times = [str(found.get(f"p{share}_ms", "–")) for share in (50, 95, 99)]
+            times = [f"{found[name]:,.1f}" if name in found else "–" for name in ("p50_ms", "p95_ms", "p99_ms")]
             lines.append([name, re.sub(r"\D+", "", ask), f"{found['requests_per_s']:,.0f}", *times])
     text = f"**{report['model']}**\n\n"
     if lines:
@@ -73,7 +73,8 @@ def serving(report: dict[str, Any]) -> str:
         before, during = (f"{report['overload'][name]:.0f}" for name in ("before_mb", "during_mb"))
         crowd = report["overload"]["crowd"]
         text += (
-            f"- {crowd['clients']} clients at once: {_answers(crowd)}; memory {before} MB before, {during} MB during\n"
+            f"- {crowd['clients']} clients for {crowd['seconds']:.0f} s: {_answers(crowd)}; "
+            f"memory {before} MB before, {during} MB during\n"
         )
     if "soak" in report:
         soak = report["soak"]

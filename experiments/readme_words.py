@@ -112,8 +112,9 @@ CHINESE = {
     r"\*\*(.+), (\S+) training rows, (dev|test)\*\* \(differences to (.+)\)": (
         "**{}，训练 {} 条，{}**（差值是与 {} 相比）"
     ),
-    r"- (.+) clients at once: (.+); without an answer: (.+); memory (.+) MB before, (.+) MB during": (
-        "- {} 个客户端同时请求：{}；没有回答：{}；内存之前 {} MB，其间 {} MB"
+    r"\*\*bert-base at random, INT8\*\*": "**BERT-base 的形状，随机权重，INT8**",
+    r"- (.+) clients for (.+) s: (.+); without an answer: (.+); memory (.+) MB before, (.+) MB during": (
+        "- {} 个客户端同时请求 {} 秒：{}；没有回答：{}；内存之前 {} MB，其间 {} MB"
     ),
     r"- (.+) minutes of load: (.+); without an answer: (.+); memory (.+) MB": (
         "- 持续 {} 分钟：{}；没有回答：{}；内存 {} MB"
