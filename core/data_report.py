@@ -4,6 +4,7 @@ Titles are compared as exact text without the blanks at their ends, so two that 
 letter or a punctuation mark count as different: near-repeats are not counted.
 """
 
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -19,6 +20,7 @@ from core.encoding import MAX_UNKNOWN_SHARE, Encoder, read_vocab
 from core.files import atomic_write
 from core.plots import draw_data_set
 
+MAX_SHIFT = 0.1  # of the rows of a file may be of other classes than train.txt would have them
 MAX_CUT_SHARE = 0.01  # of the titles of a file; more of them cut is worth a look
 MAX_SHARED_EXAMPLES = 5
 MAX_LABEL_EXAMPLES = 10
@@ -176,6 +178,12 @@ def _describe_classes(labels: Sequence[str], splits: Splits) -> tuple[list[str],
         if absent:
             more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
             phrases.append(f"{name} has no row of class {', '.join(absent[:5])}{more}")
+        shift = np.abs(count / count.sum() - counts["train"] / counts["train"].sum()).sum() / 2  # total variation
+        if shift > max(MAX_SHIFT, math.sqrt(len(labels) / count.sum())):  # the root: over twice what chance makes of it
+            phrases.append(
+                f"the classes are shared out otherwise in {name} than in train ({shift:.0%} of the rows): "
+                "what is best on it need not be best in use"
+            )
     return lines, phrases
 
 

@@ -182,6 +182,17 @@ def test_a_class_without_rows(check):
     assert "imbalance of train: 2.0 (体育 has 2 rows, 财经 1)" in lines
 
 
+@pytest.mark.parametrize(("rows", "warned"), [((60, 30, 10), False), ((50, 35, 15), False), ((34, 33, 33), True)])
+def test_classes_shared_out_otherwise(check, rows: tuple[int, ...], warned: bool):
+    """A dev file of other class shares than train would choose another model; chance does not count."""
+    splits = {
+        name: [f"{name}{number}\t{label}" for label, count in enumerate(counts) for number in range(count)]
+        for name, counts in {"train": (60, 30, 10), "dev": rows}.items()
+    }
+    found = "\n".join(check(splits))
+    assert ("the classes are shared out otherwise in dev than in train (26% of the rows)" in found) == warned
+
+
 def test_two_hundred_classes(check, tmp_path: Path):
     labels = tuple(f"类{index}" for index in range(200))
     train = [f"{one}{other}{third}" for one in KNOWN for other in KNOWN for third in KNOWN][:400]

@@ -298,10 +298,15 @@ def test_the_table_of_the_server(serving_report: dict[str, Any]):
     english, chinese = reword(text, (ENGLISH,)), reword(text, (ENGLISH, CHINESE))
     assert english.startswith(f"**{serving_report['model']}**\n\n| Server | Clients | Answers/s | p50, ms |")
     rate = serving_report["server"]["16 client(s)"]
-    assert f"| `api.py` | 16 | {rate['requests_per_s']:,.0f} | {rate['p50_ms']:,.1f} | {rate['p95_ms']:,.1f} |" in english
+    assert (
+        f"| `api.py` | 16 | {rate['requests_per_s']:,.0f} | {rate['p50_ms']:,.1f} | {rate['p95_ms']:,.1f} |" in english
+    )
     assert english.count("\n| ") == 1 + 2 * 4  # the headers, and four parts asked in two ways each
     crowd = serving_report["overload"]["crowd"]
-    assert f"- 20 clients for {crowd['seconds']:.0f} s: 200 × {crowd['statuses']['200']:,}; without an answer: 0; memory " in english
+    assert (
+        f"- 20 clients for {crowd['seconds']:.0f} s: 200 × {crowd['statuses']['200']:,}; without an answer: 0; memory "
+        in english
+    )
     assert "gives: 20 of 20 titles" in english
     assert english.count("\n- ") == 4 and reworded_fully(chinese.partition("\n")[2]), chinese
     assert re.findall(r"\d+\.\d+", chinese) == re.findall(r"\d+\.\d+", english)
