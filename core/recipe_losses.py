@@ -32,10 +32,15 @@ def smoothed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smoothing
     return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
 
 
-def balanced_weights(labels: Sequence[int], num_labels: int) -> torch.Tensor:
-    """(num_labels,) weights with which all classes count alike; their mean over the rows is 1 (King & Zeng 2001)."""
+def rarity_weights(labels: Sequence[int], num_labels: int, power: float) -> torch.Tensor:
+    """(num_labels,) weights that fall as a power of a class's number of rows; their mean over the rows is 1.
+
+    With 1 all classes count alike (King & Zeng 2001); with 1/2 rare ones count for less than that, but for more than
+    their rows (Mikolov et al. 2013 draw words so, Mahajan et al. 2018 images).
+    """
     counts = torch.bincount(torch.tensor(labels), minlength=num_labels)
-    return len(labels) / ((counts > 0).sum() * counts.clamp(min=1))
+    weights = counts.clamp(min=1) ** -power
+    return weights * len(labels) / (weights * counts).sum()
 
 
 def weighted(criterion: Criterion, weights: torch.Tensor) -> Criterion:

@@ -17,11 +17,11 @@ from core.encoding import Encoder
 from core.recipe_losses import (
     Criterion,
     adversarial,
-    balanced_weights,
     focal_loss,
     hide_tokens,
     mean_loss,
     r_drop,
+    rarity_weights,
     row_cross_entropy,
     smoothed_cross_entropy,
     weighted,
@@ -31,6 +31,7 @@ from core.updater import LossFn, UpdateRule, cosine_rate, learning_rate
 PLAIN = "plain"
 RECIPES = {
     "class_weights": "rows of rare classes weigh more",
+    "root_weights": "rows of rare classes weigh a little more",
     "focal": "focal loss: rows that are easy count less",
     "label_smoothing": "a little of each label goes to the other classes",
     "oversample": "rows of rare classes are repeated",
@@ -49,6 +50,8 @@ RECIPES = {
 CONTRADICTIONS = {
     ("focal", "label_smoothing"): "one wants sure answers left alone, the other made less sure",
     ("class_weights", "oversample"): "each alone makes up for rare classes, both together do so twice",
+    ("class_weights", "root_weights"): "each alone makes up for rare classes, both together do so twice",
+    ("oversample", "root_weights"): "each alone makes up for rare classes, both together do so twice",
     ("fgm", "freeze_embeddings"): "frozen embeddings have no gradient to follow",
     ("fgm", "freeze_lower"): "frozen embeddings have no gradient to follow",
     ("freeze_embeddings", "freeze_lower"): "the second freezes the embeddings too",
@@ -121,7 +124,9 @@ class Recipe:
         if "label_smoothing" in self.names:
             criterion = partial(smoothed_cross_entropy, smoothing=SMOOTHING)
         if "class_weights" in self.names:
-            criterion = weighted(criterion, balanced_weights(labels, num_labels))
+            criterion = weighted(criterion, rarity_weights(labels, num_labels, 1.0))
+        if "root_weights" in self.names:
+            criterion = weighted(criterion, rarity_weights(labels, num_labels, 0.5))
         loss = plain if criterion is row_cross_entropy else mean_loss(criterion)
         if "r_drop" in self.names:
             loss = r_drop(criterion, ALPHA)
