@@ -1,7 +1,9 @@
-"""Distillation from a BERT teacher: all that hard_label_distillation.py and soft_label_distillation.py share.
+"""Distillation from BERT teachers: all that hard_label_distillation.py and soft_label_distillation.py share.
 
-The teacher's logits are computed once and cached; then the student is trained by `train.fit`, with the loss that the
+The teachers' logits are computed once and cached; then the student is trained by `train.fit`, with the loss that the
 stage gives, on the labelled titles and, where there is one, a transfer set: unlabelled titles and augmented copies.
+Several teachers (as a rule the same training with other seeds) teach the mean of their logits: the student stands in
+for their ensemble (Hinton et al. 2015).
 """
 
 import time
@@ -36,6 +38,8 @@ STUDENT_RATE = 2e-3  # peak learning rate of a BiLSTM
 # A student is trained for so many updates, be its titles few or many, within so many passes over them.
 UPDATES, MIN_EPOCHS, MAX_EPOCHS = 4000, 4, 40
 
+ENCODING = ("vocab", "max_length", "truncation")  # what of a teacher's `meta` says how it reads a title
+
 # (student's logits, teacher's logits, labels with NO_LABEL where there is none) -> (mean loss, {name: part})
 DistilLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, dict[str, torch.Tensor]]]
 
@@ -44,13 +48,13 @@ DistilLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Te
 class DistillConfig(Config):
     """Knobs of distillation."""
 
-    # The teacher brings its encoder and its length: these are no flags here.
+    # The first teacher brings its encoder and its length: these are no flags here.
     bert_path: None = field(init=False, default=None)
     max_length: int = field(init=False, default=Config.max_length)
-    teacher_sha256: str = field(init=False, default="")  # so that a run is not resumed with another teacher
+    teacher_sha256: tuple[str, ...] = field(init=False, default=())  # a run is not resumed with other teachers
 
-    model: str = "teacher"
-    """Name (teacher, pruned) or path of the BERT to learn from."""
+    model: tuple[str, ...] = ("teacher",)
+    """Name (teacher, pruned) or path of the BERT to learn from; of several, the mean of their logits is learned."""
     save_dir: Path = Path("models_save")
     """Folder that the student is written to."""
     num_epochs: int | None = None
@@ -73,10 +77,10 @@ class DistillConfig(Config):
 
 @dataclass
 class Lesson:
-    """What a student learns from: `batches` of titles, and the teacher's `logits` of them, row by row."""
+    """What a student learns from: `batches` of titles, and the teachers' mean `logits` of them, row by row."""
 
-    teacher: BertClassifier
-    teacher_meta: dict[str, Any]
+    teacher: BertClassifier  # the first, which the student starts from
+    teacher_metas: list[dict[str, Any]]
     encoder: Encoder
     titles: dict[str, Titles]
     batches: Batches
@@ -88,13 +92,12 @@ def default_epochs(batches: int) -> int:
     return min(MAX_EPOCHS, max(MIN_EPOCHS, round(UPDATES / batches)))
 
 
-def read_teacher(config: DistillConfig, labels: Sequence[str]) -> tuple[BertClassifier, dict[str, Any]]:
-    """Open the teacher and check that it suits the data; returns it and its `meta`.
+def read_teacher(path: Path, config: DistillConfig, labels: Sequence[str]) -> tuple[BertClassifier, dict[str, Any]]:
+    """Open a teacher and check that it suits the data; returns it and its `meta`.
 
     Raises:
-        UserError: there is none, it is no FP32 BERT, it has too few layers for the student, or knows other classes.
+        UserError: it is no FP32 BERT, has too few layers for the student, or knows other classes.
     """
-    path = find_model(config.model, onnx=False)
     teacher, meta = load_module(path)
     if not isinstance(teacher, BertClassifier):
         raise UserError(f"{path} is a student itself ({meta['stage']}): distil from a BERT, such as --model teacher")
@@ -109,8 +112,6 @@ def read_teacher(config: DistillConfig, labels: Sequence[str]) -> tuple[BertClas
     layers = teacher.bert.config.num_hidden_layers
     if config.bert_layers and config.bert_layers > layers:
         raise UserError(f"--bert-layers {config.bert_layers} is more than the {layers} layers of {path}: lower it")
-    config.teacher_sha256 = sha256(path)
-    config.max_length = meta["max_length"]
     print(f"teacher: {path}")
     return teacher, meta
 
@@ -138,12 +139,22 @@ def read_unlabeled(path: Path, labels: Sequence[str], titles: dict[str, Titles])
 
 
 def prepare(config: DistillConfig, devices: Devices) -> Lesson:
-    """Read data and teacher, and have the teacher judge all titles, unless the cache has its answers."""
+    """Read data and teachers, and have them judge all titles, unless the cache has their answers.
+
+    Raises:
+        UserError: a file is missing or does not suit the others.
+    """
     labels, titles = read_data(config.data_dir, config.limit)
     unlabeled = read_unlabeled(config.unlabeled, labels, titles) if config.unlabeled else []
-    teacher, meta = read_teacher(config, labels)
-    encoder = Encoder.from_meta(meta)
-    check_coverage(encoder, titles["train"].texts + unlabeled, find_model(config.model, onnx=False))
+    paths = [find_model(name, onnx=False) for name in config.model]
+    teachers, metas = map(list, zip(*(read_teacher(path, config, labels) for path in paths), strict=True))
+    if any(meta[key] != metas[0][key] for meta in metas for key in ENCODING):
+        raise UserError(
+            "the teachers do not read titles alike: take trainings of one BERT with one --max-length and truncation"
+        )
+    config.teacher_sha256, config.max_length = tuple(map(sha256, paths)), metas[0]["max_length"]
+    encoder = Encoder.from_meta(metas[0])
+    check_coverage(encoder, titles["train"].texts + unlabeled, paths[0])
     labelled = Batches(titles["train"], encoder, config.batch_size)
     parts = [labelled]
     if unlabeled:
@@ -152,11 +163,14 @@ def prepare(config: DistillConfig, devices: Devices) -> Lesson:
         copies = augment(labelled.input_ids, config.augment, encoder.mask_id, config.seed)
         parts.append(labelled.with_rows(copies, [NO_LABEL] * len(copies)))
 
-    cache, judge = config.save_dir / "teacher_logits", logits_of(teacher, devices)
-    judged = [cached_logits(cache, config.teacher_sha256, len(labels), part, judge) for part in parts]
+    def judge(teacher: BertClassifier, teacher_sha256: str) -> torch.Tensor:
+        cache, logits_fn = config.save_dir / "teacher_logits", logits_of(teacher, devices)
+        return torch.cat([cached_logits(cache, teacher_sha256, len(labels), part, logits_fn) for part in parts])
+
+    logits = torch.stack([judge(*each) for each in zip(teachers, config.teacher_sha256, strict=True)])
     input_ids = [ids for part in parts for ids in part.input_ids]
     batches = labelled.with_rows(input_ids, [label for part in parts for label in part.labels], config.seed)
-    return Lesson(teacher, meta, encoder, titles, batches, torch.cat(judged))
+    return Lesson(teachers[0], metas, encoder, titles, batches, logits.float().mean(0))
 
 
 def build_student(teacher: BertClassifier, bert_layers: int | None) -> nn.Module:
@@ -191,7 +205,7 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
     devices = Devices.alone(config.device, config.precision)
     started = time.perf_counter()
     lesson = prepare(config, devices)
-    meta, titles, batches = lesson.teacher_meta, lesson.titles, lesson.batches
+    meta, titles, batches = lesson.teacher_metas[0], lesson.titles, lesson.batches
     config.num_epochs = config.num_epochs or default_epochs(len(batches))
     config.learning_rate = config.learning_rate or (
         meta["config"]["learning_rate"] if config.bert_layers else STUDENT_RATE
@@ -219,7 +233,7 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
     if deploy and "test" in titles:
         test_batches = Batches(titles["test"], lesson.encoder, config.batch_size)
         metrics["test"] = evaluate(student, test_batches, meta["labels"], devices)
-    student_meta = {name: meta[name] for name in ("labels", "vocab", "max_length", "truncation")}
+    student_meta = {name: meta[name] for name in ("labels", *ENCODING)}
     student_meta |= {
         "stage": stage,
         "architecture": student.architecture,
@@ -231,7 +245,7 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
             "seconds": round(fitted.seconds),
             "preparing": round(preparing),
         },
-        "parent_sha256": config.teacher_sha256,
+        "parent_sha256": config.teacher_sha256[0],
         "seed": config.seed,
         **checkpoint.provenance(),
     }
@@ -248,5 +262,6 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
     print(f"{split} accuracy {metrics[split]['accuracy']:.4f}, macro-F1 {metrics[split]['macro_f1']:.4f}; ", end="")
     saved = f"{artefact} and {onnx.name}" if deploy else artefact
     print(f"trained in {fitted.seconds:.0f} s; saved {saved} (step {fitted.best['step']}, the best on dev)")
-    if (theirs := meta["metrics"].get(split)) is not None:
-        print(f"the teacher: {split} accuracy {theirs['accuracy']:.4f}, macro-F1 {theirs['macro_f1']:.4f}")
+    for teacher in lesson.teacher_metas:
+        if (theirs := teacher["metrics"].get(split)) is not None:
+            print(f"the teacher: {split} accuracy {theirs['accuracy']:.4f}, macro-F1 {theirs['macro_f1']:.4f}")

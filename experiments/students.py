@@ -51,7 +51,7 @@ class BenchmarkConfig:
 
     data_dir: Path = Config.data_dir
     """Folder with class.txt, train.txt, dev.txt and test.txt."""
-    model: str = DistillConfig.model
+    model: str = DistillConfig.model[0]
     """Name (teacher, pruned) or path of the BERT to learn from."""
     output: Path = Config.output
     """Folder for the table and the picture."""
@@ -111,8 +111,14 @@ def train_student(
         teacher: the teacher's `meta`.
         updates: of the weights.
     """
-    knobs = {name: getattr(config, name) for name in ("data_dir", "model", "save_dir", "batch_size", "limit", "device")}
-    knobs |= {"output": config.save_dir / "reports", "seed": seed, "max_steps": updates, "num_epochs": updates}
+    knobs = {name: getattr(config, name) for name in ("data_dir", "save_dir", "batch_size", "limit", "device")}
+    knobs |= {
+        "model": (config.model,),
+        "output": config.save_dir / "reports",
+        "seed": seed,
+        "max_steps": updates,
+        "num_epochs": updates,
+    }
     knobs |= {"learning_rate": STUDENT_RATE * factor, "resume": True}
     if row == ALONE:
         knobs["alpha"] = 0.0

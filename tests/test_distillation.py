@@ -204,7 +204,7 @@ def test_unlabelled_titles_are_read_once_and_never_from_dev_or_test(
     path = tmp_path / "titles.txt"
     path.write_bytes(f"球赛冠军\r\n\r\n{held_out}\r\n球赛冠军\r\n银行利率\t今日\r\n".encode("gb18030"))
     config = distillation.DistillConfig(
-        data_dir=data, model=str(teacher), save_dir=tmp_path, unlabeled=path, augment=2, batch_size=16, device="cpu"
+        data_dir=data, model=(str(teacher),), save_dir=tmp_path, unlabeled=path, augment=2, batch_size=16, device="cpu"
     )
     lesson = distillation.prepare(config, distillation.Devices())
     assert "2 titles (2 left out" in capsys.readouterr().out
@@ -216,6 +216,28 @@ def test_unlabelled_titles_are_read_once_and_never_from_dev_or_test(
         with torch.no_grad():
             fresh = model(batch["input_ids"], batch["attention_mask"])
         assert torch.allclose(lesson.logits[batch["row"]].float(), fresh, atol=0.01)  # of fp16
+
+
+def test_several_teachers_teach_their_mean(teacher: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    weights, meta = checkpoint.load(teacher)
+    other, strange = tmp_path / "other.pt", tmp_path / "strange.pt"
+    checkpoint.save(other, {**weights, "classifier.bias": weights["classifier.bias"] + torch.arange(3.0)}, meta)
+    checkpoint.save(strange, weights, {**meta, "max_length": meta["max_length"] - 1})
+    models = ["--model", str(teacher), str(other)]
+    soft_label_distillation.main(stage_args(teacher, data, tmp_path, *models, "--bert-layers", "1", "--max-steps", "2"))
+    assert capsys.readouterr().out.count("the teacher: test accuracy") == 2
+    made = checkpoint.load(tmp_path / "save" / "bert_soft_distill.pth")[1]
+    assert made["parent_sha256"] == sha256(teacher)
+    assert made["config"]["teacher_sha256"] == [sha256(teacher), sha256(other)]
+
+    one, both = (
+        distillation.DistillConfig(data_dir=data, model=paths, save_dir=tmp_path, batch_size=16, device="cpu")
+        for paths in ((str(teacher),), (str(teacher), str(other)))
+    )
+    alone, mean = (distillation.prepare(config, distillation.Devices()).logits for config in (one, both))
+    assert torch.allclose(mean - alone, torch.tensor([0.0, 0.5, 1.0]).expand_as(mean), atol=0.01)
+    with pytest.raises(UserError, match="the teachers do not read titles alike"):
+        soft_label_distillation.main(stage_args(teacher, data, tmp_path, "--model", str(teacher), str(strange)))
 
 
 # The cache
