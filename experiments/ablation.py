@@ -4,16 +4,19 @@
     python -m experiments.ablation --recipes fgm fgm,average plain@0.5    # these: joined, at half the learning rate
     python -m experiments.ablation --data-dir news tnews --limit 5000 0 --final-rows 0 0     # the best on all rows
 
-Recipes are compared on dev.txt by the mean macro-F1 over the seeds, title by title (paired bootstrap). Plain
-fine-tuning is tuned too: it is tried at other learning rates. With --final-rows the best recipes of each data set and
-the best plain one are trained on so many rows, and only then is test.txt read, for these alone. What a training gave is
-kept when it ends, so that a run that was stopped goes on. Writes ablation.json, ablation.md and ablation.png to the
-output folder; what they hold of other data sets, sizes and recipes stays.
+A recipe with +again behind it is distilled into one more BERT of the same depth (soft_label_distillation.py), from its
+training with the same seed; with +ensemble from those with all seeds. Recipes are compared on dev.txt by the mean
+macro-F1 over the seeds, title by title (paired bootstrap). Plain fine-tuning is tuned too: it is tried at other
+learning rates. With --final-rows the best recipes of each data set and the best plain one are trained on so many rows,
+and only then is test.txt read, for these alone. What a training gave is kept when it ends, so that a run that was
+stopped goes on. Writes ablation.json, ablation.md and ablation.png to the output folder; what they hold of other data
+sets, sizes and recipes stays.
 """
 
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +31,13 @@ from core.files import sha256, write_json
 from core.recipes import PLAIN, RECIPES, Recipe
 from experiments.ablation_report import as_markdown, choose, draw, merge, summarise
 from experiments.report import open_report, predict_classes, write_views
+from soft_label_distillation import SoftConfig, distil_soft
 from train import TrainConfig, fine_tune
 from utils import Titles, read_data
 
 PLAIN_RATES = ("plain@0.5", "plain@0.7", "plain@1.4", "plain@2")
+AGAIN, ENSEMBLE = "again", "ensemble"
+STUDENTS = (f"{PLAIN}+{AGAIN}", f"{PLAIN}+{ENSEMBLE}")
 RESULT, MODEL = "result.json", MODELS["teacher"].path.name
 
 
@@ -45,8 +51,9 @@ class AblationConfig:
     """Training rows to choose on, a number for each folder; 0: all. Left out: all of each."""
     final_rows: tuple[int, ...] = ()
     """Training rows of the best recipes, given in the same way; test.txt is then read for them. Left out: none are."""
-    recipes: tuple[str, ...] = (*RECIPES, *PLAIN_RATES)
-    """Recipes to try beside plain: names as for train.py --recipe, with @0.5 at half the usual learning rate."""
+    recipes: tuple[str, ...] = (*RECIPES, *PLAIN_RATES, *STUDENTS)
+    """Recipes to try beside plain: names as for train.py --recipe, with @0.5 at half the usual learning rate, with
+    +again or +ensemble distilled once more."""
     seeds: int = 3
     """Trainings of each recipe."""
     bert_path: Path = Config.bert_path
@@ -93,12 +100,15 @@ class DataSet:
 
 
 def split_recipe(text: str) -> tuple[str, float]:
-    """`fgm@0.5` -> the recipe, and what its learning rate is multiplied by.
+    """`fgm@0.5` -> the recipe, and what its learning rate is multiplied by; a +again or +ensemble behind is left out.
 
     Raises:
-        UserError: no such recipe, or no such factor.
+        UserError: no such recipe, no such factor, or something else behind the +.
     """
-    recipe, at, factor = text.partition("@")
+    teacher, plus, students = text.partition("+")
+    if plus and students not in (AGAIN, ENSEMBLE):
+        raise UserError(f"--recipes has {text}: what follows + must be {AGAIN} or {ENSEMBLE}")
+    recipe, at, factor = teacher.partition("@")
     Recipe.read(recipe)
     try:
         number = float(factor) if at else 1.0
@@ -138,8 +148,29 @@ def predict_split(model: Path, titles: Titles, config: AblationConfig) -> str:
     return " ".join(map(str, predict_classes(model, titles, config.batch_size, config.device)))
 
 
+def distil_cell(data: DataSet, rows: int, recipe: str, seed: int, config: AblationConfig) -> dict[str, Any]:
+    """Distil trainings of a recipe into one more model; returns what is said of that, the teachers' time included."""
+    taught, _, students = recipe.partition("+")
+    others = [other for other in range(1, config.seeds + 1) if other != seed] if students == ENSEMBLE else []
+    teachers = [train_cell(data, rows, taught, teacher, config, need_model=True) for teacher in (seed, *others)]
+    paths = [cell_folder(data, rows, taught, teacher["seed"]) / MODEL for teacher in teachers]
+    facts = load(paths[0])[1]
+    save_dir = data.work / f"{rows}-{taught}-students"  # one folder for all, so that they share the teachers' logits
+    knobs = {name: getattr(config, name) for name in ("batch_size", "device")}
+    knobs |= {"data_dir": data.folder, "save_dir": save_dir, "output": save_dir / "reports", "limit": rows}
+    knobs |= {"model": tuple(map(str, paths)), "num_epochs": finetune_defaults(config.bert_path, rows)[0]}
+    knobs |= {"bert_layers": facts["architecture"]["bert_config"]["num_hidden_layers"], "seed": seed}
+    distil_soft(SoftConfig(**knobs, resume=True), deploy=False)
+    model = cell_folder(data, rows, recipe, seed) / MODEL
+    model.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(save_dir / "bert_soft_distill.pth", model)
+    meta = load(model)[1]
+    seconds = meta["training"]["seconds"] + meta["training"]["preparing"] + sum(cell["seconds"] for cell in teachers)
+    return {**meta["training"], "seconds": seconds, "git_commit": meta["git_commit"]}
+
+
 def train_cell(
-    data: DataSet, rows: int, recipe: str, seed: int, config: AblationConfig, for_test: bool
+    data: DataSet, rows: int, recipe: str, seed: int, config: AblationConfig, need_model: bool
 ) -> dict[str, Any]:
     """One training and what it predicts for dev.txt, unless it is there already.
 
@@ -149,34 +180,44 @@ def train_cell(
         recipe: as in `--recipes`.
         seed: of the training.
         config: the knobs.
-        for_test: whether its model is needed too, unless that has read test.txt already.
+        need_model: whether its model must be there too.
     """
     folder = cell_folder(data, rows, recipe, seed)
     result, model = folder / RESULT, folder / MODEL
     found = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
-    if not found or (for_test and "test" not in found and not model.is_file()):
-        print(f"\n== {data.name}, {rows} rows, {recipe}, seed {seed}")
+    if found and (model.is_file() or not need_model):
+        return found
+    print(f"\n== {data.name}, {rows} rows, {recipe}, seed {seed}")
+    if "+" in recipe:
+        training = distil_cell(data, rows, recipe, seed, config)
+    else:
         name, factor = split_recipe(recipe)
         knobs = {knob: getattr(config, knob) for knob in ("bert_path", "batch_size", "max_length", "device")}
         knobs |= {"data_dir": data.folder, "save_dir": folder, "output": folder / "reports", "limit": rows}
         knobs |= {"learning_rate": factor * finetune_defaults(config.bert_path, rows)[1], "recipe": name, "seed": seed}
         fine_tune(TrainConfig(**knobs, resume=True), score_test=False)
         meta = load(model)[1]
-        found = {"data": data.name, "recipe": recipe, "seed": seed, **meta["training"]}
-        found |= {"git_commit": meta["git_commit"], "dev": predict_split(model, data.titles["dev"], config)}
-        write_json(result, found)
-    if rows != data.final_rows:
-        model.unlink(missing_ok=True)
+        training = {**meta["training"], "git_commit": meta["git_commit"]}
+    dev = predict_split(model, data.titles["dev"], config)
+    found = {**found, "data": data.name, "recipe": recipe, "seed": seed, **training, "dev": dev}
+    write_json(result, found)
     return found
 
 
 def train_cells(
     data: DataSet, rows: int, recipes: Sequence[str], config: AblationConfig, for_test: bool
 ) -> dict[str, list[dict[str, Any]]]:
-    """The trainings of some recipes, one for each seed."""
+    """The trainings of some recipes, one for each seed; models that nothing needs any more are removed."""
     cells: dict[str, list[dict[str, Any]]] = {recipe: [] for recipe in recipes}
+    teachers = {recipe.partition("+")[0] for recipe in recipes if "+" in recipe}
     for seed, recipe in itertools.product(range(1, config.seeds + 1), recipes):
-        cells[recipe].append(train_cell(data, rows, recipe, seed, config, for_test))
+        result = cell_folder(data, rows, recipe, seed) / RESULT
+        tested = result.is_file() and "test" in json.loads(result.read_text(encoding="utf-8"))
+        cells[recipe].append(train_cell(data, rows, recipe, seed, config, for_test and not tested))
+        if rows != data.final_rows and recipe not in teachers:
+            (result.parent / MODEL).unlink(missing_ok=True)
+    for model in data.work.glob(f"{rows}-*/{MODEL}") if rows != data.final_rows else ():
+        model.unlink()
     return cells
 
 

@@ -92,6 +92,39 @@ def test_the_whole_plan_stopped_and_gone_on_with(
     assert json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))["rows"] == report["rows"]
 
 
+def test_recipes_distilled_once_more(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data = write_data(tmp_path / "one", 24)
+    monkeypatch.setattr("core.stats.F1_RESAMPLES", 100)
+    trainings, students = count_trainings(monkeypatch), []
+
+    def distil_soft(config, deploy):
+        seeds = [Path(path).parent.name[-1] for path in config.model]
+        assert all(Path(path).is_file() for path in config.model)
+        students.append((config.limit, Path(config.model[0]).parent.name, config.seed, "".join(seeds)))
+        real_distil(config, deploy)
+
+    real_distil = ablation.distil_soft
+    monkeypatch.setattr(ablation, "distil_soft", distil_soft)
+    recipes = ("--recipes", "cosine@2+again", "plain+ensemble", "--limit", "12", "--final-rows", "24")
+    monkeypatch.setattr(ablation, "choose", lambda rows: ("plain", ["plain", "plain+ensemble"]))
+    ablation.main(arguments(tmp_path, [data], bert, *recipes))
+    assert [training[1:4] for training in trainings] == [
+        *((12, "plain", 1), (12, "cosine", 1), (12, "plain", 2), (12, "cosine", 2)),  # the ensemble needs seed 2 early
+        *((24, "plain", 1), (24, "plain", 2)),
+    ]
+    assert students == [
+        *((12, "12-cosine@2-seed1", 1, "1"), (12, "12-plain-seed1", 1, "12")),
+        *((12, "12-cosine@2-seed2", 2, "2"), (12, "12-plain-seed2", 2, "21")),
+        *((24, "24-plain-seed1", 1, "12"), (24, "24-plain-seed2", 2, "21")),
+    ]
+    rows = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))["rows"]
+    dev = {row["recipe"]: row for row in rows if row["split"] == "dev"}
+    assert dev.keys() == {"plain", "cosine@2+again", "plain+ensemble"}
+    assert dev["plain+ensemble"]["seconds"] >= 2 * dev["plain"]["seconds"]  # both teachers are counted
+    assert {row["recipe"] for row in rows if row["split"] == "test"} == {"plain", "plain+ensemble"}
+    assert not list((tmp_path / "save").rglob(ablation.MODEL))
+
+
 def test_recipes_that_are_gone_keep_their_figures(
     bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -150,6 +183,7 @@ def test_the_figures_of_the_table():
         (["--recipes", "focal,label_smoothing"], "contradict each other"),
         (["--recipes", "plain@x"], "plain@x: what follows @ must be a number above 0"),
         (["--recipes", "plain@0"], "plain@0: what follows @"),
+        (["--recipes", "plain+more"], r"plain\+more: what follows \+ must be again or ensemble"),
         (["--data-dir", "here/news", "there/news"], "the same name"),
         (["--batch-size", "0"], "--batch-size is 0"),
     ],
