@@ -54,8 +54,8 @@ class ApiConfig:
     """What is served, where, and how much a request may ask."""
 
     model: UseAppendAction[tuple[str, ...]] = ()
-    """Name (soft, teacher, int8, pruned, hard) or path of a model, NAME=PATH to give it a name of your own; may be
-    repeated. None: NEWS_MODEL, else the first one present."""
+    """Name (soft_bert, soft, teacher, int8, pruned, hard) or path of a model, NAME=PATH to give it a name of your own;
+    may be repeated. None: NEWS_MODEL, else the first one present."""
     host: str = "0.0.0.0"
     """Address to listen on: 0.0.0.0 is every network card, 127.0.0.1 this machine only."""
     port: int = 8004

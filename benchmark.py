@@ -76,7 +76,7 @@ class BenchmarkConfig:
     data_dir: Path = Config.data_dir
     """Folder with class.txt, train.txt, dev.txt and test.txt; dev.txt is measured on where there is no test.txt."""
     model: tuple[str, ...] = ()
-    """Names (soft, teacher, int8, pruned, hard) or paths of models. None: all that are present."""
+    """Names (soft_bert, soft, teacher, int8, pruned, hard) or paths of models. None: all that are present."""
     shape: Literal["bert-base"] | None = None
     """Measure the speed of random weights of this shape instead: FP32, INT8, pruned and INT8, and a BiLSTM."""
     output: Path = Config.output

@@ -24,7 +24,7 @@ LIGHT = (ONNX, OPENVINO)  # only predict, and need no PyTorch
 
 
 class Artefact(NamedTuple):
-    """A model that `--model` knows by name: its files, the one to prefer first, and the script that makes them."""
+    """A model that `--model` knows by name: its files, the one to prefer first, and the command that makes them."""
 
     script: str
     paths: tuple[Path, ...]
@@ -37,6 +37,14 @@ class Artefact(NamedTuple):
 
 # The first one present is what predict_fun.py and api.py take when nobody names a model.
 MODELS = {
+    "soft_bert": Artefact(
+        "soft_label_distillation.py --bert-layers 2",
+        (
+            Path("models_save/bert_soft_distill_int8.onnx"),
+            Path("models_save/bert_soft_distill.onnx"),
+            Path("models_save/bert_soft_distill.pth"),
+        ),
+    ),
     "soft": Artefact(
         "soft_label_distillation.py",
         (

@@ -32,7 +32,8 @@ class EvaluateConfig:
     """Knobs of an evaluation."""
 
     model: str | None = None
-    """Name (soft, teacher, int8, pruned, hard) or path of a model. None: NEWS_MODEL, else the first one present."""
+    """Name (soft_bert, soft, teacher, int8, pruned, hard) or path of a model. None: NEWS_MODEL, else the first of
+    these that is present."""
     data: Path = Config.data_dir / "test.txt"
     """Labelled file; label ids follow the classes in the model."""
     against: Path | None = None

@@ -202,7 +202,8 @@ class PredictConfig:
     """Knobs of prediction."""
 
     model: str | None = None
-    """Name (soft, teacher, int8, pruned, hard) or path of a model. None: NEWS_MODEL, else the first one present."""
+    """Name (soft_bert, soft, teacher, int8, pruned, hard) or path of a model. None: NEWS_MODEL, else the first of
+    these that is present."""
     text: str | None = None
     """One title to predict."""
     file: Path | None = None
