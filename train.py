@@ -2,7 +2,7 @@
 
     python train.py                                        # on data/
     python train.py --data-dir my_data --num-epochs 3      # on your own class.txt, train.txt, dev.txt, test.txt
-    python train.py --recipe fgm,layer_rates               # more than plain fine-tuning: core/recipes.py
+    python train.py --recipe class_weights                 # more than plain fine-tuning: core/recipes.py
     python train.py --resume                               # go on after Ctrl-C, a kill or a power cut
 
 Writes save_models/test_bertclassifer_model.pt (the state with the best macro-F1 on dev.txt), and the log and learning
@@ -33,7 +33,7 @@ from core.metrics import classification_metrics, metrics_table
 from core.recipes import PLAIN, Recipe
 from core.resume import Progress, RunState, has_finished, hold_ctrl_c, rng_state, set_rng_state
 from core.training_log import TrainingLog
-from core.updater import PLAIN_RULE, Batch, BatchSource, LossFn, Updater, UpdateRule
+from core.updater import Batch, BatchSource, LossFn, Updater, learning_rate
 from utils import Batches, read_data
 
 # A run may be resumed although these have changed.
@@ -47,8 +47,8 @@ class TrainConfig(Config):
     """Knobs of fine-tuning."""
 
     recipe: str = PLAIN
-    """What to add to plain fine-tuning, joined by commas: class_weights, focal, label_smoothing, oversample, augment,
-    word_dropout, r_drop, fgm, layer_rates, freeze_embeddings, freeze_lower, cosine, average, head_tail."""
+    """What to add to plain fine-tuning, joined by commas: class_weights, root_weights, label_smoothing, word_dropout,
+    r_drop, fgm, head_tail."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,7 +65,6 @@ def fit(
     artefact: Path,
     reports: Path,
     best_by: str = "macro_f1",
-    rule: UpdateRule = PLAIN_RULE,
 ) -> Progress:
     """Train a model and leave it with the weights that scored best.
 
@@ -83,7 +82,6 @@ def fit(
         artefact: the file that the caller will write; the state to resume from lies in `resume/` beside it.
         reports: the folder for `log.jsonl` and `learning_curve.png`.
         best_by: the metric that is best when highest.
-        rule: how far the weights go in a step, and which are scored.
 
     Raises:
         UserError: Ctrl-C (the state is saved), out of memory, a loss that is not a number, or no minute left to train.
@@ -93,7 +91,7 @@ def fit(
     of_steps = "" if config.minutes else f" of {steps}"
     patience = config.patience or 10**12
     knobs = config.gradient_accumulation, config.weight_decay, config.max_grad_norm
-    updater = Updater(model, loss_fn, devices, *knobs, rule)
+    updater = Updater(model, loss_fn, devices, *knobs)
     torch.manual_seed(config.seed + devices.rank)
 
     identity = {key: value for key, value in config.plain().items() if key not in MAY_CHANGE}
@@ -132,7 +130,7 @@ def fit(
         while at < end and now.step < steps and now.misses < patience:
             epoch, done = divmod(now.step, len(batches))
             for batch in batches.epoch(epoch, skip=done):
-                rate = rule.schedule(at, end, config.learning_rate, config.warmup_ratio)
+                rate = learning_rate(at, end, config.learning_rate, config.warmup_ratio)
                 parts = updater.step(batch, rate)
                 now.step += 1
                 now.tokens += int(batch["attention_mask"].sum())
@@ -146,12 +144,12 @@ def fit(
                 last = at >= end or now.step == steps
                 end_of_epoch = now.step % len(batches) == 0 or last
                 if end_of_epoch or now.step % len(batches) % eval_every == 0:
-                    metrics = score(updater.scored)
+                    metrics = score(model)
                     model.train()
                     better = not now.best or metrics[best_by] > now.best["metrics"][best_by]
                     now.misses = 0 if better else now.misses + 1
                     if better:
-                        weights = {name: t.detach().cpu().clone() for name, t in updater.scored.state_dict().items()}
+                        weights = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
                         now.best = {"metrics": metrics, "step": now.step, "weights": weights}
                     entry = {"step": now.step, "epoch": round(now.step / len(batches), 3), "learning_rate": rate}
                     entry |= {name: sum(values) / len(values) for name, values in now.losses.items()}
@@ -228,12 +226,10 @@ def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
     if config.gradient_checkpointing:
         model.bert.activation_checkpointing_enable()
     train_batches = Batches(titles["train"], encoder, config.batch_size, seed=config.seed)
-    train_batches = recipe.add_rows(train_batches, len(labels), encoder, config.seed)
     loss_fn = recipe.loss_fn(cross_entropy, titles["train"].labels, len(labels), encoder, model.bert)
     dev_batches = Batches(titles["dev"], encoder, config.batch_size)
     score = partial(evaluate, batches=dev_batches, labels=labels, devices=devices)
-    reports, rule = config.output / "train", recipe.rule(model.bert)
-    fitted = fit(model, train_batches, loss_fn, score, config, devices, artefact, reports, rule=rule)
+    fitted = fit(model, train_batches, loss_fn, score, config, devices, artefact, config.output / "train")
     metrics = {"dev": fitted.best["metrics"], "test": None}
     if score_test and "test" in titles:
         metrics["test"] = evaluate(model, Batches(titles["test"], encoder, config.batch_size), labels, devices)

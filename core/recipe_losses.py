@@ -21,12 +21,6 @@ def row_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tenso
     return F.cross_entropy(logits, labels, reduction="none")
 
 
-def focal_loss(logits: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:
-    """(1 - p)^gamma · cross-entropy, p the probability of the label: what is easy counts less (Lin et al. 2017)."""
-    losses = row_cross_entropy(logits, labels)
-    return (1 - torch.exp(-losses)) ** gamma * losses
-
-
 def smoothed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -> torch.Tensor:
     """Cross-entropy to labels that give a share of their mass to all classes alike (Szegedy et al. 2016)."""
     return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)

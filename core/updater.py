@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
-from math import cos, inf, pi
+from math import inf
 from typing import Any, Protocol
 
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from core.console import UserError
@@ -42,65 +40,14 @@ def learning_rate(step: float, steps: float, peak: float, warmup_ratio: float) -
     return peak * min(1.0, share)
 
 
-def cosine_rate(step: float, steps: float, peak: float, warmup_ratio: float) -> float:
-    """As `learning_rate`, but falling along half a wave of the cosine (Loshchilov & Hutter 2017)."""
-    rate = learning_rate(step, steps, peak, warmup_ratio)
-    return rate if step + 1 < warmup_ratio * steps else peak * (1 - cos(pi * rate / peak)) / 2
-
-
-@dataclass(frozen=True)
-class UpdateRule:
-    """How far the weights go in a step, and which of them are scored.
-
-    Attributes:
-        rate_factor: name of a parameter -> what the learning rate is multiplied by for it; 0 freezes it.
-        schedule: (step, steps, peak, warm-up ratio) -> learning rate.
-        average: decay of a moving average of the weights that is scored in their place; 0: there is none.
-    """
-
-    rate_factor: Callable[[str], float] = lambda _name: 1.0
-    schedule: Callable[[float, float, float, float], float] = learning_rate
-    average: float = 0.0
-
-
-PLAIN_RULE = UpdateRule()
-
-
-def make_optimizer(
-    model: nn.Module, weight_decay: float, rate_factor: Callable[[str], float] = PLAIN_RULE.rate_factor
-) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019) that decays matrices, but neither biases nor LayerNorm weights.
-
-    The `lr` of its groups is the factor of their learning rate. Parameters of factor 0 are in none and need no
-    gradient from here on.
-    """
-    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        factor = rate_factor(name)
-        if factor:
-            groups.setdefault((parameter.ndim > 1, factor), []).append(parameter)
-        else:
-            parameter.requires_grad_(False)
-    decays = {True: weight_decay, False: 0.0}
-    return torch.optim.AdamW(
-        [
-            {"params": groups[matrices, factor], "weight_decay": decays[matrices], "lr": factor}
-            for matrices, factor in sorted(groups, reverse=True)
-        ],
-        fused=True,
-    )
-
-
-def moving_average(model: nn.Module, decay: float) -> AveragedModel:
-    """A copy of a model whose weights follow it as an exponential moving average (Polyak & Juditsky 1992).
-
-    The decay grows to its full size within the first steps, which would count too much otherwise.
-    """
-
-    def average(mean: torch.Tensor, weights: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-        return torch.lerp(weights, mean, min(decay, (1 + int(count)) / (10 + int(count))))
-
-    return AveragedModel(model, avg_fn=average)
+def make_optimizer(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019) that decays matrices, but neither biases nor LayerNorm weights."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, fused=True)
 
 
 class Updater:
@@ -116,10 +63,6 @@ class Updater:
         pieces: parts that a batch is computed in.
         weight_decay: of matrices.
         max_grad_norm: gradients are clipped to this norm.
-        rule: how far the weights go.
-
-    Attributes:
-        scored: the model with the weights to be scored: `model`, or the moving average of it.
     """
 
     def __init__(
@@ -130,13 +73,8 @@ class Updater:
         pieces: int,
         weight_decay: float,
         max_grad_norm: float,
-        rule: UpdateRule = PLAIN_RULE,
     ) -> None:
-        self.optimizer = make_optimizer(model, weight_decay, rule.rate_factor)
-        self.factors = [group["lr"] for group in self.optimizer.param_groups]
-        self.average = moving_average(model, rule.average) if rule.average else None
-        self.scored = self.average.module if self.average else model
-        self._bare = model
+        self.optimizer = make_optimizer(model, weight_decay)
         self.model = devices.parallel(model)
         self.loss_fn = loss_fn
         self.devices = devices
@@ -175,14 +113,12 @@ class Updater:
                 f"out of memory: from here on a batch is computed in {self.pieces} pieces, with the same result; "
                 f"--gradient-accumulation {self.pieces} does so from the start"
             )
-        for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
-            group["lr"] = rate * factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if self.average:
-            self.average.update_parameters(self._bare)
         return numbers
 
     def _accumulate(self, mine: Batch, rows: float) -> dict[str, float]:
@@ -207,13 +143,10 @@ class Updater:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs beside the weights."""
-        state = {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "pieces": self.pieces}
-        return {**state, "average": self.average.state_dict()} if self.average else state
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "pieces": self.pieces}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` gave."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.pieces = state["pieces"]
-        if self.average:
-            self.average.load_state_dict(state["average"])

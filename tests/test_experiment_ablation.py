@@ -40,7 +40,7 @@ def test_the_whole_plan_stopped_and_gone_on_with(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     one, two = write_data(tmp_path / "one", 24), write_data(tmp_path / "two", 30, seed=1)
-    recipes = ("--recipes", "average,focal@2", "plain@0.5")
+    recipes = ("--recipes", "fgm,r_drop@2", "plain@0.5")
     monkeypatch.setattr("core.stats.F1_RESAMPLES", 100)
     args = arguments(tmp_path, [one, two], bert, "--limit", "12", "0", "--final-rows", "0", "0", *recipes)
     trainings = count_trainings(monkeypatch, stop_at=5)
@@ -48,7 +48,7 @@ def test_the_whole_plan_stopped_and_gone_on_with(
         ablation.main(args)
     assert [training[:4] for training in trainings[:2]] == [
         ("one", 12, "plain", 1),
-        ("one", 12, "average,focal", 1),
+        ("one", 12, "fgm,r_drop", 1),
     ]
     assert [training[4] for training in trainings[:4]] == [5e-3, 1e-2, 2.5e-3, 5e-3]
     trainings.clear()
@@ -68,7 +68,7 @@ def test_the_whole_plan_stopped_and_gone_on_with(
         tables.setdefault((row["data"], row["split"], row["rows"]), []).append(row)
     assert tables.keys() == {("one", "dev", 12), ("one", "test", 24), ("two", "dev", 30), ("two", "test", 30)}
     for trials, finals in ((("one", "dev", 12), ("one", "test", 24)), (("two", "dev", 30), ("two", "test", 30))):
-        assert {row["recipe"] for row in tables[trials]} == {"plain", "average,focal@2", "plain@0.5"}
+        assert {row["recipe"] for row in tables[trials]} == {"plain", "fgm,r_drop@2", "plain@0.5"}
         plain, come = ablation.choose(tables[trials])
         assert {row["recipe"] for row in tables[finals]} == set(come)
         for row in tables[finals]:
@@ -105,21 +105,21 @@ def test_recipes_distilled_once_more(bert: Path, tmp_path: Path, monkeypatch: py
 
     real_distil = ablation.distil_soft
     monkeypatch.setattr(ablation, "distil_soft", distil_soft)
-    recipes = ("--recipes", "cosine@2+again", "plain+ensemble", "--limit", "12", "--final-rows", "24")
+    recipes = ("--recipes", "fgm@2+again", "plain+ensemble", "--limit", "12", "--final-rows", "24")
     monkeypatch.setattr(ablation, "choose", lambda rows: ("plain", ["plain", "plain+ensemble"]))
     ablation.main(arguments(tmp_path, [data], bert, *recipes))
     assert [training[1:4] for training in trainings] == [
-        *((12, "plain", 1), (12, "cosine", 1), (12, "plain", 2), (12, "cosine", 2)),  # the ensemble needs seed 2 early
+        *((12, "plain", 1), (12, "fgm", 1), (12, "plain", 2), (12, "fgm", 2)),  # the ensemble needs seed 2 early
         *((24, "plain", 1), (24, "plain", 2)),
     ]
     assert students == [
-        *((12, "12-cosine@2-seed1", 1, "1"), (12, "12-plain-seed1", 1, "12")),
-        *((12, "12-cosine@2-seed2", 2, "2"), (12, "12-plain-seed2", 2, "21")),
+        *((12, "12-fgm@2-seed1", 1, "1"), (12, "12-plain-seed1", 1, "12")),
+        *((12, "12-fgm@2-seed2", 2, "2"), (12, "12-plain-seed2", 2, "21")),
         *((24, "24-plain-seed1", 1, "12"), (24, "24-plain-seed2", 2, "21")),
     ]
     rows = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))["rows"]
     dev = {row["recipe"]: row for row in rows if row["split"] == "dev"}
-    assert dev.keys() == {"plain", "cosine@2+again", "plain+ensemble"}
+    assert dev.keys() == {"plain", "fgm@2+again", "plain+ensemble"}
     assert dev["plain+ensemble"]["seconds"] >= 2 * dev["plain"]["seconds"]  # both teachers are counted
     assert {row["recipe"] for row in rows if row["split"] == "test"} == {"plain", "plain+ensemble"}
     assert not list((tmp_path / "save").rglob(ablation.MODEL))
@@ -129,18 +129,18 @@ def test_recipes_that_are_gone_keep_their_figures(
     bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     args = arguments(tmp_path, [data], bert, "--limit", "6", "--recipes")
-    ablation.main([*args, "cosine"])
+    ablation.main([*args, "fgm"])
     shutil.rmtree(tmp_path / "save")
     trainings = count_trainings(monkeypatch)
-    ablation.main([*args, "focal"])
-    assert {training[2] for training in trainings} == {"plain", "focal"}
+    ablation.main([*args, "r_drop"])
+    assert {training[2] for training in trainings} == {"plain", "r_drop"}
     rows = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))["rows"]
-    assert sorted(row["recipe"] for row in rows) == ["cosine", "focal", "plain"]
+    assert sorted(row["recipe"] for row in rows) == ["fgm", "plain", "r_drop"]
     with pytest.raises(UserError, match="made with another batch_size: delete it, or choose another --output"):
-        ablation.main([*args, "focal", "--batch-size", "8"])
+        ablation.main([*args, "r_drop", "--batch-size", "8"])
     (tmp_path / "out" / "ablation.json").write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match="is damaged"):
-        ablation.main([*args, "focal"])
+        ablation.main([*args, "r_drop"])
 
 
 def test_the_figures_of_the_table():
@@ -180,7 +180,7 @@ def test_the_figures_of_the_table():
         (["--final-rows", "5", "6"], r"--final-rows has 2 number\(s\)"),
         (["--limit", "-1"], "0 \\(all rows\\) or more"),
         (["--recipes", "fokal"], "there is no recipe fokal"),
-        (["--recipes", "focal,label_smoothing"], "contradict each other"),
+        (["--recipes", "class_weights,root_weights"], "contradict each other"),
         (["--recipes", "plain@x"], "plain@x: what follows @ must be a number above 0"),
         (["--recipes", "plain@0"], "plain@0: what follows @"),
         (["--recipes", "plain+more"], r"plain\+more: what follows \+ must be again or ensemble"),
