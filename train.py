@@ -47,7 +47,7 @@ class TrainConfig(Config):
     """Knobs of fine-tuning."""
 
     recipe: str = PLAIN
-    """What to add to plain fine-tuning, joined by commas: class_weights, root_weights, label_smoothing, word_dropout,
+    """What to add to plain fine-tuning, joined by commas: class_weights, class_balanced, label_smoothing, word_dropout,
     r_drop, fgm, head_tail."""
 
     def __post_init__(self) -> None:

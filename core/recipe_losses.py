@@ -26,15 +26,16 @@ def smoothed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smoothing
     return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
 
 
-def rarity_weights(labels: Sequence[int], num_labels: int, power: float) -> torch.Tensor:
-    """(num_labels,) weights that fall as a power of a class's number of rows; their mean over the rows is 1.
+def balanced_weights(labels: Sequence[int], num_labels: int, beta: float) -> torch.Tensor:
+    """(num_labels,) weights that fall with a class's number of rows; their mean over the rows is 1.
 
-    With 1 all classes count alike (King & Zeng 2001); with 1/2 rare ones count for less than that, but for more than
-    their rows (Mikolov et al. 2013 draw words so, Mahajan et al. 2018 images).
+    Class-balanced loss (Cui et al. 2019): a class of n rows weighs 1 / (1 + beta + … + beta^(n-1)), about 1 / n below
+    1 / (1 - beta) rows and about the same above. With beta = 1 it is 1 / n: all classes count alike (King & Zeng 2001).
     """
-    counts = torch.bincount(torch.tensor(labels), minlength=num_labels)
-    weights = counts.clamp(min=1) ** -power
-    return weights * len(labels) / (weights * counts).sum()
+    counts = torch.bincount(torch.tensor(labels), minlength=num_labels).double()
+    filled = counts.clamp(min=1)
+    weights = 1 / filled if beta == 1 else (1 - beta) / (1 - beta**filled)
+    return (weights * len(labels) / (weights * counts).sum()).float()
 
 
 def weighted(criterion: Criterion, weights: torch.Tensor) -> Criterion:

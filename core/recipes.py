@@ -13,10 +13,10 @@ from core.encoding import Encoder
 from core.recipe_losses import (
     Criterion,
     adversarial,
+    balanced_weights,
     hide_tokens,
     mean_loss,
     r_drop,
-    rarity_weights,
     row_cross_entropy,
     smoothed_cross_entropy,
     weighted,
@@ -26,7 +26,7 @@ from core.updater import LossFn
 PLAIN = "plain"
 RECIPES = {
     "class_weights": "rows of rare classes weigh more",
-    "root_weights": "rows of rare classes weigh a little more",
+    "class_balanced": "rows of very rare classes weigh more, those of the others about alike",
     "label_smoothing": "a little of each label goes to the other classes",
     "word_dropout": "some tokens are hidden in each step",
     "r_drop": "R-Drop: two dropouts, one answer",
@@ -35,8 +35,9 @@ RECIPES = {
 }
 # Pairs that do not go together, and why.
 CONTRADICTIONS = {
-    ("class_weights", "root_weights"): "each alone makes up for rare classes, both together do so twice",
+    ("class_balanced", "class_weights"): "each alone makes up for rare classes, both together do so twice",
 }
+BETA = 0.999  # of the class-balanced loss: classes of more than some 1,000 rows weigh about alike
 SMOOTHING = 0.1
 HIDDEN_SHARE = 0.1  # of the tokens in word dropout
 ALPHA = 1.0  # of R-Drop
@@ -86,9 +87,9 @@ class Recipe:
         if "label_smoothing" in self.names:
             criterion = partial(smoothed_cross_entropy, smoothing=SMOOTHING)
         if "class_weights" in self.names:
-            criterion = weighted(criterion, rarity_weights(labels, num_labels, 1.0))
-        if "root_weights" in self.names:
-            criterion = weighted(criterion, rarity_weights(labels, num_labels, 0.5))
+            criterion = weighted(criterion, balanced_weights(labels, num_labels, 1.0))
+        if "class_balanced" in self.names:
+            criterion = weighted(criterion, balanced_weights(labels, num_labels, BETA))
         loss = plain if criterion is row_cross_entropy else mean_loss(criterion)
         if "r_drop" in self.names:
             loss = r_drop(criterion, ALPHA)

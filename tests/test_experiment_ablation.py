@@ -180,7 +180,7 @@ def test_the_figures_of_the_table():
         (["--final-rows", "5", "6"], r"--final-rows has 2 number\(s\)"),
         (["--limit", "-1"], "0 \\(all rows\\) or more"),
         (["--recipes", "fokal"], "there is no recipe fokal"),
-        (["--recipes", "class_weights,root_weights"], "contradict each other"),
+        (["--recipes", "class_weights,class_balanced"], "contradict each other"),
         (["--recipes", "plain@x"], "plain@x: what follows @ must be a number above 0"),
         (["--recipes", "plain@0"], "plain@0: what follows @"),
         (["--recipes", "plain+more"], r"plain\+more: what follows \+ must be again or ensemble"),

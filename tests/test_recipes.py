@@ -16,10 +16,10 @@ from core.console import UserError
 from core.encoding import Encoder
 from core.recipe_losses import (
     adversarial,
+    balanced_weights,
     hide_tokens,
     mean_loss,
     r_drop,
-    rarity_weights,
     row_cross_entropy,
     smoothed_cross_entropy,
     weighted,
@@ -62,12 +62,13 @@ def test_smoothed_labels():
 
 def test_classes_with_weights_count_alike_in_any_pieces():
     labels = [0] * 6 + [1] * 3 + [3]  # no row of class 2
-    weights = rarity_weights(labels, 4, 1.0)
+    weights = balanced_weights(labels, 4, 1.0)
     assert weights[torch.tensor(labels)].mean() == pytest.approx(1.0)
     assert weights[0] * 6 == pytest.approx(weights[1] * 3) and weights[1] * 3 == pytest.approx(weights[3])
-    milder = rarity_weights(labels, 4, 0.5)
+    milder = balanced_weights(labels, 4, 0.5)
     assert milder[torch.tensor(labels)].mean() == pytest.approx(1.0)
-    assert (milder[3] / milder[0]).item() == pytest.approx(6**0.5)
+    assert (milder[3] / milder[1]).item() == pytest.approx(1 + 0.5 + 0.25)
+    assert (milder[3] / milder[0]).item() == pytest.approx(sum(0.5**row for row in range(6)))
     criterion = weighted(row_cross_entropy, torch.tensor([1.0, 2.0, 5.0]))
     losses = F.cross_entropy(LOGITS, TARGETS, reduction="none")
     assert torch.allclose(criterion(LOGITS, TARGETS), losses * torch.tensor([1.0, 5.0, 1.0]))
@@ -258,7 +259,7 @@ def test_contradictory_recipes(pair: tuple[str, str]):
 
 @pytest.mark.parametrize("text", ["fokal", "plain,fgm", "fgm,", ""])
 def test_unknown_recipes(text: str):
-    with pytest.raises(UserError, match="there is no recipe .*take plain, or some of class_weights, root_weights"):
+    with pytest.raises(UserError, match="there is no recipe .*take plain, or some of class_weights, class_balanced"):
         train.main(["--recipe", text])
 
 
