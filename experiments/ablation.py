@@ -5,12 +5,12 @@
     python -m experiments.ablation --data-dir news tnews --limit 5000 0 --final-rows 0 0     # the best on all rows
 
 A recipe with +again behind it is distilled into one more BERT of the same depth (soft_label_distillation.py), from its
-training with the same seed; with +ensemble from those with all seeds. Recipes are compared on dev.txt by the mean
-macro-F1 over the seeds, title by title (paired bootstrap). Plain fine-tuning is tuned too: it is tried at other
-learning rates. With --final-rows the best recipes of each data set and the best plain one are trained on so many rows,
-and only then is test.txt read, for these alone. What a training gave is kept when it ends, so that a run that was
-stopped goes on. Writes ablation.json, ablation.md and ablation.png to the output folder; what they hold of other data
-sets, sizes and recipes stays.
+training with the same seed; with +ensemble from those with all seeds; with +transfer too, and on the titles of
+--unlabeled as well. Recipes are compared on dev.txt by the mean macro-F1 over the seeds, title by title (paired
+bootstrap). Plain fine-tuning is tuned too: it is tried at other learning rates. With --final-rows the best recipes of
+each data set and the best plain one are trained on so many rows, and only then is test.txt read, for these alone. What
+a training gave is kept when it ends, so that a run that was stopped goes on. Writes ablation.json, ablation.md and
+ablation.png to the output folder; what they hold of other data sets, sizes and recipes stays.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from train import TrainConfig, fine_tune
 from utils import Titles, read_data
 
 PLAIN_RATES = ("plain@0.5", "plain@0.7", "plain@1.4", "plain@2")
-AGAIN, ENSEMBLE = "again", "ensemble"
+AGAIN, ENSEMBLE, TRANSFER = "again", "ensemble", "transfer"
 STUDENTS = (f"{PLAIN}+{AGAIN}", f"{PLAIN}+{ENSEMBLE}")
 RESULT, MODEL = "result.json", MODELS["teacher"].path.name
 
@@ -53,7 +53,9 @@ class AblationConfig:
     """Training rows of the best recipes, given in the same way; test.txt is then read for them. Left out: none are."""
     recipes: tuple[str, ...] = (*RECIPES, *PLAIN_RATES, *STUDENTS)
     """Recipes to try beside plain: names as for train.py --recipe, with @0.5 at half the usual learning rate, with
-    +again or +ensemble distilled once more."""
+    +again, +ensemble or +transfer distilled once more."""
+    unlabeled: tuple[Path, ...] = ()
+    """Further titles without labels for +transfer, one a line: a file for each folder."""
     seeds: int = 3
     """Trainings of each recipe."""
     bert_path: Path = Config.bert_path
@@ -76,6 +78,9 @@ class AblationConfig:
         for flag, rows in (("--limit", self.limit), ("--final-rows", self.final_rows)):
             if rows and len(rows) != len(self.data_dir):
                 raise UserError(f"{flag} has {len(rows)} number(s) for {len(self.data_dir)} --data-dir: give one each")
+        transfer = any(recipe.endswith(f"+{TRANSFER}") for recipe in self.recipes)
+        if len(self.unlabeled) != len(self.data_dir) * transfer:
+            raise UserError("--unlabeled goes with recipes that end in +transfer, a file for each --data-dir")
         if len({folder.resolve().name for folder in self.data_dir}) < len(self.data_dir):
             raise UserError("two --data-dir have the same name, which the table could not tell apart: rename one")
         for recipe in self.recipes:
@@ -93,6 +98,7 @@ class DataSet:
     rows: int
     final_rows: int | None
     work: Path  # where its trainings go
+    unlabeled: Path | None = None
 
     @property
     def name(self) -> str:
@@ -100,14 +106,14 @@ class DataSet:
 
 
 def split_recipe(text: str) -> tuple[str, float]:
-    """`fgm@0.5` -> the recipe, and what its learning rate is multiplied by; a +again or +ensemble behind is left out.
+    """`fgm@0.5+again` -> the recipe, and what its learning rate is multiplied by.
 
     Raises:
         UserError: no such recipe, no such factor, or something else behind the +.
     """
     teacher, plus, students = text.partition("+")
-    if plus and students not in (AGAIN, ENSEMBLE):
-        raise UserError(f"--recipes has {text}: what follows + must be {AGAIN} or {ENSEMBLE}")
+    if plus and students not in (AGAIN, ENSEMBLE, TRANSFER):
+        raise UserError(f"--recipes has {text}: what follows + must be {AGAIN}, {ENSEMBLE} or {TRANSFER}")
     recipe, at, factor = teacher.partition("@")
     Recipe.read(recipe)
     try:
@@ -135,12 +141,13 @@ def read_data_sets(config: AblationConfig, settings: dict[str, Any]) -> Iterator
         files = {**settings, **{name: sha256(folder / f"{name}.txt") for name in ("class", *titles)}}
         key = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
         work = config.save_dir / "ablation" / f"{folder.resolve().name}-{key[:12]}"
-        yield DataSet(folder, labels, titles, rows, final, work)
+        yield DataSet(folder, labels, titles, rows, final, work, config.unlabeled[index] if config.unlabeled else None)
 
 
 def cell_folder(data: DataSet, rows: int, recipe: str, seed: int) -> Path:
     """Where a training is kept."""
-    return data.work / f"{rows}-{recipe}-seed{seed}"
+    titles = f"-{sha256(data.unlabeled)[:12]}" if recipe.endswith(f"+{TRANSFER}") else ""
+    return data.work / f"{rows}-{recipe}{titles}-seed{seed}"
 
 
 def predict_split(model: Path, titles: Titles, config: AblationConfig) -> str:
@@ -151,7 +158,7 @@ def predict_split(model: Path, titles: Titles, config: AblationConfig) -> str:
 def distil_cell(data: DataSet, rows: int, recipe: str, seed: int, config: AblationConfig) -> dict[str, Any]:
     """Distil trainings of a recipe into one more model; returns what is said of that, the teachers' time included."""
     taught, _, students = recipe.partition("+")
-    others = [other for other in range(1, config.seeds + 1) if other != seed] if students == ENSEMBLE else []
+    others = [other for other in range(1, config.seeds + 1) if other != seed and students != AGAIN]
     teachers = [train_cell(data, rows, taught, teacher, config, need_model=True) for teacher in (seed, *others)]
     paths = [cell_folder(data, rows, taught, teacher["seed"]) / MODEL for teacher in teachers]
     facts = load(paths[0])[1]
@@ -160,13 +167,14 @@ def distil_cell(data: DataSet, rows: int, recipe: str, seed: int, config: Ablati
     knobs |= {"data_dir": data.folder, "save_dir": save_dir, "output": save_dir / "reports", "limit": rows}
     knobs |= {"model": tuple(map(str, paths)), "num_epochs": finetune_defaults(config.bert_path, rows)[0]}
     knobs |= {"bert_layers": facts["architecture"]["bert_config"]["num_hidden_layers"], "seed": seed}
+    knobs["unlabeled"] = data.unlabeled if students == TRANSFER else None
     distil_soft(SoftConfig(**knobs, resume=True), deploy=False)
     model = cell_folder(data, rows, recipe, seed) / MODEL
     model.parent.mkdir(parents=True, exist_ok=True)
     os.replace(save_dir / "bert_soft_distill.pth", model)
     meta = load(model)[1]
     seconds = meta["training"]["seconds"] + meta["training"]["preparing"] + sum(cell["seconds"] for cell in teachers)
-    return {**meta["training"], "seconds": seconds, "git_commit": meta["git_commit"]}
+    return {**meta["training"], "rows": rows, "seconds": seconds, "git_commit": meta["git_commit"]}
 
 
 def train_cell(

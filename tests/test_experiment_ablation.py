@@ -100,12 +100,27 @@ def test_recipes_distilled_once_more(bert: Path, tmp_path: Path, monkeypatch: py
     def distil_soft(config, deploy):
         seeds = [Path(path).parent.name[-1] for path in config.model]
         assert all(Path(path).is_file() for path in config.model)
-        students.append((config.limit, Path(config.model[0]).parent.name, config.seed, "".join(seeds)))
+        assert config.unlabeled in (None, titles)
+        more = "+" if config.unlabeled else ""
+        students.append((config.limit, Path(config.model[0]).parent.name, config.seed, "".join(seeds) + more))
         real_distil(config, deploy)
 
     real_distil = ablation.distil_soft
     monkeypatch.setattr(ablation, "distil_soft", distil_soft)
-    recipes = ("--recipes", "fgm@2+again", "plain+ensemble", "--limit", "12", "--final-rows", "24")
+    titles = tmp_path / "titles.txt"
+    titles.write_text("球赛冠军\n银行利率\n", encoding="utf-8")
+    recipes = (
+        "--recipes",
+        "fgm@2+again",
+        "plain+ensemble",
+        "plain+transfer",
+        "--unlabeled",
+        str(titles),
+        "--limit",
+        "12",
+        "--final-rows",
+        "24",
+    )
     monkeypatch.setattr(ablation, "choose", lambda rows: ("plain", ["plain", "plain+ensemble"]))
     ablation.main(arguments(tmp_path, [data], bert, *recipes))
     assert [training[1:4] for training in trainings] == [
@@ -113,13 +128,13 @@ def test_recipes_distilled_once_more(bert: Path, tmp_path: Path, monkeypatch: py
         *((24, "plain", 1), (24, "plain", 2)),
     ]
     assert students == [
-        *((12, "12-fgm@2-seed1", 1, "1"), (12, "12-plain-seed1", 1, "12")),
-        *((12, "12-fgm@2-seed2", 2, "2"), (12, "12-plain-seed2", 2, "21")),
+        *((12, "12-fgm@2-seed1", 1, "1"), (12, "12-plain-seed1", 1, "12"), (12, "12-plain-seed1", 1, "12+")),
+        *((12, "12-fgm@2-seed2", 2, "2"), (12, "12-plain-seed2", 2, "21"), (12, "12-plain-seed2", 2, "21+")),
         *((24, "24-plain-seed1", 1, "12"), (24, "24-plain-seed2", 2, "21")),
     ]
     rows = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))["rows"]
-    dev = {row["recipe"]: row for row in rows if row["split"] == "dev"}
-    assert dev.keys() == {"plain", "fgm@2+again", "plain+ensemble"}
+    dev = {row["recipe"]: row for row in rows if (row["split"], row["rows"]) == ("dev", 12)}
+    assert dev.keys() == {"plain", "fgm@2+again", "plain+ensemble", "plain+transfer"}
     assert dev["plain+ensemble"]["seconds"] >= 2 * dev["plain"]["seconds"]  # both teachers are counted
     assert {row["recipe"] for row in rows if row["split"] == "test"} == {"plain", "plain+ensemble"}
     assert not list((tmp_path / "save").rglob(ablation.MODEL))
@@ -181,9 +196,11 @@ def test_the_figures_of_the_table():
         (["--limit", "-1"], "0 \\(all rows\\) or more"),
         (["--recipes", "fokal"], "there is no recipe fokal"),
         (["--recipes", "class_weights,class_balanced"], "contradict each other"),
+        (["--recipes", "plain+transfer"], "--unlabeled goes with recipes that end in \\+transfer"),
+        (["--recipes", "plain+again", "--unlabeled", "titles.txt"], "--unlabeled goes with"),
         (["--recipes", "plain@x"], "plain@x: what follows @ must be a number above 0"),
         (["--recipes", "plain@0"], "plain@0: what follows @"),
-        (["--recipes", "plain+more"], r"plain\+more: what follows \+ must be again or ensemble"),
+        (["--recipes", "plain+more"], r"plain\+more: what follows \+ must be again, ensemble or transfer"),
         (["--data-dir", "here/news", "there/news"], "the same name"),
         (["--batch-size", "0"], "--batch-size is 0"),
     ],
