@@ -9,8 +9,9 @@ training with the same seed; with +ensemble from those with all seeds; with +tra
 --unlabeled as well. Recipes are compared on dev.txt by the mean macro-F1 over the seeds, title by title (paired
 bootstrap). Plain fine-tuning is tuned too: it is tried at other learning rates. With --final-rows the best recipes of
 each data set and the best plain one are trained on so many rows, and only then is test.txt read, for these alone. What
-a training gave is kept when it ends, so that a run that was stopped goes on. Writes ablation.json, ablation.md and
-ablation.png to the output folder; what they hold of other data sets, sizes and recipes stays.
+a training gave is kept when it ends, so that a run that was stopped goes on; so are the models of teachers. Writes
+ablation.json, ablation.md and ablation.png to the output folder; what they hold of other data sets, sizes and recipes
+stays.
 """
 
 import hashlib
@@ -215,18 +216,21 @@ def train_cell(
 def train_cells(
     data: DataSet, rows: int, recipes: Sequence[str], config: AblationConfig, for_test: bool
 ) -> dict[str, list[dict[str, Any]]]:
-    """The trainings of some recipes, one for each seed; models that nothing needs any more are removed."""
+    """The trainings of some recipes, one for each seed. Models are removed, but for those that others learn from."""
     cells: dict[str, list[dict[str, Any]]] = {recipe: [] for recipe in recipes}
-    teachers = {recipe.partition("+")[0] for recipe in recipes if "+" in recipe}
     for seed, recipe in itertools.product(range(1, config.seeds + 1), recipes):
         result = cell_folder(data, rows, recipe, seed) / RESULT
         tested = result.is_file() and "test" in json.loads(result.read_text(encoding="utf-8"))
         cells[recipe].append(train_cell(data, rows, recipe, seed, config, for_test and not tested))
-        if rows != data.final_rows and recipe not in teachers:
-            (result.parent / MODEL).unlink(missing_ok=True)
-    for model in data.work.glob(f"{rows}-*/{MODEL}") if rows != data.final_rows else ():
-        model.unlink()
+        if rows != data.final_rows:
+            drop_model(data, rows, recipe, seed, config)
     return cells
+
+
+def drop_model(data: DataSet, rows: int, recipe: str, seed: int, config: AblationConfig) -> None:
+    """Remove the model of a training that nothing else learns from."""
+    if not any(other.startswith(f"{recipe}+") for other in config.recipes):
+        (cell_folder(data, rows, recipe, seed) / MODEL).unlink(missing_ok=True)
 
 
 def read_test(data: DataSet, cell: dict[str, Any], config: AblationConfig) -> None:
@@ -264,8 +268,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for cell in itertools.chain(*cells.values()):
             read_test(data, cell, config)
         add(summarise(cells, "test", data.titles["test"].labels, len(data.labels), PLAIN, plain))
-        for model in data.work.glob(f"*/{MODEL}"):
-            model.unlink()
+        for seed, recipe in itertools.product(range(1, config.seeds + 1), config.recipes):
+            drop_model(data, data.final_rows, recipe, seed, config)
     write_views(report, path, as_markdown, draw)
 
 
