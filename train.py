@@ -47,8 +47,7 @@ class TrainConfig(Config):
     """Knobs of fine-tuning."""
 
     recipe: str = PLAIN
-    """What to add to plain fine-tuning, joined by commas: class_weights, class_balanced, label_smoothing, word_dropout,
-    r_drop, fgm, head_tail."""
+    """What to add to plain fine-tuning, joined by commas: class_weights, class_balanced, fgm, head_tail."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -226,7 +225,7 @@ def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
     if config.gradient_checkpointing:
         model.bert.activation_checkpointing_enable()
     train_batches = Batches(titles["train"], encoder, config.batch_size, seed=config.seed)
-    loss_fn = recipe.loss_fn(cross_entropy, titles["train"].labels, len(labels), encoder, model.bert)
+    loss_fn = recipe.loss_fn(cross_entropy, titles["train"].labels, len(labels), model.bert.get_input_embeddings())
     dev_batches = Batches(titles["dev"], encoder, config.batch_size)
     score = partial(evaluate, batches=dev_batches, labels=labels, devices=devices)
     fitted = fit(model, train_batches, loss_fn, score, config, devices, artefact, config.output / "train")

@@ -1,35 +1,23 @@
 """Recipes: what may be added to plain fine-tuning, by name; `experiments/ablation.py` measures what each is worth.
 
-A recipe hands `train.fit` another loss; `fit` knows none of them.
+A recipe hands `train.fit` another loss, and says what is cut of long texts; `fit` knows none of them. What was measured
+and helped nowhere is gone from here: results/ablation/ablation.md has the figures.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
 
 from core.console import UserError
-from core.encoding import Encoder
-from core.recipe_losses import (
-    Criterion,
-    adversarial,
-    balanced_weights,
-    hide_tokens,
-    mean_loss,
-    r_drop,
-    row_cross_entropy,
-    smoothed_cross_entropy,
-    weighted,
-)
-from core.updater import LossFn
+from core.updater import Batch, LossFn
 
 PLAIN = "plain"
 RECIPES = {
-    "class_weights": "rows of rare classes weigh more",
-    "class_balanced": "rows of very rare classes weigh more, those of the others about alike",
-    "label_smoothing": "a little of each label goes to the other classes",
-    "word_dropout": "some tokens are hidden in each step",
-    "r_drop": "R-Drop: two dropouts, one answer",
+    "class_weights": "all classes count alike, however few rows they have",
+    "class_balanced": "very rare classes count for more, those of many rows about as they are",
     "fgm": "adversarial training on the token vectors",
     "head_tail": "of long texts the head and the tail are read",
 }
@@ -37,10 +25,7 @@ RECIPES = {
 CONTRADICTIONS = {
     ("class_balanced", "class_weights"): "each alone makes up for rare classes, both together do so twice",
 }
-BETA = 0.999  # of the class-balanced loss: classes of more than some 1,000 rows weigh about alike
-SMOOTHING = 0.1
-HIDDEN_SHARE = 0.1  # of the tokens in word dropout
-ALPHA = 1.0  # of R-Drop
+BETA = {"class_weights": 1.0, "class_balanced": 0.999}  # classes of more than 1 / (1 - beta) rows weigh about alike
 MOVE = 0.3  # of the token vectors in adversarial training
 
 
@@ -73,29 +58,63 @@ class Recipe:
         """What is cut of texts that are too long."""
         return "head_tail" if "head_tail" in self.names else "end"
 
-    def loss_fn(self, plain: LossFn, labels: Sequence[int], num_labels: int, encoder: Encoder, bert: Any) -> LossFn:
+    def loss_fn(self, plain: LossFn, labels: Sequence[int], num_labels: int, embedding: nn.Embedding) -> LossFn:
         """What to lessen.
 
         Args:
-            plain: the loss that the recipe is added to.
+            plain: the loss of plain fine-tuning.
             labels: of the training rows.
             num_labels: number of classes.
-            encoder: text -> ids.
-            bert: the encoder in the model.
+            embedding: of the tokens, in the model.
         """
-        criterion: Criterion = row_cross_entropy
-        if "label_smoothing" in self.names:
-            criterion = partial(smoothed_cross_entropy, smoothing=SMOOTHING)
-        if "class_weights" in self.names:
-            criterion = weighted(criterion, balanced_weights(labels, num_labels, 1.0))
-        if "class_balanced" in self.names:
-            criterion = weighted(criterion, balanced_weights(labels, num_labels, BETA))
-        loss = plain if criterion is row_cross_entropy else mean_loss(criterion)
-        if "r_drop" in self.names:
-            loss = r_drop(criterion, ALPHA)
-        if "fgm" in self.names:
-            loss = adversarial(loss, bert.get_input_embeddings(), MOVE)
-        if "word_dropout" in self.names:
-            special = (encoder.pad_id, encoder.cls_id, encoder.sep_id)
-            loss = hide_tokens(loss, HIDDEN_SHARE, encoder.mask_id, special)
-        return loss
+        loss = plain
+        for name in self.names & BETA.keys():
+            loss = weighted_cross_entropy(balanced_weights(labels, num_labels, BETA[name]))
+        return adversarial(loss, embedding, MOVE) if "fgm" in self.names else loss
+
+
+def balanced_weights(labels: Sequence[int], num_labels: int, beta: float) -> torch.Tensor:
+    """(num_labels,) weights that fall with a class's number of rows; their mean over the rows is 1.
+
+    Class-balanced loss (Cui et al. 2019): a class of n rows weighs 1 / (1 + beta + … + beta^(n-1)), about 1 / n below
+    1 / (1 - beta) rows and about the same above. With beta = 1 it is 1 / n: all classes count alike (King & Zeng 2001).
+    """
+    counts = torch.bincount(torch.tensor(labels), minlength=num_labels).double()
+    filled = counts.clamp(min=1)
+    weights = 1 / filled if beta == 1 else (1 - beta) / (1 - beta**filled)
+    return (weights * len(labels) / (weights * counts).sum()).float()
+
+
+def weighted_cross_entropy(weights: torch.Tensor) -> LossFn:
+    """Cross-entropy times the weight of the label. The mean divides by the rows, so a batch may come in pieces."""
+
+    def loss_fn(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        logits, labels = model(batch["input_ids"], batch["attention_mask"]), batch["labels"]
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        return (weights.to(labels.device)[labels] * losses).mean(), {}
+
+    return loss_fn
+
+
+def adversarial(loss_fn: LossFn, embedding: nn.Embedding, size: float) -> LossFn:
+    """A loss, and the same loss after the worst small move of the token vectors (Miyato et al. 2017; called FGM).
+
+    Args:
+        loss_fn: the loss.
+        embedding: of the tokens, in the model.
+        size: norm of a text's move in units of the mean norm of a token vector.
+    """
+
+    def both(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        seen: list[torch.Tensor] = []
+        with embedding.register_forward_hook(lambda _module, _ids, vectors: seen.append(vectors)):
+            loss, parts = loss_fn(model, batch)
+        # Of the sum, so that the gradient of a text depends on no other text; the graph serves once more below.
+        (gradient,) = torch.autograd.grad(loss * len(batch["row"]), seen, retain_graph=True)
+        norms = gradient.norm(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(gradient.dtype).tiny)
+        move = size * embedding.weight.detach().norm(dim=1).mean() * gradient / norms  # (batch, seq, hidden)
+        with embedding.register_forward_hook(lambda _module, _ids, vectors: vectors + move):
+            moved, _ = loss_fn(model, batch)
+        return loss + moved, {**parts, "adversarial": moved.detach()}
+
+    return both

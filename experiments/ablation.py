@@ -1,7 +1,7 @@
 """Which recipes are worth their time: each is trained beside plain fine-tuning, with the same seeds, on the same rows.
 
     python -m experiments.ablation                                        # every recipe on data/
-    python -m experiments.ablation --recipes fgm fgm,r_drop plain@0.5     # these: joined, at half the learning rate
+    python -m experiments.ablation --recipes fgm fgm,class_weights plain@0.5  # these: joined, at half the learning rate
     python -m experiments.ablation --data-dir news tnews --limit 5000 0 --final-rows 0 0     # the best on all rows
 
 A recipe with +again behind it is distilled into one more BERT of the same depth (soft_label_distillation.py), from its

@@ -40,7 +40,7 @@ def test_the_whole_plan_stopped_and_gone_on_with(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     one, two = write_data(tmp_path / "one", 24), write_data(tmp_path / "two", 30, seed=1)
-    recipes = ("--recipes", "fgm,r_drop@2", "plain@0.5")
+    recipes = ("--recipes", "fgm,class_weights@2", "plain@0.5")
     monkeypatch.setattr("core.stats.F1_RESAMPLES", 100)
     args = arguments(tmp_path, [one, two], bert, "--limit", "12", "0", "--final-rows", "0", "0", *recipes)
     trainings = count_trainings(monkeypatch, stop_at=5)
@@ -48,7 +48,7 @@ def test_the_whole_plan_stopped_and_gone_on_with(
         ablation.main(args)
     assert [training[:4] for training in trainings[:2]] == [
         ("one", 12, "plain", 1),
-        ("one", 12, "fgm,r_drop", 1),
+        ("one", 12, "fgm,class_weights", 1),
     ]
     assert [training[4] for training in trainings[:4]] == [5e-3, 1e-2, 2.5e-3, 5e-3]
     trainings.clear()
@@ -68,7 +68,7 @@ def test_the_whole_plan_stopped_and_gone_on_with(
         tables.setdefault((row["data"], row["split"], row["rows"]), []).append(row)
     assert tables.keys() == {("one", "dev", 12), ("one", "test", 24), ("two", "dev", 30), ("two", "test", 30)}
     for trials, finals in ((("one", "dev", 12), ("one", "test", 24)), (("two", "dev", 30), ("two", "test", 30))):
-        assert {row["recipe"] for row in tables[trials]} == {"plain", "fgm,r_drop@2", "plain@0.5"}
+        assert {row["recipe"] for row in tables[trials]} == {"plain", "fgm,class_weights@2", "plain@0.5"}
         plain, come = ablation.choose(tables[trials])
         assert {row["recipe"] for row in tables[finals]} == set(come)
         for row in tables[finals]:
@@ -148,15 +148,15 @@ def test_recipes_that_are_gone_keep_their_figures(
     ablation.main([*args, "fgm"])
     shutil.rmtree(tmp_path / "save")
     trainings = count_trainings(monkeypatch)
-    ablation.main([*args, "r_drop"])
-    assert {training[2] for training in trainings} == {"plain", "r_drop"}
+    ablation.main([*args, "class_weights"])
+    assert {training[2] for training in trainings} == {"plain", "class_weights"}
     rows = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))["rows"]
-    assert sorted(row["recipe"] for row in rows) == ["fgm", "plain", "r_drop"]
+    assert sorted(row["recipe"] for row in rows) == ["class_weights", "fgm", "plain"]
     with pytest.raises(UserError, match="made with another batch_size: delete it, or choose another --output"):
-        ablation.main([*args, "r_drop", "--batch-size", "8"])
+        ablation.main([*args, "class_weights", "--batch-size", "8"])
     (tmp_path / "out" / "ablation.json").write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match="is damaged"):
-        ablation.main([*args, "r_drop"])
+        ablation.main([*args, "class_weights"])
 
 
 def test_the_figures_of_the_table():

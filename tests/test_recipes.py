@@ -14,17 +14,14 @@ import train
 from core import checkpoint
 from core.console import UserError
 from core.encoding import Encoder
-from core.recipe_losses import (
+from core.recipes import (
+    CONTRADICTIONS,
+    RECIPES,
+    Recipe,
     adversarial,
     balanced_weights,
-    hide_tokens,
-    mean_loss,
-    r_drop,
-    row_cross_entropy,
-    smoothed_cross_entropy,
-    weighted,
+    weighted_cross_entropy,
 )
-from core.recipes import CONTRADICTIONS, RECIPES, Recipe
 from core.resume import RunState
 from predict_fun import NewsClassifier, load_module
 from utils import Batches, read_titles
@@ -54,12 +51,6 @@ def gradients(model: torch.nn.Module, loss: torch.Tensor) -> list[torch.Tensor]:
     return list(torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True))
 
 
-def test_smoothed_labels():
-    logs = LOGITS.log_softmax(1)
-    expected = -(0.7 * logs[range(3), TARGETS] + 0.3 * logs.mean(1))
-    assert torch.allclose(smoothed_cross_entropy(LOGITS, TARGETS, 0.3), expected)
-
-
 def test_classes_with_weights_count_alike_in_any_pieces():
     labels = [0] * 6 + [1] * 3 + [3]  # no row of class 2
     weights = balanced_weights(labels, 4, 1.0)
@@ -69,35 +60,15 @@ def test_classes_with_weights_count_alike_in_any_pieces():
     assert milder[torch.tensor(labels)].mean() == pytest.approx(1.0)
     assert (milder[3] / milder[1]).item() == pytest.approx(1 + 0.5 + 0.25)
     assert (milder[3] / milder[0]).item() == pytest.approx(sum(0.5**row for row in range(6)))
-    criterion = weighted(row_cross_entropy, torch.tensor([1.0, 2.0, 5.0]))
-    losses = F.cross_entropy(LOGITS, TARGETS, reduction="none")
-    assert torch.allclose(criterion(LOGITS, TARGETS), losses * torch.tensor([1.0, 5.0, 1.0]))
-    assert torch.allclose(criterion(LOGITS[:2], TARGETS[:2]), criterion(LOGITS, TARGETS)[:2])
+    loss_fn = weighted_cross_entropy(torch.tensor([1.0, 2.0, 5.0]))
 
+    def weigh(rows: slice) -> float:
+        batch = {"input_ids": rows, "attention_mask": None, "labels": TARGETS[rows]}
+        return loss_fn(lambda ids, _mask: LOGITS[ids], batch)[0].item()
 
-class TwoAnswers(torch.nn.Module):
-    """Answers the first half of a batch with some logits and the second half with others, as dropout would."""
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        assert torch.equal(*input_ids.chunk(2)) and torch.equal(*attention_mask.chunk(2))
-        return torch.cat((LOGITS, LOGITS.flip(1)))
-
-
-def test_r_drop_adds_the_divergence_of_two_answers(calm: Path, data: Path):
-    batch = {"input_ids": torch.arange(6).view(3, 2), "attention_mask": torch.ones(3, 2), "labels": TARGETS}
-    loss, parts = r_drop(row_cross_entropy, 4.0)(TwoAnswers(), batch)
-    one, other = LOGITS.log_softmax(1), LOGITS.flip(1).log_softmax(1)
-    divergence = (F.kl_div(one, other, log_target=True, reduction="sum") / 3).item()
-    divergence = (divergence + (F.kl_div(other, one, log_target=True, reduction="sum") / 3).item()) / 2
-    assert parts["divergence"].item() == pytest.approx(divergence)
-    entropy = (F.cross_entropy(one, TARGETS) + F.cross_entropy(other, TARGETS)).item() / 2
-    assert loss.item() == pytest.approx(entropy + 2.0 * divergence)
-
-    model, encoder = classifier(calm)  # without dropout nothing diverges
-    batch = first_batch(data, encoder)
-    loss, parts = r_drop(row_cross_entropy, 4.0)(model, batch)
-    assert loss.item() == pytest.approx(train.cross_entropy(model, batch)[0].item())
-    assert parts["divergence"].item() == pytest.approx(0.0, abs=1e-6)
+    losses = F.cross_entropy(LOGITS, TARGETS, reduction="none") * torch.tensor([1.0, 5.0, 1.0])
+    assert weigh(slice(3)) == pytest.approx(losses.mean().item())
+    assert 2 * weigh(slice(2)) + weigh(slice(2, 3)) == pytest.approx(losses.sum().item())
 
 
 def test_fgm_moves_each_text_to_where_its_loss_is_higher(calm: Path, data: Path):
@@ -135,37 +106,10 @@ def test_the_move_of_a_text_has_a_fixed_size_and_none_on_padding(calm: Path, dat
     assert whole.item() == pytest.approx((parts[0] + parts[1]).item() / 2, rel=1e-4)
 
 
-def test_hidden_tokens_are_neither_special_nor_the_same_each_time(calm: Path, data: Path):
-    _, encoder = classifier(calm)
-    batch = first_batch(data, encoder, 60)
-    seen = []
-
-    def look(_model, changed):
-        seen.append(changed["input_ids"])
-        return torch.zeros(()), {}
-
-    mask = encoder.mask_id
-    assert encoder.vocab[mask] == "[MASK]"
-    special = (encoder.pad_id, encoder.cls_id, encoder.sep_id)
-    hide = hide_tokens(look, 0.3, mask, special)
-    for _ in range(2):
-        hide(None, batch)
-    text = ~torch.isin(batch["input_ids"], torch.tensor(special))
-    for ids in seen:
-        changed = ids != batch["input_ids"]
-        assert (ids[changed] == mask).all() and not changed[~text].any()
-        assert 0.2 < changed.sum() / text.sum() < 0.4
-    assert not torch.equal(*seen)
-
-
 def test_plain_fine_tuning_is_untouched(calm: Path):
-    model, encoder = classifier(calm)
-    recipe = Recipe.read("plain")
-    assert recipe.loss_fn(train.cross_entropy, [0, 1], 2, encoder, model.bert) is train.cross_entropy
-    batch = {"input_ids": torch.ones(3, 2), "attention_mask": torch.ones(3, 2), "labels": TARGETS}
-    losses = (train.cross_entropy, mean_loss(row_cross_entropy))
-    same = [loss_fn(lambda _ids, _mask: LOGITS, batch)[0] for loss_fn in losses]
-    assert torch.allclose(*same)
+    model, _ = classifier(calm)
+    loss_fn = Recipe.read("plain").loss_fn(train.cross_entropy, [0, 1], 2, model.bert.get_input_embeddings())
+    assert loss_fn is train.cross_entropy
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +143,7 @@ def test_each_recipe_trains_otherwise_and_predicts(
     assert NewsClassifier.load(tmp_path / "save" / ARTEFACT).predict(["球赛"])[0].pred_class in LABELS
 
 
-@pytest.mark.parametrize("recipe", ["fgm,word_dropout", "r_drop,class_weights"])
+@pytest.mark.parametrize("recipe", ["fgm,class_weights", "class_balanced"])
 def test_ctrl_c_and_resume_end_with_the_same_weights(
     recipe: str, bert: Path, uneven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -218,7 +162,7 @@ def test_ctrl_c_and_resume_end_with_the_same_weights(
 
 
 def test_pieces_and_checkpointing_keep_the_result(calm: Path, data: Path, tmp_path: Path):
-    recipe = ("--recipe", "fgm,r_drop,class_weights", "--precision", "fp32")
+    recipe = ("--recipe", "fgm,class_weights", "--precision", "fp32")
     ways = {"whole": (), "pieces": ("--gradient-accumulation", "3"), "checkpointing": ("--gradient-checkpointing",)}
     for name, more in ways.items():
         train.main(train_args(calm, data, tmp_path / name, *recipe, "--max-steps", "6", *more))
@@ -242,7 +186,7 @@ def test_out_of_memory_halves_the_pieces_and_keeps_the_result(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="PyTorch's launcher has no libuv on Windows")
 def test_two_processes_give_the_result_of_one(calm: Path, data: Path, tmp_path: Path):
-    recipe = "fgm,r_drop,class_weights"
+    recipe = "fgm,class_weights"
     more = ("--precision", "fp32", "--max-steps", "6", "--recipe", recipe)
     train.main(train_args(calm, data, tmp_path / "one", *more))
     result = launch("torchrun", train_args(calm, data, tmp_path / "two", *more))
