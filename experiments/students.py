@@ -112,14 +112,8 @@ def train_student(
         updates: of the weights.
     """
     knobs = {name: getattr(config, name) for name in ("data_dir", "save_dir", "batch_size", "limit", "device")}
-    knobs |= {
-        "model": (config.model,),
-        "output": config.save_dir / "reports",
-        "seed": seed,
-        "max_steps": updates,
-        "num_epochs": updates,
-    }
-    knobs |= {"learning_rate": STUDENT_RATE * factor, "resume": True}
+    knobs |= {"model": (config.model,), "output": config.save_dir / "reports", "seed": seed, "resume": True}
+    knobs |= {"max_steps": updates, "num_epochs": updates, "learning_rate": STUDENT_RATE * factor}
     if row == ALONE:
         knobs["alpha"] = 0.0
     elif row == TRANSFER:
