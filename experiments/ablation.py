@@ -175,7 +175,8 @@ def distil_cell(data: DataSet, rows: int, recipe: str, seed: int, config: Ablati
     os.replace(save_dir / "bert_soft_distill.pth", model)
     meta = load(model)[1]
     seconds = meta["training"]["seconds"] + meta["training"]["preparing"] + sum(cell["seconds"] for cell in teachers)
-    return {**meta["training"], "rows": rows, "seconds": seconds, "git_commit": meta["git_commit"]}
+    found = {"rows": rows, "seconds": seconds, "git_commit": meta["git_commit"], "teachers": len(paths)}
+    return {**meta["training"], **found}
 
 
 def train_cell(
@@ -194,6 +195,8 @@ def train_cell(
     folder = cell_folder(data, rows, recipe, seed)
     result, model = folder / RESULT, folder / MODEL
     found = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
+    if found.get("teachers", 1) not in (1, config.seeds):
+        found = {}  # the ensemble of a run with another number of seeds
     if found and (model.is_file() or not need_model):
         return found
     print(f"\n== {data.name}, {rows} rows, {recipe}, seed {seed}")

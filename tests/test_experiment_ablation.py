@@ -141,6 +141,23 @@ def test_recipes_distilled_once_more(bert: Path, tmp_path: Path, monkeypatch: py
     assert left == {"12-plain", "12-fgm@2", "24-plain"}  # the teachers
 
 
+def test_an_ensemble_of_another_number_of_seeds_is_made_again(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data, seeds = write_data(tmp_path / "one", 12), []
+    real_distil = ablation.distil_soft
+
+    def distil_soft(config, deploy):
+        seeds.append((config.seed, len(config.model)))
+        real_distil(config, deploy)
+
+    monkeypatch.setattr(ablation, "distil_soft", distil_soft)
+    args = arguments(tmp_path, [data], bert, "--recipes", "plain+ensemble")
+    for number in ("2", "2", "3"):
+        ablation.main([*args, "--seeds", number])
+    assert seeds == [(1, 2), (2, 2), (1, 3), (2, 3), (3, 3)]
+
+
 def test_recipes_that_are_gone_keep_their_figures(
     bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
