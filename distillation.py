@@ -52,6 +52,7 @@ class DistillConfig(Config):
     bert_path: None = field(init=False, default=None)
     max_length: int = field(init=False, default=Config.max_length)
     teacher_sha256: tuple[str, ...] = field(init=False, default=())  # a run is not resumed with other teachers
+    logits_dir: Path | None = field(init=False, default=None)  # where the teachers' logits are kept; None: in save_dir
 
     model: tuple[str, ...] = ("teacher",)
     """Name (teacher, pruned) or path of the BERT to learn from; of several, the mean of their logits is learned."""
@@ -164,7 +165,7 @@ def prepare(config: DistillConfig, devices: Devices) -> Lesson:
         parts.append(labelled.with_rows(copies, [NO_LABEL] * len(copies)))
 
     def judge(teacher: BertClassifier, teacher_sha256: str) -> torch.Tensor:
-        cache, logits_fn = config.save_dir / "teacher_logits", logits_of(teacher, devices)
+        cache, logits_fn = config.logits_dir or config.save_dir / "teacher_logits", logits_of(teacher, devices)
         return torch.cat([cached_logits(cache, teacher_sha256, len(labels), part, logits_fn) for part in parts])
 
     logits = torch.stack([judge(*each) for each in zip(teachers, config.teacher_sha256, strict=True)])

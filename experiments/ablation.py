@@ -163,17 +163,17 @@ def distil_cell(data: DataSet, rows: int, recipe: str, seed: int, config: Ablati
     teachers = [train_cell(data, rows, taught, teacher, config, need_model=True) for teacher in (seed, *others)]
     paths = [cell_folder(data, rows, taught, teacher["seed"]) / MODEL for teacher in teachers]
     facts = load(paths[0])[1]
-    save_dir = data.work / f"{rows}-{taught}-students"  # one folder for all, so that they share the teachers' logits
+    save_dir = cell_folder(data, rows, recipe, seed)
     knobs = {name: getattr(config, name) for name in ("batch_size", "device")}
     knobs |= {"data_dir": data.folder, "save_dir": save_dir, "output": save_dir / "reports", "limit": rows}
     knobs |= {"model": tuple(map(str, paths)), "num_epochs": finetune_defaults(config.bert_path, rows)[0]}
     knobs |= {"bert_layers": facts["architecture"]["bert_config"]["num_hidden_layers"], "seed": seed}
     knobs["unlabeled"] = data.unlabeled if students == TRANSFER else None
-    distil_soft(SoftConfig(**knobs, resume=True), deploy=False)
-    model = cell_folder(data, rows, recipe, seed) / MODEL
-    model.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(save_dir / "bert_soft_distill.pth", model)
-    meta = load(model)[1]
+    student = SoftConfig(**knobs, resume=True)
+    student.logits_dir = data.work / "teacher_logits"  # all students share them
+    distil_soft(student, deploy=False)
+    os.replace(save_dir / "bert_soft_distill.pth", save_dir / MODEL)
+    meta = load(save_dir / MODEL)[1]
     seconds = meta["training"]["seconds"] + meta["training"]["preparing"] + sum(cell["seconds"] for cell in teachers)
     found = {"rows": rows, "seconds": seconds, "git_commit": meta["git_commit"], "teachers": len(paths)}
     return {**meta["training"], **found}

@@ -1,16 +1,20 @@
 """ablation.py from end to end: cells kept one by one, the choice on dev, test read for the finalists alone."""
 
+import itertools
 import json
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 from conftest import LABELS, write_data
 
 import train
+from core import teacher_cache
 from core.console import UserError
 from core.metrics import classification_metrics
+from core.updater import Updater
 from experiments import ablation
 from experiments.ablation_report import as_markdown, merge, summarise
 from utils import read_titles
@@ -156,6 +160,30 @@ def test_an_ensemble_of_another_number_of_seeds_is_made_again(
     for number in ("2", "2", "3"):
         ablation.main([*args, "--seeds", number])
     assert seeds == [(1, 2), (2, 2), (1, 3), (2, 3), (3, 3)]
+
+
+def test_a_stopped_student_is_in_nobodys_way(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    args = arguments(tmp_path, [write_data(tmp_path / "one", 12)], bert, "--recipes")
+    real_step, steps, judged = Updater.step, itertools.count(1), []
+    real_judge = teacher_cache.logits_of
+
+    def step_and_press(*given):
+        if next(steps) == 10:  # two teachers take four steps each
+            signal.raise_signal(signal.SIGINT)
+        return real_step(*given)
+
+    def logits_of(teacher, devices):
+        return lambda batch: judged.append(len(batch["row"])) or real_judge(teacher, devices)(batch)
+
+    monkeypatch.setattr(Updater, "step", step_and_press)
+    monkeypatch.setattr("distillation.logits_of", logits_of)
+    with pytest.raises(UserError, match="stopped at step 2 of 4"):
+        ablation.main([*args, "plain+ensemble"])
+    ablation.main([*args, "plain+again", "plain+ensemble"])
+    assert judged == [12, 12]  # each teacher judges the titles once, for all students
+    rows = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))["rows"]
+    assert {row["recipe"] for row in rows} == {"plain", "plain+again", "plain+ensemble"}
+    assert not list((tmp_path / "save").rglob("resume"))
 
 
 def test_recipes_that_are_gone_keep_their_figures(
