@@ -26,6 +26,8 @@ MAX_SPARE_EMBEDDINGS = 128
 # The sizes of bert-base-chinese.
 BERT_BASE = {"vocab_size": 21128, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
 BERT_BASE |= {"intermediate_size": 3072, "max_position_embeddings": 512}
+# Few titles take many passes, or there are too few updates to learn anything (Mosbach et al. 2021).
+FINETUNE = {"learning_rate": 5e-5, "num_epochs": [[300, 30], [800, 16], [3000, 8], [12000, 4], [None, 2]]}
 
 
 class BertClassifier(nn.Module):
@@ -203,15 +205,13 @@ def read_bert_encoder(folder: Path, max_length: int, truncation: str = "end") ->
 def finetune_defaults(folder: Path, rows: int) -> tuple[int, float]:
     """The epochs and peak learning rate that suit an encoder and a number of training rows.
 
-    They stand in `finetune.json` beside the weights: `{"learning_rate": 4e-4, "num_epochs": [[2000, 12], …,
-    [null, 3]]}`, where each pair is (up to so many rows, epochs). Without that file: 2 epochs at 5e-5.
+    An encoder may bring its own in `finetune.json` beside its weights: `{"learning_rate": 4e-4, "num_epochs": [[2000,
+    12], [null, 3]]}`, where each pair is (up to so many rows, epochs). What it does not say is FINETUNE.
     """
     path = folder / "finetune.json"
-    if not path.is_file():
-        return 2, 5e-5
     try:
-        defaults = json.loads(path.read_text(encoding="utf-8"))
+        defaults = FINETUNE | (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {})
         epochs = next(epochs for up_to, epochs in defaults["num_epochs"] if up_to is None or rows <= up_to)
         return int(epochs), float(defaults["learning_rate"])
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as fault:
+    except (OSError, ValueError, TypeError, StopIteration) as fault:
         raise UserError(f"{path} is damaged: mend it, delete it, or pass --num-epochs and --learning-rate") from fault

@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if "test" not in titles:
         raise UserError(f"{config.data_dir} has no test.txt: the models are scored on it")
     bert = find_bert(config.bert_path)
-    recipe = bert / "finetune.json"  # says for how long and how fast BERT is trained
+    recipe = bert / "finetune.json"  # says how fast BERT is trained
     settings = {"data": {name: sha256(config.data_dir / f"{name}.txt") for name in ("class", "train", "dev", "test")}}
     settings |= {"bert": sha256(find_weights(bert)), recipe.name: sha256(recipe) if recipe.is_file() else None}
     path = config.output / "rows.json"

@@ -150,8 +150,18 @@ def test_a_foreign_config_is_refused(bert: Path, tmp_path: Path, content: str):
 def test_epochs_follow_the_rows(bert: Path, tmp_path: Path):
     assert finetune_defaults(bert, 10) == (1, 5e-3)
     assert finetune_defaults(bert, 11) == (4, 5e-3)
-    assert finetune_defaults(tmp_path, 10) == (2, 5e-5)
-    tmp_path.joinpath("finetune.json").write_text("{}", encoding="utf-8")
+    epochs = {rows: finetune_defaults(tmp_path, rows)[0] for rows in (1, 300, 301, 800, 801, 3000, 12000, 12001)}
+    assert epochs == {1: 30, 300: 30, 301: 16, 800: 16, 801: 8, 3000: 8, 12000: 4, 12001: 2}
+    assert finetune_defaults(tmp_path, 10)[1] == 5e-5
+    tmp_path.joinpath("finetune.json").write_text('{"learning_rate": 1e-3}', encoding="utf-8")
+    assert finetune_defaults(tmp_path, 10) == (30, 1e-3)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "7", '{"num_epochs": 3}', '{"num_epochs": [[9, 1]]}', '{"learning_rate": "x"}']
+)
+def test_damaged_defaults(tmp_path: Path, text: str):
+    tmp_path.joinpath("finetune.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="finetune.json is damaged"):
         finetune_defaults(tmp_path, 10)
 
