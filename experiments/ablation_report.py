@@ -108,7 +108,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     tables = grouped(report["rows"])
-    heights = [1 + 0.3 * len(rows) for rows in tables.values()]
+    heights = [0.6 + 0.2 * len(rows) for rows in tables.values()]
     figure = Figure(figsize=(8, sum(heights)), layout="constrained")
     panels = figure.subplots(len(tables), 1, height_ratios=heights, squeeze=False)[:, 0]
     for axes, ((data, split, count), rows) in zip(panels, tables.items(), strict=True):
@@ -118,7 +118,9 @@ def draw(report: dict[str, Any], path: Path) -> None:
             axes.plot([low, high], [recipe, recipe], color="tab:blue")
             axes.plot(middle, recipe, "o", color="tab:blue")
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_title(f"{data}, {count:,} training rows, {split}", fontsize=10)
-        axes.set_xlabel(f"macro-F1, points against {rows[0]['plain']} (95 % interval)")
+        axes.set_ylim(-0.6, len(found) - 0.4)
+        axes.set_title(f"{data}, {count:,} training rows, {split}: against {rows[0]['plain']}", fontsize=10)
+        axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3, axis="x")
+    figure.supxlabel("difference in macro-F1, points (95 % interval)", fontsize=10)
     atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
