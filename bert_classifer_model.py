@@ -202,16 +202,24 @@ def read_bert_encoder(folder: Path, max_length: int, truncation: str = "end") ->
     return Encoder(vocab, max_length, truncation)
 
 
-def finetune_defaults(folder: Path, rows: int) -> tuple[int, float]:
-    """The epochs and peak learning rate that suit an encoder and a number of training rows.
+def read_finetune(folder: Path) -> dict[str, Any]:
+    """For how long and how fast an encoder is trained: FINETUNE, but for what `finetune.json` beside its weights says.
 
-    An encoder may bring its own in `finetune.json` beside its weights: `{"learning_rate": 4e-4, "num_epochs": [[2000,
-    12], [null, 3]]}`, where each pair is (up to so many rows, epochs). What it does not say is FINETUNE.
+    That is `{"learning_rate": 4e-4, "num_epochs": [[2000, 12], [null, 3]]}` or one of the two; each pair is (up to so
+    many rows, epochs).
     """
     path = folder / "finetune.json"
     try:
-        defaults = FINETUNE | (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {})
+        return FINETUNE | (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {})
+    except (OSError, ValueError, TypeError) as fault:
+        raise UserError(f"{path} is damaged: mend it or delete it") from fault
+
+
+def finetune_defaults(folder: Path, rows: int) -> tuple[int, float]:
+    """The epochs and peak learning rate that suit an encoder and a number of training rows."""
+    defaults = read_finetune(folder)
+    try:
         epochs = next(epochs for up_to, epochs in defaults["num_epochs"] if up_to is None or rows <= up_to)
         return int(epochs), float(defaults["learning_rate"])
-    except (OSError, ValueError, TypeError, StopIteration) as fault:
-        raise UserError(f"{path} is damaged: mend it, delete it, or pass --num-epochs and --learning-rate") from fault
+    except (ValueError, TypeError, StopIteration) as fault:
+        raise UserError(f"{folder / 'finetune.json'} is damaged: mend it or delete it") from fault

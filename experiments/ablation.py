@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bert_classifer_model import find_bert, find_weights, finetune_defaults
+from bert_classifer_model import find_bert, find_weights, finetune_defaults, read_finetune
 from config import MODELS, Config, parse
 from core.checkpoint import load
 from core.console import UserError, run
@@ -247,9 +247,8 @@ def read_test(data: DataSet, cell: dict[str, Any], config: AblationConfig) -> No
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(AblationConfig, argv, __doc__)
     config.bert_path = find_bert(config.bert_path)
-    settings = {"bert": sha256(find_weights(config.bert_path)), "batch_size": config.batch_size}
-    finetune = config.bert_path / "finetune.json"  # says how fast BERT is trained
-    settings |= {"max_length": config.max_length, "finetune.json": sha256(finetune) if finetune.is_file() else None}
+    settings = {"bert": sha256(find_weights(config.bert_path)), "finetune": read_finetune(config.bert_path)}
+    settings |= {"batch_size": config.batch_size, "max_length": config.max_length}
     path = config.output / "ablation.json"
     report = open_report(path, settings, ["rows"])
     data_sets = list(read_data_sets(config, settings))

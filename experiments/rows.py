@@ -19,7 +19,7 @@ import numpy as np
 import baseline
 import evaluate
 import train
-from bert_classifer_model import find_bert, find_weights
+from bert_classifer_model import find_bert, find_weights, read_finetune
 from config import MODELS, Config, parse
 from core.console import UserError, run
 from core.device import measured_on
@@ -132,9 +132,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if "test" not in titles:
         raise UserError(f"{config.data_dir} has no test.txt: the models are scored on it")
     bert = find_bert(config.bert_path)
-    recipe = bert / "finetune.json"  # says how fast BERT is trained
     settings = {"data": {name: sha256(config.data_dir / f"{name}.txt") for name in ("class", "train", "dev", "test")}}
-    settings |= {"bert": sha256(find_weights(bert)), recipe.name: sha256(recipe) if recipe.is_file() else None}
+    settings |= {"bert": sha256(find_weights(bert)), "finetune": read_finetune(bert)}
     path = config.output / "rows.json"
     report = open_report(path, settings, ["cells"])
     most = len(titles["train"].texts)

@@ -40,7 +40,7 @@ def test_from_end_to_end_and_again(bert: Path, data: Path, tmp_path: Path, monke
     other = Path(shutil.copytree(bert, tmp_path / "bert"))  # the same weights, trained in another way
     recipe = {"learning_rate": 1e-3, "num_epochs": [[None, 2]]}
     other.joinpath("finetune.json").write_text(json.dumps(recipe), encoding="utf-8")
-    with pytest.raises(UserError, match="was made with another finetune.json: delete it"):
+    with pytest.raises(UserError, match="was made with another finetune: delete it"):
         rows.main(args(other, data, tmp_path))
 
 
