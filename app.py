@@ -5,7 +5,7 @@ Start `python api.py` in another terminal, then:
     streamlit run app.py
 
 The environment variable NEWS_API_URL is the server's address, http://127.0.0.1:8004 where it is not set; NEWS_API_KEY
-is its key, where it asks for one. The views are in views/.
+is its key, where it asks for one. The views are in page/views/.
 """
 
 import os
@@ -13,13 +13,13 @@ import sys
 
 import streamlit as st
 
-from core.api_client import ADDRESS, Api, plain
+from page.client import ADDRESS, Api, plain
 
 VIEWS = {
-    "views/single.py": ("单条预测", ":material/edit:"),
-    "views/batch.py": ("批量预测", ":material/table_rows:"),
-    "views/compare.py": ("模型对比", ":material/balance:"),
-    "views/models.py": ("模型信息", ":material/info:"),
+    "page/views/single.py": ("单条预测", ":material/edit:"),
+    "page/views/batch.py": ("批量预测", ":material/table_rows:"),
+    "page/views/compare.py": ("模型对比", ":material/balance:"),
+    "page/views/models.py": ("模型信息", ":material/info:"),
 }
 
 

@@ -12,6 +12,7 @@ import torch
 import train
 from core.updater import Updater
 
+ROOT = Path(__file__).parent.parent
 LABELS = ("体育", "财经", "科技")
 WORDS = {"体育": "球赛队冠军夺胜负场", "财经": "银行基金股债利率央", "科技": "芯片手机软件网算云"}
 COMMON = "今日新的在有大中国年 ABc12，"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import LABELS
+from conftest import LABELS, ROOT
 
 import bert_model_quantization as quantization
 from core import checkpoint, export, openvino_model
@@ -18,7 +18,6 @@ from experiments import shapes
 from predict_fun import NewsClassifier, load_module
 from utils import read_titles
 
-ROOT = Path(__file__).parent.parent
 IR = "bertclassifer_int8.xml"
 FILES = ("bertclassifer_int8.onnx", "bertclassifer_int8.bin", IR, "quantized_model_bertclassifer_model.pt")
 

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +26,6 @@ from core.console import UserError
 from core.files import sha256
 from predict_fun import NewsClassifier, Prediction
 
-ROOT = Path(__file__).parents[1]
 LABELS = ["财经", "科技", "体育"]
 SLOW = {"慢": 0.3, "挂": 60}  # seconds
 HOSTILE_BODIES = 300

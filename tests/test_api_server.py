@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from test_api import ROOT
+from conftest import ROOT
 
 import api_test
 from core import http_server

@@ -10,20 +10,20 @@ import threading
 import time
 import tomllib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pyarrow
 import pytest
+from conftest import ROOT
 from streamlit.testing.v1 import AppTest
 
-from core import batch_run
-from core.api_client import Api
-from core.page_charts import PALETTE
-from core.page_run import duration
-from core.page_titles import read_rows
-from views import batch, compare, models, single
+from page import run as batch_run
+from page.charts import PALETTE
+from page.client import Api
+from page.progress import duration
+from page.titles import read_rows
+from page.views import batch, compare, models, single
 
-APP = Path(__file__).parents[1] / "app.py"
+APP = ROOT / "app.py"
 HOSTILE = (
     "<script>alert(1)</script> **粗** [链接](http://evil.example) $x^2$ :red[红] `码` <img src=x onerror=alert(1)>"
 )
@@ -133,7 +133,7 @@ def server(monkeypatch):
 def open_page(view=None):
     page = AppTest.from_file(APP, default_timeout=20).run()
     if view:
-        page.switch_page(f"views/{view}.py").run()
+        page.switch_page(f"page/views/{view}.py").run()
     assert not page.exception
     return page
 
@@ -278,7 +278,7 @@ def test_a_list_answer_of_another_length_is_not_taken(server):
 
 def test_page_knows_only_http():
     code = (
-        "import sys, app, views.single, views.batch, views.compare, views.models;"
+        "import sys, app, page.views.single, page.views.batch, page.views.compare, page.views.models;"
         "print(sorted({'torch', 'transformers', 'onnxruntime', 'tokenizers', 'predict_fun', 'sklearn', 'matplotlib'}"
         " & sys.modules.keys()))"
     )
@@ -287,13 +287,13 @@ def test_page_knows_only_http():
 
 
 def test_only_this_machine_can_open_the_page():
-    config = (Path(__file__).parent.parent / ".streamlit" / "config.toml").read_text(encoding="utf-8")
+    config = (ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8")
     assert tomllib.loads(config)["server"]["address"] == "127.0.0.1"
 
 
 def test_no_chart_meets_a_half_imported_pandas():
     """altair looks at whatever is in sys.modules, where Streamlit may be importing pandas in another thread."""
-    code = "import sys, core.page_charts; print('pandas' in sys.modules)"
+    code = "import sys, page.charts; print('pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=APP.parent, capture_output=True, encoding="utf-8")
     assert done.stdout.strip() == "True"
 
@@ -553,9 +553,9 @@ def test_a_run_goes_on_while_another_view_is_open(server):
     page = upload(open_page("batch"), "titles.txt", b"x\n" * 250)
     server.gate.clear()
     press(page, "开始预测")
-    page.switch_page("views/models.py").run()
+    page.switch_page("page/views/models.py").run()
     server.gate.set()
-    page.switch_page("views/batch.py").run()
+    page.switch_page("page/views/batch.py").run()
     assert finish(page).metric[0].value == "250"
 
 
@@ -775,7 +775,7 @@ def test_a_chunk_that_is_too_much_is_halved(status, monkeypatch):
 
     run = run_through(ask, [f"球{number}" if number % 3 else f"{number}" for number in range(230)])
     answers = run.answers["m"]
-    assert answers.answered.all() and run.open == 0 and not run.halted
+    assert answers.answered.all() and run.unanswered == 0 and not run.halted
     assert [answers.label(row) for row in range(4)] == ["科技", "体育", "体育", "科技"]
     assert sizes[:4] == [100, 50, 25, 25]
 
@@ -793,7 +793,7 @@ def test_a_hanging_server_is_not_asked_for_ever(monkeypatch):
     monkeypatch.setattr(batch_run, "WAITS", (0, 0, 0))
     asked = []
     run = run_through(lambda texts, model: asked.append(len(texts)) or refusal(504), ["x"] * 10_000)
-    assert run.halted == "504" and len(asked) < 10 and run.open == 10_000
+    assert run.halted == "504" and len(asked) < 10 and run.unanswered == 10_000
 
 
 def test_each_model_is_asked_and_the_time_left_is_told():
@@ -805,7 +805,7 @@ def test_each_model_is_asked_and_the_time_left_is_told():
 def test_a_run_that_nobody_looks_at_stops(monkeypatch):
     monkeypatch.setattr(batch_run, "UNWATCHED_SECONDS", -1)
     run = run_through(lambda texts, model: answer_to(texts), ["球"])
-    assert "十分钟" in run.halted and run.open == 1
+    assert "十分钟" in run.halted and run.unanswered == 1
 
 
 def test_durations():

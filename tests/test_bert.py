@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SPECIAL, write_bert
+from conftest import ROOT, SPECIAL, write_bert
 from transformers import BertConfig, BertForPreTraining
 
 import bert_classifer_model
@@ -167,7 +167,7 @@ def test_damaged_defaults(tmp_path: Path, text: str):
 
 
 def test_the_bundled_bert_loads():
-    folder = Path(__file__).parent.parent / BUNDLED_BERT
+    folder = ROOT / BUNDLED_BERT
     model = BertClassifier.from_pretrained(folder, num_labels=10)
     assert len(read_bert_encoder(folder, 64).vocab) == model.bert.config.vocab_size
     assert model.bert.embeddings.word_embeddings.weight.dtype == torch.float32

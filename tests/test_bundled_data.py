@@ -5,11 +5,12 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 import baseline
 from utils import read_data, read_labels
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = ROOT / "data"
 CLASSES = ["财经", "房产", "股票", "教育", "科技", "社会", "时政", "体育", "游戏", "娱乐"]
 
 

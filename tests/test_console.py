@@ -6,11 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import train_args
+from conftest import ROOT, train_args
 
 from core.console import UserError, run
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from threading import Barrier
 
 import pytest
 import torch
+from conftest import ROOT
 
 from core import checkpoint
 from core.console import UserError
@@ -181,7 +182,7 @@ def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "run(lambda: checkpoint.save(Path(sys.argv[1]), {'w': torch.zeros(100, 1000)}, {}))"
     )
-    root = Path(__file__).parent.parent
+    root = ROOT
     target = tmp_path / "m.pt"
     result = subprocess.run([sys.executable, "-c", code, str(target)], cwd=root, capture_output=True, text=True)
     assert result.returncode == 1

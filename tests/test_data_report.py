@@ -7,13 +7,13 @@ import warnings
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 import utils
 from core import data_report, plots
 from core.console import UserError
 from core.encoding import SPECIAL_TOKENS, Encoder
 
-ROOT = Path(__file__).parent.parent
 LABELS = ("体育", "财经", "科技")
 CLEAN = {
     "train": ["球一\t0", "球二\t0", "球三\t0", "股一\t1", "股二\t1", "芯\t2"],

@@ -10,7 +10,7 @@ from types import ModuleType
 import psutil
 import pytest
 import torch
-from conftest import train_args, write_bert
+from conftest import ROOT, train_args, write_bert
 
 import custom_pruning
 import pretrain_mlm
@@ -20,7 +20,6 @@ from core import checkpoint
 from core.console import UserError
 from core.resume import RunState
 
-ROOT = Path(__file__).parent.parent
 ARTEFACT = "test_bertclassifer_model.pt"
 LAUNCHERS = {
     "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"],

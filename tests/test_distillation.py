@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import COMMON, LABELS, WORDS, write_bert, write_data
+from conftest import COMMON, LABELS, ROOT, WORDS, write_bert, write_data
 from torch import nn
 from torch.nn import functional as F
 
@@ -34,7 +34,6 @@ from experiments.distillation_report import compare, summarise
 from predict_fun import NewsClassifier, load_module
 from utils import read_titles
 
-ROOT = Path(__file__).parent.parent
 HARD, SOFT = "bilstm_hard_distill.pth", "bilstm_soft_distill.pth"
 
 

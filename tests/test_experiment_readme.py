@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from benchmark import FIELDS
 from config import MODELS
@@ -23,7 +24,6 @@ from experiments import ablation_report, distillation_report, readme, rows, serv
 from experiments.readme_tables import KINDS
 from experiments.readme_words import CHINESE, ENGLISH, reword
 
-ROOT = Path(__file__).parent.parent
 ALL_PAGES = readme.PAGES
 # Where each page has its results; no figure of theirs is typed by hand.
 HEADS = (("## 结果", "## 流程"), ("## Results", "## Workflow"), ("# ", ""), ("# ", ""))

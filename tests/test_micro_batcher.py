@@ -4,14 +4,12 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from core import micro_batcher
 from core.micro_batcher import DeadlinePassed, MicroBatcher, QueueFull, Stopped
-
-ROOT = Path(__file__).parents[1]
 
 
 class FakeClock:

@@ -6,13 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from config import find_model
 from core import openvino_model
 from core.console import UserError
 from predict_fun import NewsClassifier
 
-ROOT = Path(__file__).parent.parent
 IR = "bertclassifer_int8.xml"
 FILES = ("bertclassifer_int8.onnx", "bertclassifer_int8.bin", IR, "quantized_model_bertclassifer_model.pt")
 

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from conftest import LABELS, write_data
+from conftest import LABELS, ROOT, write_data
 
 import baseline
 import evaluate
@@ -23,8 +23,6 @@ from core.answers import every
 from core.console import UserError
 from predict_fun import NewsClassifier, text_fault
 from utils import read_titles
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import LABELS, write_data
+from conftest import LABELS, ROOT, write_data
 from torch import nn
 
 import bert_model_quantization as quantization
@@ -25,7 +25,6 @@ from core.quantize import VARIANTS, quantize_onnx
 from predict_fun import NewsClassifier, load_module
 from utils import read_titles
 
-ROOT = Path(__file__).parent.parent
 ONNX, STATE_DICT = "bertclassifer_int8.onnx", "quantized_model_bertclassifer_model.pt"
 MODULES = {"scikit-learn": "sklearn"}  # where a package is not imported by its name
 

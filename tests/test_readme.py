@@ -4,11 +4,10 @@ import re
 import runpy
 import shlex
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "README_EN.md", "CONTRIBUTING.md", "bert-base-chinese/README.md", "data/README.md")
 PAGES += ("results/README.md", "results/README_EN.md")
 LAUNCHERS = ("torchrun", "accelerate launch")

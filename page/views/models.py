@@ -4,9 +4,9 @@ from typing import Any
 
 import streamlit as st
 
-from core.api_client import fits, plain
 from core.benchmark_report import frontier
-from core.page_charts import frontier_chart
+from page.charts import frontier_chart
+from page.client import fits, plain
 
 STAGES = {
     "teacher": "教师模型（BERT 微调）",

@@ -5,11 +5,11 @@ from itertools import combinations
 import numpy as np
 import streamlit as st
 
-from core.api_client import Api, plain
-from core.batch_run import Answers, BatchRun
-from core.page_charts import matrix
-from core.page_run import show_run
-from core.page_titles import Given, ask_titles, short
+from page.charts import matrix
+from page.client import Api, plain
+from page.progress import show_run
+from page.run import BatchRun, ModelAnswers
+from page.titles import Given, ask_titles, short
 
 SHOWN_ROWS = 1000
 HOW = "要对比，请这样启动 API：`python api.py --model teacher --model soft`"
@@ -89,7 +89,7 @@ def scores(run: BatchRun, right: list[str | None] | None) -> list[dict]:
     return rows
 
 
-def confusion(answers: Answers, right: list[str | None]) -> dict[tuple[str, str], int]:
+def confusion(answers: ModelAnswers, right: list[str | None]) -> dict[tuple[str, str], int]:
     """{(label, predicted class): titles}, of the titles that have both."""
     counts: dict[tuple[str, str], int] = {}
     for row in np.flatnonzero(answers.answered).tolist():
@@ -99,7 +99,7 @@ def confusion(answers: Answers, right: list[str | None]) -> dict[tuple[str, str]
     return counts
 
 
-def classes_of(answers: Answers) -> np.ndarray:
+def classes_of(answers: ModelAnswers) -> np.ndarray:
     """The class name of each row, None where there is none."""
     return np.array([*answers.labels, None], dtype=object)[np.where(answers.answered, answers.codes, -1)]
 

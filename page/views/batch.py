@@ -6,11 +6,11 @@ import numpy as np
 import streamlit as st
 
 from core.answers import COLUMNS, inert, write_rows
-from core.api_client import Api, plain
-from core.batch_run import BatchRun
-from core.page_charts import bars, histogram
-from core.page_run import show_run
-from core.page_titles import ask_titles, short
+from page.charts import bars, histogram
+from page.client import Api, plain
+from page.progress import show_run
+from page.run import BatchRun
+from page.titles import ask_titles, short
 
 SHOWN_ROWS = 2000  # of the table; the CSV has all
 NO_CLASS = "没有结果"

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from core.api_client import plain
-from core.batch_run import BatchRun
+from page.client import plain
+from page.run import BatchRun
 
 
 def show_run(run: BatchRun, running: bool, key: str) -> None:
@@ -19,8 +19,8 @@ def show_run(run: BatchRun, running: bool, key: str) -> None:
         return
     if run.halted:
         st.error(f"中途停下了。{plain(run.halted)}")
-    if run.open:
-        st.info(f"完成 {run.total - run.open:,} / {run.total:,}，还有 {run.open:,} 没有结果。")
+    if run.unanswered:
+        st.info(f"完成 {run.total - run.unanswered:,} / {run.total:,}，还有 {run.unanswered:,} 没有结果。")
         if st.button("继续", key=f"{key}_continue", icon=":material/play_arrow:"):
             run.ask = st.session_state.api.predict_list  # the address or the key may have been put right
             run.start()
@@ -30,7 +30,7 @@ def show_run(run: BatchRun, running: bool, key: str) -> None:
 @st.fragment(run_every=1.0)
 def _show_progress(run: BatchRun, key: str) -> None:
     """Runs again every second, by itself; the thread of the run goes on meanwhile."""
-    run.look()
+    run.touch()
     if not run.running:
         st.rerun()
     done = run.done

@@ -20,7 +20,7 @@ PASSING = {429, 500, 502, 503, 504}
 Ask = Callable[[Sequence[str], str], dict[str, Any]]
 
 
-class Answers:
+class ModelAnswers:
     """One model's answers, row by row: `codes` are indices into `labels`, or why there is no class."""
 
     def __init__(self, rows: int, labels: Sequence[str]) -> None:
@@ -80,7 +80,7 @@ class BatchRun:
 
     def __init__(self, ask: Ask, titles: Sequence[str], models: dict[str, list[str]]) -> None:
         self.ask, self.titles = ask, titles
-        self.answers = {name: Answers(len(titles), labels) for name, labels in models.items()}
+        self.answers = {name: ModelAnswers(len(titles), labels) for name, labels in models.items()}
         self.total = len(titles) * len(models)
         self._lock = threading.Lock()
         self.start()
@@ -91,7 +91,7 @@ class BatchRun:
             answers.reopen()
         self.trouble = self.halted = ""  # what goes wrong at the moment; what ended the run before its end
         self._end, self._before, self._started = threading.Event(), self.done, time.monotonic()
-        self.look()
+        self.touch()
         self._thread = threading.Thread(target=self._work, args=(self._end,), daemon=True)
         self._thread.start()
 
@@ -100,8 +100,8 @@ class BatchRun:
         with self._lock:
             self._end.set()
 
-    def look(self) -> None:
-        """Somebody is still there to read the answers."""
+    def touch(self) -> None:
+        """Note that somebody is still there to read the answers."""
         self._seen = time.monotonic()
 
     @property
@@ -115,7 +115,7 @@ class BatchRun:
         return sum(int((answers.codes != NOT_ASKED).sum()) for answers in self.answers.values())
 
     @property
-    def open(self) -> int:
+    def unanswered(self) -> int:
         """Rows that `start` would ask about."""
         failed = sum(int((answers.codes == FAILED).sum()) for answers in self.answers.values())
         return self.total - self.done + failed
@@ -155,7 +155,9 @@ class BatchRun:
                     end.wait(max(WAITS[tries], answer["retry_after"]))
 
     @staticmethod
-    def _take(answers: Answers, chunk: list[int], tries: int, answer: dict[str, Any]) -> list[tuple[list[int], int]]:
+    def _take(
+        answers: ModelAnswers, chunk: list[int], tries: int, answer: dict[str, Any]
+    ) -> list[tuple[list[int], int]]:
         """Keep an answer, or say what is to be asked again."""
         if "error" not in answer:
             answers.record(chunk, answer)

@@ -4,9 +4,9 @@ import time
 
 import streamlit as st
 
-from core.api_client import Api, plain
-from core.page_charts import bars, colours, tiles
-from core.page_titles import short
+from page.charts import bars, colours, tiles
+from page.client import Api, plain
+from page.titles import short
 
 EXAMPLES = [
     "SpaceX 星舰今日成功发射，开启火星移民新篇章",

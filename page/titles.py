@@ -7,9 +7,9 @@ from itertools import islice
 
 import streamlit as st
 
-from core.api_client import plain
 from core.console import UserError
 from core.files import encoding_of
+from page.client import plain
 
 MAX_TITLES = 200_000
 MAX_PASTED = 100_000  # characters

@@ -1,0 +1,1 @@
+"""The views of the page, which app.py hands to Streamlit by their paths."""
