@@ -24,7 +24,7 @@ from werkzeug.exceptions import HTTPException
 
 from config import find_model, parse
 from core.console import UserError, run
-from core.http_answers import (
+from core.serving.answers import (
     NOT_ANSWERED,
     NOT_READY,
     UNAUTHORIZED,
@@ -39,10 +39,10 @@ from core.http_answers import (
     read_top_k,
     text_error,
 )
-from core.http_metrics import HttpMetrics
-from core.http_server import MAX_WAITING, end_on_signal, make_server, serve
-from core.micro_batcher import MicroBatcher, NotAnswered
-from core.model_facts import model_facts, read_benchmark
+from core.serving.counters import HttpMetrics
+from core.serving.facts import model_facts, read_benchmark
+from core.serving.micro_batcher import MicroBatcher, NotAnswered
+from core.serving.server import MAX_WAITING, end_on_signal, make_server, serve
 from predict_fun import NewsClassifier
 
 FRESH_SECONDS = 10  # a model that has answered so lately is healthy

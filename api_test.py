@@ -19,7 +19,7 @@ import requests
 
 from config import parse
 from core.console import UserError, run
-from core.http_load import load, predict_bodies
+from core.serving.load import load, predict_bodies
 
 
 @dataclass

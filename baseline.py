@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from config import Config, parse, require_one_or_more
 from core.console import UserError, run
-from core.device import measured_on
 from core.files import sha256, write_json
-from core.metrics import classification_metrics, metrics_table
+from core.measure.metrics import classification_metrics, metrics_table
+from core.training.device import measured_on
 from utils import Titles, read_data
 
 if TYPE_CHECKING:

@@ -32,17 +32,17 @@ from tqdm import tqdm
 from baseline import fit_linear
 from bert_model_quantization import score
 from config import MODELS, ONNX, OPENVINO, Config, find_model, parse
-from core import openvino_model
 from core.answers import every
-from core.benchmark_report import add_ratios, advise, as_markdown, draw
+from core.compression.structured_pruning import encoder_flops
 from core.console import UserError, run
-from core.device import cpu_flags, measured_on
-from core.encoding import Encoder
 from core.files import atomic_write, sha256, write_json
-from core.latency import Predictor, compare_speed
-from core.metrics import classification_metrics
-from core.stats import wilson_interval
-from core.structured_pruning import encoder_flops
+from core.measure.benchmark_report import add_ratios, advise, as_markdown, draw
+from core.measure.latency import Predictor, compare_speed
+from core.measure.metrics import classification_metrics
+from core.measure.stats import wilson_interval
+from core.model_files import openvino_model
+from core.text.tokenizer import Encoder
+from core.training.device import cpu_flags, measured_on
 from experiments.shapes import SHAPES, TOKENS, ModelFile, random_titles, write_models
 from predict_fun import NewsClassifier, build_model
 from utils import read_data
@@ -56,13 +56,13 @@ FIELDS += ("encoder_flops", "peak_mb", "cold_start_s", "p50_ms", "p95_ms", "titl
 ALONE = """
 import json, sys
 from pathlib import Path
-from core.memory import peak_mb
+from core.measure.latency import peak_mb
 from predict_fun import NewsClassifier
 path, *texts = json.loads(sys.stdin.read())
 classifier = NewsClassifier.load(Path(path), "cpu")
 classifier.predict(texts[:1])
 print(flush=True)
-from core.latency import BATCH, compare_speed
+from core.measure.latency import BATCH, compare_speed
 classifier.predict(texts[:BATCH])
 peak = peak_mb()
 print(json.dumps({"peak_mb": peak, **compare_speed([classifier.predict], texts, 2)[0]}))

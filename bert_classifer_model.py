@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from config import BUNDLED_BERT, Config
+from core.bert.folder import read_pretrained
 from core.console import UserError
-from core.encoding import Encoder, read_vocab
-from core.pretrained import read_pretrained
+from core.text.tokenizer import Encoder, read_vocab
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 MODEL_FILES = (*WEIGHT_FILES, "config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json")

@@ -23,15 +23,16 @@ import torch
 from tqdm import tqdm
 
 from config import MODELS, OPENVINO, Config, find_model, parse
-from core import checkpoint, export, onnx_model, openvino_model
 from core.answers import every, text_fault
+from core.compression import export
+from core.compression.quantize import SCHEME, VARIANTS, quantize, quantize_onnx, quantize_openvino
 from core.console import UserError, run
-from core.device import CPU, measured_on
-from core.encoding import Encoder, pad
 from core.files import sha256, write_json
-from core.latency import compare_speed
-from core.metrics import classification_metrics
-from core.quantize import SCHEME, VARIANTS, quantize, quantize_onnx, quantize_openvino
+from core.measure.latency import compare_speed
+from core.measure.metrics import classification_metrics
+from core.model_files import checkpoint, onnx_model, openvino_model
+from core.text.tokenizer import Encoder, pad
+from core.training.device import CPU, measured_on
 from predict_fun import NewsClassifier, load_module, module_logits, predict_lines
 from utils import Titles, read_labels, read_titles
 

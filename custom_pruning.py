@@ -25,17 +25,10 @@ from torch import nn
 
 from bert_classifer_model import BertClassifier
 from config import Config, find_model, made_from, parse, require_one_or_more
-from core import checkpoint
 from core.answers import every
-from core.console import UserError, run
-from core.device import Devices, measured_on
-from core.encoding import Encoder
-from core.files import sha256, write_json
-from core.latency import compare_speed
-from core.losses import distillation_loss
-from core.pruning_report import describe, figures, unknown_characters
-from core.resume import RunState, has_finished
-from core.structured_pruning import (
+from core.compression.losses import distillation_loss
+from core.compression.pruning_report import describe, figures, unknown_characters
+from core.compression.structured_pruning import (
     choose_units,
     cut_at_once,
     cut_units,
@@ -44,9 +37,16 @@ from core.structured_pruning import (
     plan_budgets,
     unit_importance,
 )
-from core.teacher_cache import cached_logits, logits_of
-from core.unstructured_pruning import prune_weights
-from core.updater import Batch, LossFn
+from core.compression.teacher_cache import cached_logits, logits_of
+from core.compression.unstructured_pruning import prune_weights
+from core.console import UserError, run
+from core.files import sha256, write_json
+from core.measure.latency import compare_speed
+from core.model_files import checkpoint
+from core.text.tokenizer import Encoder
+from core.training.device import Devices, measured_on
+from core.training.resume import RunState, has_finished
+from core.training.updater import Batch, LossFn
 from predict_fun import NewsClassifier, load_module, module_logits
 from train import MAY_CHANGE, evaluate, fit
 from utils import Batches, Titles, read_data

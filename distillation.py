@@ -18,18 +18,19 @@ from torch import nn
 from bert_classifer_model import BertClassifier
 from bilstm_classifier import BiLSTMClassifier
 from config import ONNX, Config, find_model, made_from, require_one_or_more
-from core import checkpoint, export
-from core.augment import augment
+from core.compression import export
+from core.compression.losses import NO_LABEL
+from core.compression.structured_pruning import keep_layers, layer_shapes, spread
+from core.compression.teacher_cache import cached_logits, logits_of
 from core.console import UserError
-from core.device import Devices
-from core.encoding import Encoder, check_coverage
 from core.files import detect_encoding, read_lines, sha256
-from core.losses import NO_LABEL
-from core.metrics import metrics_table
-from core.resume import RunState, has_finished
-from core.structured_pruning import keep_layers, layer_shapes, spread
-from core.teacher_cache import cached_logits, logits_of
-from core.updater import Batch
+from core.measure.metrics import metrics_table
+from core.model_files import checkpoint
+from core.text.augment import augment
+from core.text.tokenizer import Encoder, check_coverage
+from core.training.device import Devices
+from core.training.resume import RunState, has_finished
+from core.training.updater import Batch
 from predict_fun import load_module
 from train import evaluate, fit
 from utils import Batches, Titles, read_data

@@ -18,11 +18,11 @@ import numpy as np
 
 from config import Config, find_model, parse, require_one_or_more
 from core.console import UserError, run
-from core.device import measured_on, pick_device
 from core.files import atomic_write, sha256, write_json
-from core.metrics import classification_metrics, metrics_table
-from core.plots import class_axis
-from core.stats import paired_bootstrap
+from core.measure.metrics import classification_metrics, metrics_table
+from core.measure.plots import class_axis
+from core.measure.stats import paired_bootstrap
+from core.training.device import measured_on, pick_device
 from predict_fun import NewsClassifier, predict_lines
 from utils import read_labels, read_titles
 

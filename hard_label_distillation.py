@@ -14,8 +14,8 @@ run to a folder of that name in reports/.
 from collections.abc import Sequence
 
 from config import parse
+from core.compression.losses import hard_loss
 from core.console import run
-from core.losses import hard_loss
 from distillation import DistillConfig, distil
 
 

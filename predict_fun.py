@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from config import ONNX, OPENVINO, Config, find_model, parse, require_one_or_more
-from core import onnx_model, openvino_model
 from core.answers import FAULTS, Prediction, show, text_fault, write_csv
 from core.console import UserError, run
-from core.encoding import Encoder, pad, replace_surrogates
 from core.files import atomic_write, detect_encoding, read_lines
+from core.model_files import onnx_model, openvino_model
+from core.text.tokenizer import Encoder, pad, replace_surrogates
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +106,7 @@ class NewsClassifier:
 
 def _load_torch(path: Path, device: str) -> tuple[dict[str, Any], onnx_model.LogitsFn]:
     model, meta = load_module(path)
-    from core.device import CPU, pick_device
+    from core.training.device import CPU, pick_device
 
     # Integer kernels of this kind are the CPU's alone.
     return meta, module_logits(model, CPU if meta["architecture"].get("quantization") else pick_device(device))
@@ -133,7 +133,7 @@ def load_module(path: Path) -> tuple["nn.Module", dict[str, Any]]:
         UserError: the file is missing, damaged, foreign, or its weights do not fit the model it describes.
     """
     try:
-        from core import checkpoint
+        from core.model_files import checkpoint
     except ImportError as fault:
         raise UserError(
             f"{path} needs {fault.name}: `pip install -r requirements.txt`, or use an ONNX model"
@@ -143,7 +143,7 @@ def load_module(path: Path) -> tuple["nn.Module", dict[str, Any]]:
     try:
         model = build_model(architecture)
         if architecture.get("quantization"):
-            from core.quantize import load_quantized, quantize
+            from core.compression.quantize import load_quantized, quantize
 
             model = quantize(model)
             load_quantized(model, state_dict)

@@ -8,8 +8,8 @@
 Masked language modelling (Devlin et al. 2019) with masks drawn anew each time (Liu et al. 2019, RoBERTa), more of
 them than the usual 15 % (Wettig et al. 2023), computed on the masked positions only. A BERT from scratch gets a
 vocabulary of Chinese words built from the corpus, and token embeddings that start from its word statistics
-(core/word_vectors.py). Writes a Hugging Face folder that `BertModel` and `AutoTokenizer` open with `from_pretrained`,
-with a README that says how it was made; log and curves go to reports/pretrain/.
+(core/pretraining/word_vectors.py). Writes a Hugging Face folder that `BertModel` and `AutoTokenizer` open with
+`from_pretrained`, with a README that says how it was made; log and curves go to reports/pretrain/.
 """
 
 import sys
@@ -26,13 +26,13 @@ from torch import nn
 from bert_classifer_model import read_bert_encoder, require_files
 from config import BUNDLED_BERT, LoopConfig, parse, require_one_or_more
 from core.console import UserError, run
-from core.corpus import CorpusBatches, build_vocab, encode_corpus, read_texts
-from core.device import Devices, measured_on
-from core.encoding import SPECIAL_TOKENS, Encoder, check_coverage, read_vocab
 from core.files import atomic_write
-from core.masked_lm import HEAD_SIZE, MaskedLM, Objective, new_bert, read_bert, write_bert
-from core.resume import RunState, has_finished
-from core.word_vectors import ppmi_vectors
+from core.pretraining.corpus import CorpusBatches, build_vocab, encode_corpus, read_texts
+from core.pretraining.masked_lm import HEAD_SIZE, MaskedLM, Objective, new_bert, read_bert, write_bert
+from core.pretraining.word_vectors import ppmi_vectors
+from core.text.tokenizer import SPECIAL_TOKENS, Encoder, check_coverage, read_vocab
+from core.training.device import Devices, measured_on
+from core.training.resume import RunState, has_finished
 from train import Progress, fit
 
 HELD_OUT = 2_000  # texts, at most a twentieth, that training never sees

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import torch
 
 from config import parse
+from core.compression.losses import distillation_loss
 from core.console import UserError, run
-from core.losses import distillation_loss
 from distillation import DistillConfig, distil
 
 

@@ -2,7 +2,7 @@
 
     python train.py                                        # on data/
     python train.py --data-dir my_data --num-epochs 3      # on your own class.txt, train.txt, dev.txt, test.txt
-    python train.py --recipe class_weights                 # more than plain fine-tuning: core/recipes.py
+    python train.py --recipe class_weights                 # more than plain fine-tuning: core/training/recipes.py
     python train.py --resume                               # go on after Ctrl-C, a kill or a power cut
 
 Writes save_models/test_bertclassifer_model.pt (the state with the best macro-F1 on dev.txt), and the log and learning
@@ -24,16 +24,16 @@ from tqdm import tqdm
 
 from bert_classifer_model import BertClassifier, find_bert, find_weights, finetune_defaults, read_bert_encoder
 from config import MODELS, Config, LoopConfig, made_from, parse
-from core import checkpoint
 from core.console import UserError, run
-from core.device import Devices
-from core.encoding import check_coverage
 from core.files import sha256
-from core.metrics import classification_metrics, metrics_table
-from core.recipes import PLAIN, Recipe
-from core.resume import Progress, RunState, has_finished, hold_ctrl_c, rng_state, set_rng_state
-from core.training_log import TrainingLog
-from core.updater import Batch, BatchSource, LossFn, Updater, learning_rate
+from core.measure.metrics import classification_metrics, metrics_table
+from core.model_files import checkpoint
+from core.text.tokenizer import check_coverage
+from core.training.device import Devices
+from core.training.log import TrainingLog
+from core.training.recipes import PLAIN, Recipe
+from core.training.resume import Progress, RunState, has_finished, hold_ctrl_c, rng_state, set_rng_state
+from core.training.updater import Batch, BatchSource, LossFn, Updater, learning_rate
 from utils import Batches, read_data
 
 # A run may be resumed although these have changed.

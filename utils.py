@@ -22,9 +22,9 @@ from tyro.conf import Positional, arg
 
 from config import BUNDLED_BERT, Config, flag, parse
 from core.console import UserError, run
-from core.data_report import check
-from core.encoding import Encoder, pad
 from core.files import detect_encoding
+from core.measure.data_report import check
+from core.text.tokenizer import Encoder, pad
 
 MAX_LISTED_FAULTS = 20
 BUCKET_BATCHES = 50  # shuffled titles are sorted by length within so many batches

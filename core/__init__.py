@@ -1,1 +1,1 @@
-"""The parts that the scripts in the root share. Nothing here imports the root."""
+"""The rooms that all tasks share: text, model files, BERT, training, compression, measurement, serving."""

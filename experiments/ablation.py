@@ -25,11 +25,11 @@ from typing import Any
 
 from bert_classifer_model import find_bert, find_weights, finetune_defaults, read_finetune
 from config import MODELS, Config, parse
-from core.checkpoint import load
 from core.console import UserError, run
-from core.device import Devices, measured_on
 from core.files import sha256, write_json
-from core.recipes import PLAIN, RECIPES, Recipe
+from core.model_files.checkpoint import load
+from core.training.device import Devices, measured_on
+from core.training.recipes import PLAIN, RECIPES, Recipe
 from experiments.ablation_report import as_markdown, choose, draw, merge, summarise
 from experiments.report import open_report, predict_classes, write_views
 from soft_label_distillation import SoftConfig, distil_soft

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from core.files import atomic_write
-from core.recipes import PLAIN
-from core.stats import macro_f1, paired_bootstrap, paired_bootstrap_f1
+from core.measure.stats import macro_f1, paired_bootstrap, paired_bootstrap_f1
+from core.training.recipes import PLAIN
 
 FINALISTS = 3  # recipes of a data set that are better than the best plain one
 KEY = ("data", "split", "rows", "recipe")  # what tells the rows of the table apart

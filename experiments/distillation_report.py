@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from core.files import atomic_write
-from core.metrics import classification_metrics
-from core.stats import paired_bootstrap
+from core.measure.metrics import classification_metrics
+from core.measure.stats import paired_bootstrap
 
 
 def summarise(name: str, true: list[int], predicted: list[list[int]], labels: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core import benchmark_report
+from core.measure import benchmark_report
 from experiments import ablation_report, distillation_report, rows, training
 
 BENCHMARK_COLUMNS = ("model", "runtime", "accuracy", "macro-F1", "MB", "p50 ms", "p50 ratio", "titles/s")

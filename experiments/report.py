@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from core.console import UserError
-from core.device import Devices
-from core.encoding import Encoder
 from core.files import atomic_write
+from core.text.tokenizer import Encoder
+from core.training.device import Devices
 from predict_fun import load_module
 from train import predict_logits
 from utils import Batches, Titles

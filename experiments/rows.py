@@ -22,9 +22,9 @@ import train
 from bert_classifer_model import find_bert, find_weights, read_finetune
 from config import MODELS, Config, parse
 from core.console import UserError, run
-from core.device import measured_on
 from core.files import atomic_write, sha256, write_json
-from core.stats import paired_bootstrap
+from core.measure.stats import paired_bootstrap
+from core.training.device import measured_on
 from experiments.report import open_report, write_views
 from utils import read_data
 

@@ -19,7 +19,7 @@ from werkzeug.serving import make_server as development_server
 from api import ApiConfig, create_app
 from core.answers import Prediction
 from core.console import UserError
-from core.http_server import make_server, serve
+from core.serving.server import make_server, serve
 from predict_fun import NewsClassifier
 
 

@@ -30,13 +30,14 @@ import torch
 
 from bert_classifer_model import BERT_BASE
 from config import Config, find_model, parse
-from core import checkpoint, export
 from core.answers import text_fault
+from core.compression import export
+from core.compression.quantize import VARIANTS, quantize_onnx
 from core.console import UserError, run
-from core.device import measured_on
 from core.files import sha256, write_json
-from core.http_load import ask_all, load, predict_bodies
-from core.quantize import VARIANTS, quantize_onnx
+from core.model_files import checkpoint
+from core.serving.load import ask_all, load, predict_bodies
+from core.training.device import measured_on
 from experiments.report import open_report
 from experiments.servers import api_server, running_function, serve_minimal, serve_nothing, watched_memory
 from experiments.shapes import facts, quantized_facts, random_bert

@@ -15,10 +15,11 @@ from torch import nn
 from bert_classifer_model import BERT_BASE, BertClassifier
 from bert_model_quantization import choose_variant
 from bilstm_classifier import EMBEDDING_DIM, BiLSTMClassifier
-from core import checkpoint, export, onnx_model, openvino_model
-from core.device import CPU, has_native_bf16
-from core.encoding import SPECIAL_TOKENS, Encoder, pad
-from core.quantize import SCHEME, VARIANTS, quantize, quantize_onnx, quantize_openvino
+from core.compression import export
+from core.compression.quantize import SCHEME, VARIANTS, quantize, quantize_onnx, quantize_openvino
+from core.model_files import checkpoint, onnx_model, openvino_model
+from core.text.tokenizer import SPECIAL_TOKENS, Encoder, pad
+from core.training.device import CPU, has_native_bf16
 
 LABELS = [f"class {index}" for index in range(10)]
 TOKENS = 24  # of each title, [CLS] and [SEP] included

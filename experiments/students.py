@@ -25,11 +25,11 @@ import torch
 import baseline
 from config import Config, find_model, parse, require_one_or_more
 from core.answers import every
-from core.checkpoint import load
 from core.console import UserError, run
-from core.device import measured_on
 from core.files import sha256, write_json
-from core.latency import compare_speed
+from core.measure.latency import compare_speed
+from core.model_files.checkpoint import load
+from core.training.device import measured_on
 from distillation import STUDENT_RATE, DistillConfig, default_epochs, read_unlabeled
 from experiments.distillation_report import as_markdown, compare, draw, summarise
 from experiments.report import open_report, predict_classes, write_views

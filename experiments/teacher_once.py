@@ -21,13 +21,13 @@ from tqdm import tqdm
 from bert_classifer_model import BERT_BASE, BertClassifier
 from bilstm_classifier import BiLSTMClassifier
 from config import Config, parse
+from core.compression.losses import distillation_loss
+from core.compression.teacher_cache import logits_of
 from core.console import UserError, run
-from core.device import Devices, measured_on
-from core.encoding import Encoder
 from core.files import write_json
-from core.losses import distillation_loss
-from core.teacher_cache import logits_of
-from core.updater import Batch, Updater
+from core.text.tokenizer import Encoder
+from core.training.device import Devices, measured_on
+from core.training.updater import Batch, Updater
 from distillation import STUDENT_RATE
 from experiments.shapes import make_vocab
 from soft_label_distillation import SoftConfig

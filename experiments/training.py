@@ -31,11 +31,11 @@ from tqdm import tqdm
 from bert_classifer_model import BERT_BASE, BertClassifier, finetune_defaults, read_bert_encoder
 from config import BUNDLED_BERT, Config, parse, require_one_or_more
 from core.console import UserError, run
-from core.device import Devices, measured_on
-from core.encoding import Encoder
 from core.files import atomic_write, write_json
-from core.memory import peak_mb
-from core.updater import Updater, learning_rate
+from core.measure.latency import peak_mb
+from core.text.tokenizer import Encoder
+from core.training.device import Devices, measured_on
+from core.training.updater import Updater, learning_rate
 from train import cross_entropy, evaluate
 from utils import Batches, Titles, read_data
 

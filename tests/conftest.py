@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import train
-from core.updater import Updater
+from core.training.updater import Updater
 
 ROOT = Path(__file__).parent.parent
 LABELS = ("体育", "财经", "科技")

@@ -12,8 +12,9 @@ import torch
 from conftest import LABELS, ROOT
 
 import bert_model_quantization as quantization
-from core import checkpoint, export, openvino_model
+from core.compression import export
 from core.console import UserError
+from core.model_files import checkpoint, openvino_model
 from experiments import shapes
 from predict_fun import NewsClassifier, load_module
 from utils import read_titles

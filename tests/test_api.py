@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 import api
 import api_test
 from config import parse
-from core import http_server, micro_batcher
 from core.console import UserError
 from core.files import sha256
+from core.serving import micro_batcher
+from core.serving import server as http_server
 from predict_fun import NewsClassifier, Prediction
 
 LABELS = ["财经", "科技", "体育"]

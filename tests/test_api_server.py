@@ -15,13 +15,13 @@ import pytest
 from conftest import ROOT
 
 import api_test
-from core import http_server
 from core.console import UserError
-from core.http_load import ask_all, load, predict_bodies
+from core.serving import server as http_server
+from core.serving.load import ask_all, load, predict_bodies
 
 SERVER = """
 import sys, api
-from core import http_server
+from core.serving import server as http_server
 from core.console import run
 from tests.test_api import FakeClassifier
 

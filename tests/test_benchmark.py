@@ -12,12 +12,14 @@ from conftest import LABELS
 
 import benchmark
 from bilstm_classifier import BiLSTMClassifier
-from core import benchmark_report, checkpoint, export, openvino_model
-from core.benchmark_report import add_ratios, advise, frontier, place_labels
+from core.compression import export
 from core.console import UserError
 from core.files import sha256
-from core.memory import peak_mb
-from core.stats import wilson_interval
+from core.measure import benchmark_report
+from core.measure.benchmark_report import add_ratios, advise, frontier, place_labels
+from core.measure.latency import peak_mb
+from core.measure.stats import wilson_interval
+from core.model_files import checkpoint, openvino_model
 from experiments import shapes
 from experiments import teacher_once as speed
 from predict_fun import load_module
@@ -115,7 +117,7 @@ def test_models_that_are_asked_for(models: Path):
 
 def test_the_memory_of_a_process_is_its_own():
     large = bytearray(400_000_000)
-    command = [sys.executable, "-c", "from core.memory import peak_mb; print(peak_mb())"]
+    command = [sys.executable, "-c", "from core.measure.latency import peak_mb; print(peak_mb())"]
     result = subprocess.run(command, cwd=benchmark.ROOT, capture_output=True, text=True, check=True)
     assert 5 < float(result.stdout) < 200 and len(large) / 1e6 < peak_mb()
 
@@ -170,7 +172,7 @@ def test_the_speed_of_a_shape(quick: None, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_titles_of_a_shape_have_24_tokens():
-    from core.encoding import Encoder
+    from core.text.tokenizer import Encoder
 
     encoder = Encoder(shapes.make_vocab(21128), 64)
     assert len(encoder.vocab) == len(set(encoder.vocab)) == 21128

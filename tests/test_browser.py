@@ -16,7 +16,7 @@ import torch
 from conftest import COMMON, LABELS, WORDS
 from page_driver import BROWSER, DESKTOP, DRIVER, MAIN, NEEDS, PHONE, ROOT, SIDEBAR, Page, Servers, browser
 
-from core import export
+from core.compression import export
 from predict_fun import load_module
 
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason=NEEDS)

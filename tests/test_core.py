@@ -12,10 +12,10 @@ import pytest
 import torch
 from conftest import ROOT
 
-from core import checkpoint
 from core.console import UserError
-from core.encoding import Encoder, check_coverage, read_vocab, replace_surrogates
 from core.files import atomic_write, encoding_of, read_lines
+from core.model_files import checkpoint
+from core.text.tokenizer import Encoder, check_coverage, read_vocab, replace_surrogates
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "好", "人", "a", "##b", "c"]
 META = {"stage": "teacher", "architecture": {}, "labels": ["甲", "乙"], "vocab": VOCAB, "max_length": 8}
@@ -178,7 +178,7 @@ def test_a_fault_of_what_computes_the_content_is_not_told_as_one_of_the_disk(tmp
 def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path):
     code = (
         "import resource, sys, torch; from pathlib import Path\n"
-        "from core import checkpoint; from core.console import run\n"
+        "from core.model_files import checkpoint; from core.console import run\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "run(lambda: checkpoint.save(Path(sys.argv[1]), {'w': torch.zeros(100, 1000)}, {}))"
     )

@@ -10,9 +10,9 @@ import pytest
 from conftest import ROOT
 
 import utils
-from core import data_report, plots
 from core.console import UserError
-from core.encoding import SPECIAL_TOKENS, Encoder
+from core.measure import data_report, plots
+from core.text.tokenizer import SPECIAL_TOKENS, Encoder
 
 LABELS = ("体育", "财经", "科技")
 CLEAN = {

@@ -16,9 +16,9 @@ import custom_pruning
 import pretrain_mlm
 import soft_label_distillation
 import train
-from core import checkpoint
 from core.console import UserError
-from core.resume import RunState
+from core.model_files import checkpoint
+from core.training.resume import RunState
 
 ARTEFACT = "test_bertclassifer_model.pt"
 LAUNCHERS = {

@@ -21,14 +21,15 @@ import hard_label_distillation
 import soft_label_distillation
 import train
 from bilstm_classifier import BiLSTMClassifier
-from core import checkpoint, onnx_model, teacher_cache
-from core.augment import augment
+from core.compression import teacher_cache
+from core.compression.losses import NO_LABEL, distillation_loss, hard_loss, soft_loss
+from core.compression.quantize import SCHEME, quantize
+from core.compression.teacher_cache import cached_logits
 from core.console import UserError
 from core.files import sha256
-from core.losses import NO_LABEL, distillation_loss, hard_loss, soft_loss
-from core.quantize import SCHEME, quantize
-from core.teacher_cache import cached_logits
-from core.updater import Updater
+from core.model_files import checkpoint, onnx_model
+from core.text.augment import augment
+from core.training.updater import Updater
 from experiments import students as comparison
 from experiments.distillation_report import compare, summarise
 from predict_fun import NewsClassifier, load_module

@@ -11,10 +11,10 @@ import pytest
 from conftest import LABELS, write_data
 
 import train
-from core import teacher_cache
+from core.compression import teacher_cache
 from core.console import UserError
-from core.metrics import classification_metrics
-from core.updater import Updater
+from core.measure.metrics import classification_metrics
+from core.training.updater import Updater
 from experiments import ablation
 from experiments.ablation_report import as_markdown, merge, summarise
 from utils import read_titles
@@ -45,7 +45,7 @@ def test_the_whole_plan_stopped_and_gone_on_with(
 ):
     one, two = write_data(tmp_path / "one", 24), write_data(tmp_path / "two", 30, seed=1)
     recipes = ("--recipes", "fgm,class_weights@2", "plain@0.5")
-    monkeypatch.setattr("core.stats.F1_RESAMPLES", 100)
+    monkeypatch.setattr("core.measure.stats.F1_RESAMPLES", 100)
     args = arguments(tmp_path, [one, two], bert, "--limit", "12", "0", "--final-rows", "0", "0", *recipes)
     trainings = count_trainings(monkeypatch, stop_at=5)
     with pytest.raises(UserError, match="stopped"):
@@ -98,7 +98,7 @@ def test_the_whole_plan_stopped_and_gone_on_with(
 
 def test_recipes_distilled_once_more(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     data = write_data(tmp_path / "one", 24)
-    monkeypatch.setattr("core.stats.F1_RESAMPLES", 100)
+    monkeypatch.setattr("core.measure.stats.F1_RESAMPLES", 100)
     trainings, students = count_trainings(monkeypatch), []
 
     def distil_soft(config, deploy):

@@ -17,9 +17,9 @@ from conftest import ROOT
 
 from benchmark import FIELDS
 from config import MODELS
-from core.benchmark_report import add_ratios
 from core.console import UserError
 from core.files import write_json
+from core.measure.benchmark_report import add_ratios
 from experiments import ablation_report, distillation_report, readme, rows, servers, serving, students
 from experiments.readme_tables import KINDS
 from experiments.readme_words import CHINESE, ENGLISH, reword

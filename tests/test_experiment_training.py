@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.console import UserError
-from core.device import Devices
+from core.training.device import Devices
 from experiments import training as benchmark
 
 

@@ -33,8 +33,15 @@ APART = {"app": {"page"}, "api_test": {"config", "core"}, "quickstart": set()}
 VIEWS = sorted(
     path.stem for path in (ROOT / "page" / "views").glob("*.py")
 )  # of the page, and held to what it is held to
-LIGHT = ("config", "core.encoding", "core.files", "core.onnx_model", "core.openvino_model", "predict_fun")
-LIGHT += ("predict_quantization", "api", "core.http_load", "app", "api_test", "download")
+LIGHT = (
+    "config",
+    "core.text.tokenizer",
+    "core.files",
+    "core.model_files.onnx_model",
+    "core.model_files.openvino_model",
+    "predict_fun",
+)
+LIGHT += ("predict_quantization", "api", "core.serving.load", "app", "api_test", "download")
 LIGHT += ("quickstart", *(f"page.views.{view}" for view in VIEWS))
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
 

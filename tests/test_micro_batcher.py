@@ -8,8 +8,8 @@ import time
 import pytest
 from conftest import ROOT
 
-from core import micro_batcher
-from core.micro_batcher import DeadlinePassed, MicroBatcher, QueueFull, Stopped
+from core.serving import micro_batcher
+from core.serving.micro_batcher import DeadlinePassed, MicroBatcher, QueueFull, Stopped
 
 
 class FakeClock:
@@ -232,6 +232,7 @@ def test_closing_does_not_wait_for_a_hung_model(monkeypatch):
 
 
 def test_it_imports_no_model_library():
-    code = "import sys, core.micro_batcher; print({'torch', 'transformers', 'numpy', 'flask'} & sys.modules.keys())"
+    code = "import sys, core.serving.micro_batcher; "
+    code += "print({'torch', 'transformers', 'numpy', 'flask'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "set()"

@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 
 from config import find_model
-from core import openvino_model
 from core.console import UserError
+from core.model_files import openvino_model
 from predict_fun import NewsClassifier
 
 IR = "bertclassifer_int8.xml"

@@ -18,9 +18,10 @@ import baseline
 import evaluate
 import predict_fun
 from config import MODELS, find_model
-from core import checkpoint, plots
 from core.answers import every
 from core.console import UserError
+from core.measure import plots
+from core.model_files import checkpoint
 from predict_fun import NewsClassifier, text_fault
 from utils import read_titles
 
@@ -183,7 +184,7 @@ def test_weights_with_a_wrong_shape(teacher: Path, tmp_path: Path):
 
 
 def test_a_checkpoint_tells_what_it_is(teacher: Path, tmp_path: Path):
-    command = [sys.executable, "-m", "core.checkpoint"]
+    command = [sys.executable, "-m", "core.model_files.checkpoint"]
     result = subprocess.run([*command, str(teacher)], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
     for expected in (
         "teacher",

@@ -11,17 +11,17 @@ import torch
 from conftest import press_ctrl_c, train_args, write_bert
 from safetensors.torch import load_file, save_file
 
-import core.corpus
-import core.masked_lm
+import core.pretraining.corpus
+import core.pretraining.masked_lm
 import pretrain_mlm
 import train
-from core import checkpoint
 from core.console import UserError
-from core.corpus import Corpus, CorpusBatches, build_vocab, encode_corpus
-from core.encoding import SPECIAL_TOKENS, Encoder, is_word_vocab, read_vocab
-from core.masked_lm import mask_tokens
-from core.resume import RunState
-from core.word_vectors import ppmi_vectors
+from core.model_files import checkpoint
+from core.pretraining.corpus import Corpus, CorpusBatches, build_vocab, encode_corpus
+from core.pretraining.masked_lm import mask_tokens
+from core.pretraining.word_vectors import ppmi_vectors
+from core.text.tokenizer import SPECIAL_TOKENS, Encoder, is_word_vocab, read_vocab
+from core.training.resume import RunState
 
 TOPICS = ("央行 降息 股市 大涨", "手机 芯片 软件 更新", "球队 夺冠 加时 绝杀", "基金 净值 银行 利率")
 
@@ -201,7 +201,7 @@ def test_the_encoded_corpus_is_used_again_and_remade_when_stale(
         opened.append(weakref.ref(found := Corpus(folder)))
         return found
 
-    monkeypatch.setattr(core.corpus, "Corpus", open_corpus)
+    monkeypatch.setattr(core.pretraining.corpus, "Corpus", open_corpus)
     assert len(encode_corpus([other], encoder, folder).lengths) == 1 and len(opened) == 2
 
 
@@ -292,7 +292,7 @@ def test_a_kill_between_vocabulary_and_weights_leaves_no_weights_of_another_voca
     def kill(*_args) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(core.masked_lm, "write_json", kill)
+    monkeypatch.setattr(core.pretraining.masked_lm, "write_json", kill)
     with pytest.raises(KeyboardInterrupt):
         pretrain_mlm.main(args(corpus, tmp_path, "--max-steps", "1"))
     assert (folder / "vocab.txt").is_file() and not (folder / "model.safetensors").exists()

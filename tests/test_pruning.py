@@ -15,11 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import custom_pruning
 from bert_classifer_model import BertClassifier
 from bilstm_classifier import BiLSTMClassifier
-from core import checkpoint
-from core.console import UserError
-from core.encoding import Encoder
-from core.quantize import SCHEME, quantize
-from core.structured_pruning import (
+from core.compression.quantize import SCHEME, quantize
+from core.compression.structured_pruning import (
     choose_units,
     cut_units,
     encoder_flops,
@@ -31,7 +28,10 @@ from core.structured_pruning import (
     unit_importance,
     used_tokens,
 )
-from core.updater import Updater
+from core.console import UserError
+from core.model_files import checkpoint
+from core.text.tokenizer import Encoder
+from core.training.updater import Updater
 from predict_fun import NewsClassifier, load_module
 from utils import Batches, read_titles
 

@@ -19,9 +19,10 @@ import bert_model_quantization as quantization
 import config
 import predict_quantization
 from config import find_model
-from core import checkpoint, export, onnx_model, openvino_model
+from core.compression import export
+from core.compression.quantize import VARIANTS, quantize_onnx
 from core.console import UserError
-from core.quantize import VARIANTS, quantize_onnx
+from core.model_files import checkpoint, onnx_model, openvino_model
 from predict_fun import NewsClassifier, load_module
 from utils import read_titles
 

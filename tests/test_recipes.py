@@ -11,10 +11,10 @@ from test_train import memory_for
 from torch.nn import functional as F
 
 import train
-from core import checkpoint
 from core.console import UserError
-from core.encoding import Encoder
-from core.recipes import (
+from core.model_files import checkpoint
+from core.text.tokenizer import Encoder
+from core.training.recipes import (
     CONTRADICTIONS,
     RECIPES,
     Recipe,
@@ -22,7 +22,7 @@ from core.recipes import (
     balanced_weights,
     weighted_cross_entropy,
 )
-from core.resume import RunState
+from core.training.resume import RunState
 from predict_fun import NewsClassifier, load_module
 from utils import Batches, read_titles
 

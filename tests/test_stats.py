@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.stats import macro_f1, paired_bootstrap, paired_bootstrap_f1
+from core.measure.stats import macro_f1, paired_bootstrap, paired_bootstrap_f1
 
 
 def test_equal_models_do_not_differ():

@@ -13,10 +13,10 @@ import torch
 from conftest import LABELS, press_ctrl_c, train_args, write_bert, write_data
 
 import train
-from core import checkpoint
 from core.console import UserError
-from core.resume import RunState
-from core.updater import learning_rate, make_optimizer
+from core.model_files import checkpoint
+from core.training.resume import RunState
+from core.training.updater import learning_rate, make_optimizer
 
 ARTEFACT = "test_bertclassifer_model.pt"
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from core.console import UserError
-from core.device import pick_device
-from core.encoding import Encoder
-from core.metrics import classification_metrics, metrics_table
+from core.measure.metrics import classification_metrics, metrics_table
+from core.text.tokenizer import Encoder
+from core.training.device import pick_device
 from utils import Batches, Titles, read_labels, read_titles
 
 LABELS = ["财经", "体育", "科技"]

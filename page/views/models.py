@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.benchmark_report import frontier
+from core.measure.benchmark_report import frontier
 from page.charts import frontier_chart
 from page.client import fits, plain
 

@@ -18,8 +18,8 @@ from tokenizers.trainers import WordPieceTrainer
 from tqdm import tqdm
 
 from core.console import UserError
-from core.encoding import SPECIAL_TOKENS, Encoder, build_tokenizer, pad
 from core.files import atomic_write, detect_encoding, sha256, write_json
+from core.text.tokenizer import SPECIAL_TOKENS, Encoder, build_tokenizer, pad
 
 LONGEST_LINE = 10_000  # characters; a longer line is cut into several texts
 CHUNK = 20_000  # texts encoded at a time

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from core.encoding import Encoder
-from core.structured_pruning import describe_layers, encoder_flops, layer_shapes
+from core.compression.structured_pruning import describe_layers, encoder_flops, layer_shapes
+from core.text.tokenizer import Encoder
 
 
 def figures(model: nn.Module, dev: dict[str, Any], size_mb: float, seq_len: int, p50_ms: float) -> dict[str, Any]:

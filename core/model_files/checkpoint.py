@@ -1,6 +1,6 @@
 """Models on disk: one file that says all about itself, written whole, read safely.
 
-    python -m core.checkpoint save_models/test_bertclassifer_model.pt      # what is this file?
+    python -m core.model_files.checkpoint save_models/test_bertclassifer_model.pt      # what is this file?
 
 A checkpoint holds tensors and plain values only and is read with `weights_only=True`: opening a stranger's file
 runs none of its code. Its `meta` is enough to rebuild the model and its text encoding on another machine:
@@ -29,9 +29,9 @@ from typing import Any, BinaryIO
 
 import torch
 
-from core import onnx_model, openvino_model
 from core.console import UserError, run
 from core.files import atomic_write, sha256
+from core.model_files import onnx_model, openvino_model
 
 FORMAT_VERSION = 1
 META_KEYS = ("stage", "architecture", "labels", "vocab", "max_length")
@@ -160,7 +160,7 @@ def describe(path: Path) -> list[tuple[str, str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m core.checkpoint", description="Print what a checkpoint is.")
+    parser = argparse.ArgumentParser("python -m core.model_files.checkpoint", description="Print what a checkpoint is.")
     parser.add_argument("file", type=Path)
     rows = describe(parser.parse_args().file)
     width = max(len(name) for name, _ in rows)

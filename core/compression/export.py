@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from core import onnx_model
 from core.console import UserError
 from core.files import atomic_write
+from core.model_files import onnx_model
 
 TOLERANCE = 1e-4  # between the logits of PyTorch and of the FP32 export
 OPSET = 20  # the first with Gelu as an operator

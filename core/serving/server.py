@@ -14,8 +14,8 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, WSGITask
 
-from core.http_answers import http_error
-from core.micro_batcher import MicroBatcher
+from core.serving.answers import http_error
+from core.serving.micro_batcher import MicroBatcher
 
 CONNECTIONS = 500 if os.name == "nt" else 1000  # select() of Windows takes 512 sockets
 MAX_WAITING = 400  # requests: fewer than connections, whatever the system

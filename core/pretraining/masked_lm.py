@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from core.corpus import CorpusBatches
-from core.device import Devices
-from core.encoding import SPECIAL_TOKENS, Encoder
+from core.bert.folder import read_pretrained
 from core.files import atomic_write, write_json
-from core.pretrained import read_pretrained
-from core.updater import Batch
+from core.pretraining.corpus import CorpusBatches
+from core.text.tokenizer import SPECIAL_TOKENS, Encoder
+from core.training.device import Devices
+from core.training.updater import Batch
 
 HEAD_SIZE = 64  # of an attention head: smaller ones are slower on a CPU
 ROUND = 64  # tokens to predict come in multiples of it: sizes that recur are computed faster

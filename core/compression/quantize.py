@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from core import onnx_model, openvino_model
+from core.compression.export import import_onnx, quietly
 from core.console import UserError
-from core.export import import_onnx, quietly
+from core.model_files import onnx_model, openvino_model
 
 SCHEME = "dynamic_int8"  # `architecture["quantization"]` of what is made here
 # Integer arithmetic differs between CPUs: those without VNNI saturate in 8 bits (hence the reduced range) or do better

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from core.corpus import Corpus
+from core.pretraining.corpus import Corpus
 
 WINDOW = 5
 SMOOTHING = 0.75  # of the context counts, as in word2vec

@@ -1,8 +1,10 @@
-"""How long models take for their answers, measured so that a busy machine slows all of them alike."""
+"""Latency and throughput of models, measured so that a busy machine slows all of them alike; memory of a process."""
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -38,3 +40,19 @@ def compare_speed(
                 mine.append({"p50_ms": float(p50), "p95_ms": float(p95), "titles_per_s": titles_per_s})
                 bar.update()
     return [{name: statistics.median(run[name] for run in runs) for name in runs[0]} for runs in found]
+
+
+def peak_mb() -> float:
+    """The most resident memory that this process has held so far, in MB."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 1e6
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux; there getrusage would also count what the parent held when it started this process
+        facts = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())
+        if "VmHWM" in facts:
+            return int(facts["VmHWM"].split()[0]) * 1024 / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from core.console import UserError
-from core.updater import Batch, LossFn
+from core.training.updater import Batch, LossFn
 
 PLAIN = "plain"
 RECIPES = {

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from core.console import UserError
-from core.encoding import SPECIAL_TOKENS, Encoder
+from core.text.tokenizer import SPECIAL_TOKENS, Encoder
 
 Weights = dict[str, torch.Tensor]
 Architecture = dict[str, Any]

@@ -9,8 +9,8 @@ from typing import Any
 from flask import Request
 
 from core.answers import Prediction, text_fault
-from core.encoding import replace_surrogates
-from core.micro_batcher import DeadlinePassed, NotAnswered, QueueFull, Stopped
+from core.serving.micro_batcher import DeadlinePassed, NotAnswered, QueueFull, Stopped
+from core.text.tokenizer import replace_surrogates
 
 RETRY_SECONDS = 1
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from core.checkpoint import read_tensors, write_tensors
 from core.console import UserError
+from core.model_files.checkpoint import read_tensors, write_tensors
 
 
 @dataclass

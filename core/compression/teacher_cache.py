@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from core.checkpoint import read_tensors, write_tensors
 from core.console import UserError
-from core.device import Devices
-from core.updater import Batch
+from core.model_files.checkpoint import read_tensors, write_tensors
+from core.training.device import Devices
+from core.training.updater import Batch
 
 SAVE_SECONDS = 30.0
 

@@ -11,7 +11,7 @@ from torch import nn
 from tqdm import tqdm
 
 from core.console import UserError
-from core.device import Devices
+from core.training.device import Devices
 
 Batch = dict[str, torch.Tensor]
 

@@ -1,9 +1,9 @@
 """OpenVINO models read and run with openvino and numpy alone; optional: `pip install -r requirements-openvino.txt`.
 
-A model is two files, the graph (.xml) and its weights (.bin) beside it. The graph holds the facts that a checkpoint
-keeps in `meta` (core/checkpoint lists them) as JSON in its runtime information, and ends with a check sum of both.
-Inputs and output are those of core/onnx_model. A fact `precision` (f32, bf16) fixes the arithmetic of what is not INT8;
-without it OpenVINO takes what is fastest on the machine.
+A model is two files, the graph (.xml) and its weights (.bin) beside it. The graph holds the facts of a checkpoint
+(core/model_files/checkpoint lists them) as JSON in its runtime information, and ends with a check sum of both files.
+Inputs and output are those of core/model_files/onnx_model. A fact `precision` (f32, bf16) fixes the arithmetic of what
+is not INT8; without it OpenVINO takes what is fastest on the machine.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ import numpy as np
 
 from core.console import UserError
 from core.files import atomic_write
-from core.onnx_model import FORMAT_VERSION, INPUTS, META_KEYS, LogitsFn
+from core.model_files.onnx_model import FORMAT_VERSION, INPUTS, META_KEYS, LogitsFn
 
 SUFFIX = ".xml"
 FACTS = ["news_classifier", "meta"]

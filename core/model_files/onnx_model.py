@@ -1,8 +1,8 @@
 """ONNX models read and run with onnxruntime and numpy alone: no torch, no transformers.
 
 The file is an ordinary ONNX model with inputs `input_ids` and `attention_mask`, (batch, seq) int64, and the output
-`logits`, (batch, num_labels) float32. Its metadata carry the facts that a checkpoint keeps in `meta` (core/checkpoint
-lists them) as JSON, and as the last bytes of the file a check sum of all before them.
+`logits`, (batch, num_labels) float32. Its metadata carry the facts of a checkpoint
+(core/model_files/checkpoint lists them) as JSON, and as the last bytes of the file a check sum of all before them.
 """
 
 import json

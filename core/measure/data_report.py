@@ -16,9 +16,9 @@ from typing import Protocol
 
 import numpy as np
 
-from core.encoding import MAX_UNKNOWN_SHARE, Encoder, read_vocab
 from core.files import atomic_write
-from core.plots import draw_data_set
+from core.measure.plots import draw_data_set
+from core.text.tokenizer import MAX_UNKNOWN_SHARE, Encoder, read_vocab
 
 MAX_SHIFT = 0.1  # of the rows of a file may be of other classes than train.txt would have them
 MAX_CUT_SHARE = 0.01  # of the titles of a file; more of them cut is worth a look

@@ -1,0 +1,1 @@
+"""The BERT encoder: its folder, its layers, its shape."""

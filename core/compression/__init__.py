@@ -1,0 +1,1 @@
+"""Compression: distillation, pruning, quantization, export."""

@@ -1,0 +1,1 @@
+"""Measurements: scores, intervals, latency, memory, and their reports."""

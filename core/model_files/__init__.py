@@ -1,0 +1,1 @@
+"""Model files on disk: found, opened, described, run."""

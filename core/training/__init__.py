@@ -1,0 +1,1 @@
+"""Training: the loop, its devices, its state on disk, its log."""
