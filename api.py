@@ -14,36 +14,36 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
 from tyro.conf import UseAppendAction
 from werkzeug.exceptions import HTTPException
 
-from config import find_model, parse
-from core.console import UserError, run
+import tasks
+from config import MODELS
+from core.console import UserError, parse, run
+from core.model_files.find import find_model, model_name
+from core.model_files.predictor import Predictor
 from core.serving.answers import (
     NOT_ANSWERED,
     NOT_READY,
     UNAUTHORIZED,
     ApiError,
-    as_answer,
     failure,
     http_error,
     is_authorized,
     read_model,
     read_object,
-    read_texts,
-    read_top_k,
-    text_error,
 )
 from core.serving.counters import HttpMetrics
 from core.serving.facts import model_facts, read_benchmark
 from core.serving.micro_batcher import MicroBatcher, NotAnswered
+from core.serving.questions import Asked, Limits, Question
 from core.serving.server import MAX_WAITING, end_on_signal, make_server, serve
-from predict_fun import NewsClassifier
 
 FRESH_SECONDS = 10  # a model that has answered so lately is healthy
 PROBE_SECONDS = 1  # that any other one has to answer in
@@ -89,7 +89,7 @@ class ApiConfig:
             raise UserError(f"--cors is {self.cors}: give an origin such as https://news.example.com, or *")
 
 
-def create_app(classifiers: Mapping[str, NewsClassifier], config: ApiConfig) -> Flask:
+def create_app(predictors: Mapping[str, Predictor], config: ApiConfig) -> Flask:
     """The WSGI application around loaded models, the default one first; all it says but /metrics is JSON.
 
     Its `extensions["micro_batcher"]` computes in a thread of its own and is to be closed at the end.
@@ -98,12 +98,14 @@ def create_app(classifiers: Mapping[str, NewsClassifier], config: ApiConfig) -> 
     app.config["MAX_CONTENT_LENGTH"] = int(config.max_body_mb * 2**20)
     app.json.ensure_ascii = app.json.sort_keys = False
     app.json.mimetype = "application/json; charset=utf-8"  # PowerShell 5 needs the charset
-    names, key = list(classifiers), os.environ.get("NEWS_API_KEY", "").strip()
+    names, key = list(predictors), os.environ.get("NEWS_API_KEY", "").strip()
     metrics = HttpMetrics(lambda: batcher.waiting)
-    functions = {name: classifier.predict for name, classifier in classifiers.items()}
+    limits = Limits(config.max_chars, config.max_texts)
+    questions = {name: tasks.task_of(predictor.facts).question for name, predictor in predictors.items()}
+    functions = {name: predictor.predict for name, predictor in predictors.items()}
     batcher = MicroBatcher(functions, config.batch_size, config.queue, on_batch=metrics.count_batch).start()
     app.extensions["micro_batcher"] = batcher
-    facts = [model_facts(name, classifier.path, classifier.meta) for name, classifier in classifiers.items()]
+    facts = [model_facts(name, predictor.path, predictor.facts) for name, predictor in predictors.items()]
 
     @app.before_request
     def start() -> None:
@@ -118,13 +120,13 @@ def create_app(classifiers: Mapping[str, NewsClassifier], config: ApiConfig) -> 
         for name in names:
             if batcher.seconds_since_answer(name) > FRESH_SECONDS:
                 try:
-                    [answer] = batcher.predict(name, ["预热"], PROBE_SECONDS)
+                    [answer] = batcher.predict(name, [questions[name].warm_up], PROBE_SECONDS)
                 except NotAnswered as fault:
                     answer = fault
                 if isinstance(answer, Exception):
                     app.logger.error("model %s does not answer", name, exc_info=answer)
                     raise ApiError(*NOT_READY)
-        return jsonify({"status": 200, "model": names[0], "labels": classifiers[names[0]].labels})
+        return jsonify({"status": 200, "model": names[0], "labels": predictors[names[0]].labels})
 
     @app.get("/models")
     def models() -> Response:
@@ -139,30 +141,31 @@ def create_app(classifiers: Mapping[str, NewsClassifier], config: ApiConfig) -> 
     def predict() -> Response:
         with batcher.admit():
             body = read_object(request)
-            name, top_k, texts = read_model(body, names), read_top_k(body), read_texts(body, config.max_texts)
-            faults = [text_error(text, config.max_chars) for text in texts]
-            single = not isinstance(body["text"], list)
-            if single and faults[0]:
-                raise faults[0]
-            usable = [text for text, fault in zip(texts, faults, strict=True) if not fault]
-            predictions = batcher.predict(name, usable, config.timeout)
-        failed = [prediction for prediction in predictions if isinstance(prediction, Exception)]
-        if failed:
-            app.logger.error("request %s failed on %d text(s)", g.request_id, len(failed), exc_info=failed[0])
-            if single:
-                raise failure(g.request_id)
-        rest, answers = iter(predictions), []
-        for text, fault in zip(texts, faults, strict=True):
-            prediction = None if fault else next(rest)
-            if isinstance(prediction, Exception):
-                fault = failure(g.request_id)
-            if fault:
-                answers.append({"text": text, "error": fault.message})
-            else:
-                metrics.count_prediction(name, prediction.pred_class)
-                answers.append(as_answer(prediction, top_k))
-        answer = answers[0] if single else {"predictions": answers}
+            name = read_model(body, names)
+            asked = questions[name].read(body, limits)
+            if asked.single and isinstance(asked.items[0], ApiError):
+                raise asked.items[0]
+            usable = [item for item in asked.items if not isinstance(item, ApiError)]
+            predictions = iter(batcher.predict(name, usable, config.timeout))
+        found = [item if isinstance(item, ApiError) else next(predictions) for item in asked.items]
+        answers = list(answer_items(name, questions[name], asked, found))
+        answer = answers[0] if asked.single else {"predictions": answers}
         return jsonify({**answer, "status": 200, "model": name, **trace()})
+
+    def answer_items(name: str, question: Question, asked: Asked, found: Sequence[Any]) -> Iterator[dict[str, Any]]:
+        """The JSON of each item, from its prediction, its error, or the exception that predicting it raised."""
+        broken = [each for each in found if isinstance(each, Exception) and not isinstance(each, ApiError)]
+        if broken:
+            app.logger.error("request %s failed on %d item(s)", g.request_id, len(broken), exc_info=broken[0])
+            if asked.single:
+                raise failure(g.request_id)
+        for echo, each in zip(asked.echoes, found, strict=True):
+            if isinstance(each, Exception):
+                fault = each if isinstance(each, ApiError) else failure(g.request_id)
+                yield {**echo, "error": fault.message}
+                continue
+            metrics.count_prediction(name, question.count_as(each))
+            yield {**echo, **question.answer(each, asked.options)}
 
     @app.errorhandler(ApiError)
     def api_error(fault: ApiError) -> tuple[Response, int, dict[str, str]]:
@@ -199,41 +202,43 @@ def trace() -> dict[str, float | str]:
     return {"elapsed_ms": round((time.perf_counter() - g.started) * 1000, 2), "request_id": g.request_id}
 
 
-def load_models(models: Sequence[str]) -> dict[str, NewsClassifier]:
+def load_models(models: Sequence[str]) -> dict[str, Predictor]:
     """Open the models that --model names, by the names that requests choose them by, and have each answer once.
+
+    A model is called what --model calls it: NAME of NAME=PATH, the name that the project has for it, or its file's.
 
     Raises:
         UserError: a model is missing or unusable, or two have the same name.
     """
-    classifiers: dict[str, NewsClassifier] = {}
+    predictors: dict[str, Predictor] = {}
     for model in models or (None,):
         name, equals, path = (model or "").partition("=")
         if not equals or Path(model).is_file():
             name, path = "", model
-        classifier = NewsClassifier.load(find_model(path), in_server=True)
-        name = name or classifier.name
-        if name in classifiers:
+        file = find_model(path, MODELS)
+        name = name or (path if path in MODELS else model_name(file, MODELS))
+        if name in predictors:
             raise UserError(f"two models are called {name}: give one a name of its own, --model NAME={path}")
-        classifier.predict(["预热"])
-        classifiers[name] = classifier
-    return classifiers
+        task, predictors[name] = tasks.load(file, in_server=True)
+        predictors[name].predict([task.question.warm_up])
+    return predictors
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(ApiConfig, argv, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns of each request that waits its turn
-    classifiers = load_models(config.model)
+    predictors = load_models(config.model)
     try:  # not left to waitress, whose SO_REUSEADDR lets two servers share one port on Windows
         listener = socket.create_server((config.host, config.port), backlog=1024)
     except OSError as fault:
         raise UserError(f"port {config.port} is taken or unusable: choose another with --port ({fault})") from fault
-    app = create_app(classifiers, config)
+    app = create_app(predictors, config)
     server = make_server(app, listener, config.queue, app.config["MAX_CONTENT_LENGTH"])
     end_on_signal(server)
     print(f"Running on http://{config.host}:{listener.getsockname()[1]}")
-    for name, classifier in classifiers.items():
-        print(f"model {name}, {len(classifier.labels)} classes: {' '.join(classifier.labels)}", flush=True)
+    for name, predictor in predictors.items():
+        print(f"model {name}, {len(predictor.labels)} classes: {' '.join(predictor.labels)}", flush=True)
     serve(server, app.extensions["micro_batcher"])
 
 

@@ -1,4 +1,4 @@
-"""The line to beat: character 1- to 3-gram TF-IDF and a linear support vector machine, fitted and scored at once.
+"""The baseline to beat: character 1- to 3-gram TF-IDF and a linear support vector machine, fitted and scored at once.
 
     python baseline.py
     python baseline.py --data-dir my_data
@@ -8,15 +8,17 @@ what is better on dev.txt. Writes reports/baseline/metrics.json, measured on tes
 """
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from config import Config, parse, require_one_or_more
-from core.console import UserError, run
+from config import BEST_BY, Config
+from core.console import UserError, parse, require_one_or_more, run
 from core.files import sha256, write_json
-from core.measure.metrics import classification_metrics, metrics_table
+from core.measure.latency import Predict
+from core.measure.metrics import classification_metrics, in_words, metrics_table
 from core.training.device import measured_on
 from utils import Titles, read_data
 
@@ -63,6 +65,20 @@ def fit_linear(train: Titles, dev: Titles) -> tuple["Pipeline", int]:
     return model, min_df
 
 
+def competitors(
+    splits: dict[str, Titles], held_out: Titles, labels: Sequence[str]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any], Predict | None]]:
+    """The most frequent class and the linear model as a benchmark compares them: row, metrics, how they predict."""
+    majority = Counter(splits["train"].labels).most_common(1)[0][0]
+    scores = classification_metrics(held_out.labels, [majority] * len(held_out), labels)
+    yield {"name": "majority", "runtime": "none"}, scores, None
+    linear, _ = fit_linear(splits["train"], splits["dev"])
+    scores = classification_metrics(held_out.labels, linear.predict(held_out.texts).tolist(), labels)
+    params = linear[-1].coef_.size + linear[-1].intercept_.size
+    row = {"name": "linear", "runtime": "scikit-learn", "params": params}
+    yield row, scores, lambda texts, _: linear.predict(texts)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(BaselineConfig, argv, __doc__)
     labels, titles = read_data(config.data_dir, config.limit)
@@ -80,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts |= {"min_df": min_df, "train_rows": len(titles["train"].texts), "seconds": round(seconds, 1), **measured_on()}
     write_json(path, {**metrics, **facts, "predicted": " ".join(map(str, predicted))})
     print(metrics_table(metrics))
-    print(f"{split} accuracy {metrics['accuracy']:.4f}, macro-F1 {metrics['macro_f1']:.4f}; {seconds:.1f} s; {path}")
+    print(f"{split} {in_words(metrics, BEST_BY)}; {seconds:.1f} s; {path}")
 
 
 if __name__ == "__main__":

@@ -13,34 +13,31 @@ Where OpenVINO is installed (requirements-openvino.txt), a BERT also becomes ber
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-from tqdm import tqdm
+from torch import nn
 
-from config import MODELS, OPENVINO, Config, find_model, parse
-from core.answers import every, text_fault
+from config import MODELS, Config
 from core.compression import export
-from core.compression.quantize import SCHEME, VARIANTS, quantize, quantize_onnx, quantize_openvino
-from core.console import UserError, run
+from core.compression.quantize import SAMPLE, TIMED, choose_variant, has_vnni, quantize_openvino, run_graph
+from core.console import UserError, parse, run
 from core.files import sha256, write_json
-from core.measure.latency import compare_speed
-from core.measure.metrics import classification_metrics
-from core.model_files import checkpoint, onnx_model, openvino_model
-from core.text.tokenizer import Encoder, pad
-from core.training.device import CPU, measured_on
-from predict_fun import NewsClassifier, load_module, module_logits, predict_lines
-from utils import Titles, read_labels, read_titles
+from core.measure.latency import compare_speed, spread_sample
+from core.measure.metrics import headline, readable
+from core.model_files import checkpoint, openvino_model
+from core.model_files.facts import Facts, numbers_of, provenance
+from core.model_files.find import OPENVINO, find_model
+from core.model_files.int8 import SCHEME, quantize
+from core.model_files.module import CPU, restore_module, run_module
+from core.model_files.predictor import Predictor
+from core.training.device import measured_on
+from tasks import task_of
 
-MIN_ROWS = 2000  # of dev.txt; with fewer, a loss of half a point is a matter of luck
-MIN_AGREEMENT = 0.98  # of the classes that INT8 and FP32 predict
-SAMPLE = 256  # titles that the variants of ONNX INT8 are compared on
-TIMED = 20  # titles that are timed
-TIE = 1.1  # a ratio of times that is not worth a title answered otherwise
+MIN_ROWS = 2000  # of the dev data; with fewer, a loss of half a point is a matter of luck
 
 
 @dataclass
@@ -63,166 +60,170 @@ class QuantizeConfig:
             raise UserError(f"--max-drop is {self.max_drop}: it must be 0 or more")
 
 
-def read_dev(data_dir: Path, labels: Sequence[str]) -> Titles:
-    """dev.txt of a data folder that has the model's classes.
+@dataclass
+class Form:
+    """The model in one precision on one runtime: how it predicts, what it costs, and how its file is written.
+
+    Attributes:
+        name: for people: "INT8 ONNX".
+        runtime: "PyTorch", "ONNX" or "OpenVINO".
+        predictor: the model.
+        size: of the file in bytes; None: not written.
+        path: of the file to write; None: it is only measured.
+        write: writes the model with its facts to a file.
+    """
+
+    name: str
+    runtime: str
+    predictor: Predictor
+    size: int | None = None
+    path: Path | None = None
+    write: Callable[[Path, Facts], None] | None = None
+
+
+def fp32_forms(model: nn.Module, graph: bytes, predictor: Predictor, size: int) -> list[Form]:
+    """The model in FP32, which INT8 is held against."""
+    onnx = type(predictor)(predictor.facts, run_graph(graph))
+    return [Form("FP32 PyTorch", "PyTorch", predictor, size), Form("FP32 ONNX", "ONNX", onnx, len(graph))]
+
+
+def onnx_form(predictor: Predictor, int8_graph: bytes, variant: str, path: Path) -> Form:
+    """INT8 for onnxruntime: the file to deploy."""
+
+    def write(path: Path, facts: Facts) -> None:
+        export.write(path, int8_graph, {**facts, "weights": variant})
+
+    return Form("INT8 ONNX", "ONNX", type(predictor)(predictor.facts, run_graph(int8_graph)), path=path, write=write)
+
+
+def openvino_form(predictor: Predictor, graph: bytes, items: Sequence[Any], path: Path) -> Form:
+    """INT8 for OpenVINO."""
+    columns = predictor.encode(spread_sample(items, SAMPLE)).columns
+    rows = [
+        predictor.collate({name: [values[row]] for name, values in columns.items()})
+        for row in range(len(columns["input_ids"]))
+    ]
+    model, facts = quantize_openvino(graph, rows), predictor.facts
+    int8 = type(predictor)(facts, openvino_model.run_model(model, facts))
+    return Form("INT8 OpenVINO", "OpenVINO", int8, path=path, write=lambda p, f: openvino_model.write(p, model, f))
+
+
+def torch_form(model: nn.Module, predictor: Predictor, path: Path) -> Form:
+    """INT8 for PyTorch, as a state dict.
 
     Raises:
-        UserError: there is no usable dev.txt, or class.txt names other classes than the model.
+        UserError: PyTorch cannot compute in INT8 on this machine.
     """
-    class_file = data_dir / "class.txt"
-    if class_file.is_file() and (theirs := read_labels(class_file)) != list(labels):
-        raise UserError(
-            f"{class_file} names other classes than the model: give the data it was trained on with --data-dir\n"
-            f"  model:     {' '.join(labels)}\n  class.txt: {' '.join(theirs)}"
-        )
-    titles = read_titles(data_dir / "dev.txt", labels)
-    if all(text_fault(text) for text in titles.texts):
-        raise UserError(f"{data_dir / 'dev.txt'} has no title with anything to see in it: give other data")
-    return titles
+    quantized = quantize(model)
+    int8 = type(predictor)(predictor.facts, run_module(quantized, CPU))
+    return Form(
+        "INT8 PyTorch", "PyTorch", int8, path=path, write=lambda p, f: checkpoint.save(p, quantized.state_dict(), f)
+    )
 
 
-def onnx_classifier(content: bytes, meta: dict[str, Any]) -> NewsClassifier:
-    """A classifier on the CPU of an ONNX graph that has not been written yet."""
-    return NewsClassifier(meta, onnx_model.logits_fn(onnx_model.open_session(content, [onnx_model.CPU])))
-
-
-def score(classifier: NewsClassifier, titles: Titles, name: str) -> dict[str, Any]:
-    """`classification_metrics` of a classifier; a title with nothing to see in it counts as a mistake."""
-    answers = predict_lines(classifier, iter(titles.texts), Config.batch_size)
-    answers = tqdm(answers, name, len(titles.texts), unit="title", leave=False)
-    predicted = [prediction.label_id if prediction else -1 for _, prediction in answers]
-    return classification_metrics(titles.labels, predicted, classifier.labels)
-
-
-def speeds(classifiers: dict[str, NewsClassifier], texts: Sequence[str]) -> dict[str, dict[str, float]]:
-    """What `compare_speed` finds of each model."""
-    found = compare_speed([classifier.predict for classifier in classifiers.values()], every(texts, TIMED))
-    return dict(zip(classifiers, found, strict=True))
-
-
-def choose_variant(content: bytes, meta: dict[str, Any], texts: Sequence[str]) -> tuple[str, bytes, dict[str, Any]]:
-    """Quantize an ONNX graph in several ways and keep the fastest one that predicts what FP32 predicts.
-
-    Returns:
-        The name among `VARIANTS`, the INT8 graph, and of each its speed (`compare_speed`) and `agreement`.
-    """
-    sample = every(texts, SAMPLE)
-    expected = [prediction.label_id for prediction in onnx_classifier(content, meta).predict(sample)]
-    graphs = {name: quantize_onnx(content, options) for name, options in VARIANTS.items()}
-    classifiers = {name: onnx_classifier(graph, meta) for name, graph in graphs.items()}
-    measured = speeds(classifiers, texts)
-    for name, classifier in classifiers.items():
-        same = sum(p.label_id == other for p, other in zip(classifier.predict(sample), expected, strict=True))
-        measured[name]["agreement"] = same / len(sample)
-    enough = min(MIN_AGREEMENT, max(row["agreement"] for row in measured.values()))
-    right = {name: row for name, row in measured.items() if row["agreement"] >= enough}
-    fastest = min(row["p50_ms"] for row in right.values())
-    near = [name for name, row in right.items() if row["p50_ms"] <= fastest * TIE]
-    best = max(near, key=lambda name: measured[name]["agreement"])
-    return best, graphs[best], measured
-
-
-def has_vnni() -> bool:
-    """Whether the CPU multiplies 8-bit integers in one instruction of its own (VNNI)."""
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_vnni") or capabilities.get("avx_vnni"))
-
-
-def loss(before: dict[str, Any], after: dict[str, Any], max_drop: float) -> str | None:
-    """A loss of more than `max_drop` points of accuracy in words, else None."""
-    drop = 100 * (before["accuracy"] - after["accuracy"])
+def fall(before: dict[str, Any], after: dict[str, Any], best_by: str, max_drop: float) -> str | None:
+    """A fall of the headline metric by more than `max_drop` points in words, else None."""
+    name = headline(before, best_by)
+    drop = 100 * (before[name] - after[name])
     if drop <= max_drop + 1e-9:
         return None
-    figures = f"from {before['accuracy']:.4f} to {after['accuracy']:.4f}"
-    return f"accuracy on dev.txt falls {figures}, by {drop:.2f} points, more than --max-drop {max_drop:g}"
+    figures = f"from {before[name]:.4f} to {after[name]:.4f}"
+    return f"{readable(name)} on the dev data falls {figures}, by {drop:.2f} points, more than --max-drop {max_drop:g}"
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
+def table(rows: Sequence[dict[str, Any]], best_by: str) -> str:
     """The rows of the report for people."""
-    lines = ["size MB  accuracy  macro-F1   p50 ms  x FP32  model"]
+    names = list(dict.fromkeys((headline(rows[0], best_by), best_by)))
+    lines = [f"size MB  {''.join(f'{readable(name):<10}' for name in names)} p50 ms  x FP32  model"]
     for row in rows:
         size = "      -" if row["size_mb"] is None else f"{row['size_mb']:7.1f}"
-        scores = f"{row['accuracy']:9.4f} {row['macro_f1']:9.4f} {row['p50_ms']:8.2f} {row['ratio_p50']:7.1f}"
-        lines.append(f"{size} {scores}  {row['name']}")
+        scores = "".join(f"{row[name]:10.4f}" for name in names)
+        lines.append(f"{size}{scores} {row['p50_ms']:8.2f} {row['ratio_p50']:7.1f}  {row['name']}")
     return "\n".join(lines)
+
+
+def write_forms(
+    forms: Sequence[Form], metrics: Sequence[dict[str, Any]], facts: Facts, best_by: str, rows: int, max_drop: float
+) -> list[str]:
+    """Write the files of all forms that have one, but for those that lose too much; returns what was refused, and why.
+
+    Args:
+        forms: the first is the one in FP32 that the others are held against.
+        metrics: of each, on the dev data.
+        facts: of the INT8 model.
+        best_by: the metric that models are selected by.
+        rows: of the dev data.
+        max_drop: points that may be lost.
+    """
+    refused = []
+    for form, found in zip(forms, metrics, strict=True):
+        if form.write is None:
+            continue
+        if fault := fall(metrics[0], found, best_by, max_drop):
+            if rows >= MIN_ROWS:
+                refused.append(f"{form.path} was not written: {fault}")
+                continue
+            print(f"warning: {form.path}: {fault}, but {rows} rows are too few to judge by")
+        form.write(form.path, {**facts, "metrics": {"dev": found, "test": None}})
+        form.size = openvino_model.size(form.path)
+        print(f"saved {form.path}")
+    return refused
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(QuantizeConfig, argv, __doc__)
     export.import_onnx()
-    path = find_model(config.model, onnx=False)
-    model, meta = load_module(path)
-    if meta["architecture"].get("quantization"):
+    path = find_model(config.model, MODELS, onnx=False)
+    state_dict, facts = checkpoint.load(path)
+    task = task_of(facts)
+    model = restore_module(path, state_dict, facts, task.predictor.builds)
+    if facts["architecture"].get("quantization"):
         raise UserError(f"{path} is INT8 already: give the FP32 checkpoint that it was made from with --model")
-    titles = read_dev(config.data_dir, meta["labels"])
+    data = config.data_dir / f"dev{task.suffix}"
+    task.check_labels(facts, config.data_dir)
+    dev = task.read(data, facts["labels"], None)
 
-    print(f"quantizing {path} ({meta['stage']}); accuracy on {config.data_dir / 'dev.txt'}: {len(titles.texts)} titles")
-    graph = export.to_onnx(model, meta)
-    variant, int8_graph, variants = choose_variant(graph, meta, titles.texts)
-    print(
-        f"INT8 weights: {variant}: the best of {len(variants)} on this CPU, {'with' if has_vnni() else 'without'} VNNI"
-    )
-    classifiers = {
-        "FP32 PyTorch": NewsClassifier(meta, module_logits(model, CPU)),
-        "FP32 ONNX": onnx_classifier(graph, meta),
-        "INT8 ONNX": onnx_classifier(int8_graph, meta),
-    }
-    folder = config.save_dir or path.parent
-    files = {"INT8 ONNX": folder / f"{path.stem}_int8.onnx"}
-    if openvino_model.is_installed() and meta["architecture"]["type"] == "bert":
-        encoder = Encoder.from_meta(meta)
-        sample = encoder.encode(every(titles.texts, SAMPLE)).input_ids
-        int8_openvino = quantize_openvino(graph, [pad([ids], encoder.pad_id) for ids in sample])
-        classifiers["INT8 OpenVINO"] = NewsClassifier(meta, openvino_model.logits_fn(int8_openvino, meta))
-        files["INT8 OpenVINO"] = files["INT8 ONNX"].with_suffix(OPENVINO)
-    if meta["stage"] == "teacher":
-        files |= {name: folder / (MODELS["int8"].paths[0].stem + file.suffix) for name, file in files.items()}
+    print(f"quantizing {path} ({facts['stage']}); measured on {data}: {len(dev)} rows")
+    predictor = task.predictor(facts, run_module(model, CPU))
+    graph = export.to_onnx(model, facts)
+    variant, int8_graph, variants = choose_variant(graph, predictor, dev.items)
+    vnni = "with" if has_vnni() else "without"
+    print(f"INT8 weights: {variant}: the best of {len(variants)} on this CPU, {vnni} VNNI")
+    is_teacher = path.name == MODELS["teacher"].path.name
+    folder, stem = config.save_dir or path.parent, MODELS["int8"].paths[0].stem if is_teacher else f"{path.stem}_int8"
+    forms = fp32_forms(model, graph, predictor, path.stat().st_size)
+    forms.append(onnx_form(predictor, int8_graph, variant, folder / f"{stem}.onnx"))
+    if openvino_model.is_installed() and "bert_config" in facts["architecture"]:
+        forms.append(openvino_form(predictor, graph, dev.items, folder / f"{stem}{OPENVINO}"))
+    if is_teacher:
+        state_dict = folder / MODELS["int8"].path.name
         try:
-            quantized = quantize(model)
-            classifiers["INT8 PyTorch"] = NewsClassifier(meta, module_logits(quantized, CPU))
-            files["INT8 PyTorch"] = folder / MODELS["int8"].path.name
+            forms.append(torch_form(model, predictor, state_dict))
         except UserError as fault:
-            print(f"warning: {MODELS['int8'].path.name} is not made: {fault}")
-    metrics = {name: score(classifier, titles, name) for name, classifier in classifiers.items()}
-    speed = speeds(classifiers, titles.texts)
+            print(f"warning: {state_dict.name} is not made: {fault}")
+    metrics = [task.score(form.predictor, dev, None) for form in forms]
+    speeds = compare_speed([form.predictor.predict for form in forms], spread_sample(dev.items, TIMED))
 
-    facts = {**meta, **checkpoint.provenance(), "stage": f"{meta['stage']}_int8", "parent_sha256": sha256(path)}
-    facts["versions"]["onnxruntime"] = version("onnxruntime")
-    facts["architecture"] = {**meta["architecture"], "quantization": SCHEME}
-    sizes = {"FP32 PyTorch": path.stat().st_size, "FP32 ONNX": len(graph)}
-    refused = []
-    for name, file in files.items():
-        if fault := loss(metrics["FP32 PyTorch"], metrics[name], config.max_drop):
-            if len(titles.texts) >= MIN_ROWS:
-                refused.append(f"{file} was not written: {fault}")
-                continue
-            print(f"warning: {file}: {fault}, but {len(titles.texts)} titles are too few to judge by")
-        facts["metrics"] = {"dev": metrics[name], "test": None}
-        if name == "INT8 ONNX":
-            export.write(file, int8_graph, {**facts, "weights": variant})
-        elif name == "INT8 OpenVINO":
-            openvino_model.write(file, int8_openvino, facts)
-        else:
-            checkpoint.save(file, quantized.state_dict(), facts)
-        sizes[name] = openvino_model.size(file)
-        print(f"saved {file}")
+    int8 = {**facts, **provenance(), "stage": f"{facts['stage']}_int8", "parent_sha256": sha256(path)}
+    int8["versions"]["onnxruntime"] = version("onnxruntime")
+    int8["architecture"] = {**facts["architecture"], "quantization": SCHEME}
+    refused = write_forms(forms, metrics, int8, task.best_by, len(dev), config.max_drop)
 
     rows = [
         {
-            "name": name,
-            "runtime": name.split()[1],
-            "size_mb": sizes[name] / 1e6 if name in sizes else None,
-            "accuracy": metrics[name]["accuracy"],
-            "macro_f1": metrics[name]["macro_f1"],
-            "p50_ms": speed[name]["p50_ms"],
-            "ratio_p50": speed["FP32 PyTorch"]["p50_ms"] / speed[name]["p50_ms"],
+            "name": form.name,
+            "runtime": form.runtime,
+            "size_mb": form.size / 1e6 if form.size else None,
+            **numbers_of(found, task.best_by),
+            "p50_ms": speed["p50_ms"],
+            "ratio_p50": speeds[0]["p50_ms"] / speed["p50_ms"],
         }
-        for name in classifiers
+        for form, found, speed in zip(forms, metrics, speeds, strict=True)
     ]
-    report = {**measured_on(), "threads": os.cpu_count(), "vnni": has_vnni(), "model": meta["stage"]}
-    report |= {"n": len(titles.texts), "rows": rows, "weights": variant, "variants": variants}
+    report = {**measured_on(), "threads": os.cpu_count(), "vnni": has_vnni(), "model": facts["stage"]}
+    report |= {"n": len(dev), "rows": rows, "weights": variant, "variants": variants}
     write_json(config.output / "quantization" / "report.json", report)
-    print(table(rows))
+    print(table(rows, task.best_by))
     if refused:
         raise UserError(f"{'; '.join(refused)}: allow more with --max-drop, or quantize another model")
 

@@ -20,43 +20,40 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
-from bert_classifer_model import BertClassifier
-from config import Config, find_model, made_from, parse, require_one_or_more
-from core.answers import every
+from config import MODELS, Config
+from core.bert.shape import Architecture, Weights, describe_layers, encoder_flops
+from core.compression.distil import taught
+from core.compression.layers import cut_at_once
 from core.compression.losses import distillation_loss
 from core.compression.pruning_report import describe, figures, unknown_characters
-from core.compression.structured_pruning import (
-    choose_units,
-    cut_at_once,
-    cut_units,
-    describe_layers,
-    encoder_flops,
-    plan_budgets,
-    unit_importance,
-)
+from core.compression.structured_pruning import choose_units, cut_units, plan_budgets, unit_importance
 from core.compression.teacher_cache import cached_logits, logits_of
 from core.compression.unstructured_pruning import prune_weights
-from core.console import UserError, run
+from core.console import UserError, parse, require_one_or_more, run
 from core.files import sha256, write_json
-from core.measure.latency import compare_speed
+from core.measure.latency import compare_speed, spread_sample
 from core.model_files import checkpoint
-from core.text.tokenizer import Encoder
+from core.model_files.facts import Facts, is_per_token, new_facts
+from core.model_files.find import find_model, made_from
+from core.model_files.module import build_module, restore_module
+from core.model_files.predictor import Predictor
+from core.task import Task
+from core.text.tokenizer import Tokenizer
 from core.training.device import Devices, measured_on
-from core.training.resume import RunState, has_finished
-from core.training.updater import Batch, LossFn
-from predict_fun import NewsClassifier, load_module, module_logits
-from train import MAY_CHANGE, evaluate, fit
-from utils import Batches, Titles, read_data
+from core.training.loop import MAY_CHANGE, fit, run_on
+from core.training.recipes import cross_entropy
+from core.training.resume import RunState, finish, has_finished
+from tasks import task_of
 
 ROUNDS = 6  # in which heads and neurons are cut, judged anew in each
 SHORT_RECOVERY = 0.1  # of the steps of the last recovery, after each round but the last
-SCORED_TITLES = 512  # that heads and neurons are judged by in each round
-TIMED_TITLES = 50  # before and after
-TEMPERATURE, ALPHA = 2.0, 0.7  # of the recovery's distillation loss
+SCORED_ROWS = 512  # that heads and neurons are judged by in each round
+TIMED_ITEMS = 50  # before and after
+TEMPERATURE, ALPHA = 2.0, 0.7  # of the recovery's distillation loss: the unpruned model is the teacher
 ARTEFACTS = {False: "pruned_model.pth", True: "structured_pruned_model.pth"}  # by whether something is cut out
+recovery_loss = partial(distillation_loss, temperature=TEMPERATURE, alpha=ALPHA)
 
 
 @dataclass
@@ -100,52 +97,65 @@ class PruneConfig(Config):
         return bool(self.keep_flops or self.keep_layers or self.prune_vocab)
 
 
-def load_bert(path: Path) -> tuple[BertClassifier, dict[str, Any]]:
-    """The model in a checkpoint, and its `meta`.
+@dataclass
+class Original:
+    """The model that is pruned: its file, module, facts, and the task that it is for."""
 
-    Raises:
-        UserError: the file is not a sound checkpoint of an FP32 BERT.
-    """
-    model, meta = load_module(path)
-    if not isinstance(model, BertClassifier):
-        raise UserError(f"{path} is a student ({meta['stage']}): only a BERT can be pruned, name one with --model")
-    if meta["architecture"].get("quantization"):
-        raise UserError(f"{path} holds INT8 weights: prune the FP32 model first, then quantize the pruned one")
-    return model, meta
+    path: Path
+    sha256: str
+    model: nn.Module
+    facts: Facts
+    task: Task
 
+    @classmethod
+    def open(cls, path: Path, devices: Devices) -> "Original":
+        """Open a checkpoint.
 
-def recovery_loss(teacher_logits: torch.Tensor) -> LossFn:
-    """Distillation from the unpruned model, whose logits of each row of the training data are given."""
+        Raises:
+            UserError: the file is not a sound checkpoint of an FP32 BERT.
+        """
+        state_dict, facts = checkpoint.load(path)
+        task = task_of(facts)
+        model = restore_module(path, state_dict, facts, task.predictor.builds)
+        if "bert_config" not in facts["architecture"]:
+            raise UserError(f"{path} is a student ({facts['stage']}): only a BERT can be pruned, name one with --model")
+        if facts["architecture"].get("quantization"):
+            raise UserError(f"{path} holds INT8 weights: prune the FP32 model first, then quantize the pruned one")
+        return cls(path, sha256(path), model.to(devices.device), facts, task)
 
-    def loss_fn(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        logits = model(batch["input_ids"], batch["attention_mask"])
-        return distillation_loss(logits, teacher_logits[batch["row"]], batch["labels"], TEMPERATURE, ALPHA)
+    def build(self, architecture: Architecture, weights: Weights, devices: Devices) -> nn.Module:
+        """A module of what is left of this one, on its device."""
+        model = build_module(architecture, self.task.predictor.builds)
+        model.load_state_dict(weights)
+        return model.to(devices.device)
 
-    return loss_fn
+    def predictor(self, model: nn.Module, tokenizer: Tokenizer, devices: Devices) -> Predictor:
+        """Whatever was made of this model, ready to predict."""
+        return self.task.predictor({**self.facts, "vocab": tokenizer.vocab}, run_on(model, devices))
 
 
 def cut_and_recover(
-    teacher: BertClassifier,
-    teacher_sha256: str,
-    encoder: Encoder,
-    titles: dict[str, Titles],
+    original: Original,
+    tokenizer: Tokenizer,
+    splits: dict[str, Any],
     config: PruneConfig,
     devices: Devices,
     run_state: RunState,
-    score: Callable[[nn.Module, Encoder], dict[str, Any]],
+    score: Callable[[nn.Module, Tokenizer], dict[str, Any]],
     seq_len: int,
-) -> tuple[BertClassifier, Encoder, dict[str, Any]]:
+) -> tuple[nn.Module, Tokenizer, dict[str, Any]]:
     """Cut and recover, round by round, down to the shape that was asked for.
 
     `run_state` holds the model as it was last cut; the recovery that follows has a state of its own within it.
 
     Returns:
-        The pruned model, its encoder, and facts about the training.
+        The pruned model, its tokenizer, and facts about the training.
     """
-    batches = Batches(titles["train"], encoder, config.batch_size, seed=config.seed)
+    task, teacher = original.task, original.model
     weights = {name: tensor.cpu() for name, tensor in teacher.state_dict().items()}
-    texts = titles["train"].texts if config.prune_vocab else None
-    weights, architecture, encoder = cut_at_once(weights, teacher.architecture, encoder, config.keep_layers, texts)
+    texts = splits["train"].items if config.prune_vocab else None
+    batches = task.batches(splits["train"], tokenizer, config.batch_size, config.seed)
+    weights, architecture, tokenizer = cut_at_once(weights, teacher.architecture, tokenizer, config.keep_layers, texts)
     budgets = [float("inf")] if config.keep_layers else []  # a round to recover from the loss of layers
     if config.keep_flops:
         goal = config.keep_flops * encoder_flops(teacher.architecture, seq_len)
@@ -153,10 +163,11 @@ def cut_and_recover(
     done, seconds, best = 0, 0.0, {"step": 0}
     if budgets:
         print(f"last recovery: {config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
-        cache, num_labels = config.save_dir / "teacher_logits", teacher.classifier.out_features
-        logits = cached_logits(cache, teacher_sha256, num_labels, batches, logits_of(teacher, devices))
-        loss_fn = recovery_loss(logits.to(devices.device))
-        batches = Batches(titles["train"], encoder, config.batch_size, seed=config.seed)
+        cache, shape = config.save_dir / "teacher_logits", (teacher.architecture["num_labels"],)
+        judge, per_token = logits_of(teacher, devices), is_per_token(teacher)
+        logits = cached_logits(cache, original.sha256, shape, batches, judge, per_token)
+        loss_fn = taught(recovery_loss, logits.to(devices.device), task.units)
+        batches = task.batches(splits["train"], tokenizer, config.batch_size, config.seed)
     if config.resume and run_state.exists():
         state = run_state.load()
         done, weights, architecture, seconds = (state[key] for key in ("round", "weights", "architecture", "seconds"))
@@ -169,28 +180,29 @@ def cut_and_recover(
             continue
         if number > done:
             if budget < encoder_flops(architecture, seq_len):
-                model = BertClassifier.from_architecture(architecture, weights).to(devices.device)
-                sample = islice(batches.epoch(number), -(-SCORED_TITLES // config.batch_size))
-                scores = unit_importance(model, sample, devices.device)
+                model = original.build(architecture, weights, devices)
+                sample = islice(batches.epoch(number), -(-SCORED_ROWS // config.batch_size))
+                scores = unit_importance(model, sample, cross_entropy(task.units), task.count, devices.device)
                 units = choose_units(scores, architecture, budget, seq_len)
                 weights, architecture = cut_units(weights, architecture, units)
             state = {"round": number, "weights": weights, "architecture": architecture, "seconds": seconds}
             run_state.save(state)
             RunState(run_state.folder / f"round_{number - 1}", {}).drop()
         print(f"round {number} of {len(budgets)}: {describe_layers(architecture)}")
-        model = BertClassifier.from_architecture(architecture, weights).to(devices.device)
+        model = original.build(architecture, weights, devices)
         if config.gradient_checkpointing:
             model.bert.activation_checkpointing_enable()
         steps = config.max_steps or len(batches) * config.num_epochs
         if number < len(budgets):
             steps = max(1, round(SHORT_RECOVERY * steps))
         knobs, name = replace(config, max_steps=steps), f"round_{number}"
-        own, reports = partial(score, encoder=encoder), config.output / "pruning" / name
-        fitted = fit(model, batches, loss_fn, own, knobs, devices, run_state.folder / name, reports)
+        own, reports = partial(score, tokenizer=tokenizer), config.output / "pruning" / name
+        artefact, by = run_state.folder / name, task.best_by
+        fitted = fit(model, batches, loss_fn, own, knobs, devices, artefact, reports, by, task.count)
         weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
         seconds, best = seconds + fitted.seconds, fitted.best
-    training = {"rows": len(batches.labels), "step": best["step"], "seconds": round(seconds)}
-    return BertClassifier.from_architecture(architecture, weights).to(devices.device), encoder, training
+    training = {"rows": len(batches.lengths), "step": best["step"], "seconds": round(seconds)}
+    return original.build(architecture, weights, devices), tokenizer, training
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -199,62 +211,47 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.resume and has_finished(artefact):
         return
     devices = Devices.alone(config.device, config.precision)
-    path = find_model(config.model, onnx=False)
-    labels, titles = read_data(config.data_dir, config.limit)
-    original, meta = load_bert(path)
-    original.to(devices.device)
-    if labels != meta["labels"]:
-        raise UserError(
-            f"{path} knows other classes than {config.data_dir / 'class.txt'}: prune it on the data it was trained on\n"
-            f"  model:     {' '.join(meta['labels'])}\n  class.txt: {' '.join(labels)}"
-        )
-    parent_sha256, parent_mb, trained = sha256(path), path.stat().st_size / 1e6, meta.get("config", {})
+    original = Original.open(find_model(config.model, MODELS, onnx=False), devices)
+    facts, task = original.facts, original.task
+    task.check_labels(facts, config.data_dir)
+    splits = task.read_splits(config.data_dir, facts["labels"], config.limit)
+    trained = facts.get("config", {})
     config.num_epochs = config.num_epochs or trained.get("num_epochs") or 2
     config.learning_rate = config.learning_rate or trained.get("learning_rate") or 5e-5
-    config.max_length = meta["max_length"]
-    encoder = kept = Encoder.from_meta(meta)
-    seq_len = round(statistics.median(map(len, encoder.encode(titles["dev"].texts).input_ids)))
+    config.max_length = facts["max_length"]
+    timed = spread_sample(splits["dev"].items, TIMED_ITEMS)  # refuses dev data without anything to answer
+    tokenizer = kept = Tokenizer.from_facts(facts)
+    before = original.predictor(original.model, tokenizer, devices)
+    seq_len = round(statistics.median(map(len, before.encode(splits["dev"].items).columns["input_ids"])))
     identity = {key: value for key, value in config.plain().items() if key not in MAY_CHANGE}
-    identity |= {"parent_sha256": parent_sha256, "train.txt": sha256(config.data_dir / "train.txt")}
+    train_file = f"train{task.suffix}"
+    identity |= {"parent_sha256": original.sha256, train_file: sha256(config.data_dir / train_file)}
     run_state = RunState(artefact, identity)
 
-    def score(model: nn.Module, encoder: Encoder, split: str = "dev") -> dict[str, Any]:
-        return evaluate(model, Batches(titles[split], encoder, config.batch_size), labels, devices)
+    def score(model: nn.Module, tokenizer: Tokenizer, split: str = "dev") -> dict[str, Any]:
+        return task.score(original.predictor(model, tokenizer, devices), splits[split], None)
 
-    report: dict[str, Any] = {"method": "structured" if config.structured else "unstructured", "model": path.as_posix()}
-    training = None
+    report: dict[str, Any] = {"method": "structured" if config.structured else "unstructured"}
+    report["model"], training = original.path.as_posix(), None
     if config.structured:
-        model, kept, training = cut_and_recover(
-            original, parent_sha256, encoder, titles, config, devices, run_state, score, seq_len
-        )
+        model, kept, training = cut_and_recover(original, tokenizer, splits, config, devices, run_state, score, seq_len)
         report |= {name: getattr(config, name) for name in ("keep_flops", "keep_layers", "prune_vocab")}
-        report |= unknown_characters([encoder, kept], titles["dev"].texts)
+        report |= unknown_characters([tokenizer, kept], splits["dev"].items)
     else:
-        model = copy.deepcopy(original)
+        model = copy.deepcopy(original.model)
         report |= {"scope": config.scope, "amount": config.amount, **prune_weights(model, config.amount, config.scope)}
-    before, after = score(original, encoder), score(model, kept)
-    ours = {
-        "stage": "pruned",
-        "architecture": model.architecture,
-        "vocab": kept.vocab,
-        "config": config.plain(),
-        "metrics": {"dev": after, "test": score(model, kept, "test") if "test" in titles else None},
-        "training": training,
-        "parent_sha256": parent_sha256,
-        "seed": config.seed,
-        **checkpoint.provenance(),
-    }
-    for stale in made_from(artefact):
-        stale.unlink(missing_ok=True)
-    checkpoint.save(artefact, model.state_dict(), {**meta, **ours})
-    run_state.drop()
-    pair = [(original, meta), (model, {**meta, **ours})]
-    pair = [NewsClassifier(facts, module_logits(each, devices.device)).predict for each, facts in pair]
-    times = [found["p50_ms"] for found in compare_speed(pair, every(titles["dev"].texts, TIMED_TITLES))]
+    metrics = {"dev": score(model, kept), "test": score(model, kept, "test") if "test" in splits else None}
+    knobs, parent, by = config.plain(), original.sha256, task.best_by
+    made = new_facts("pruned", model, facts["labels"], kept, knobs, metrics, training, parent, by, before.task)
+    finish(artefact, model, made, run_state, made_from(artefact, MODELS))
+    pair = [before.predict, original.predictor(model, kept, devices).predict]
+    times = [found["p50_ms"] for found in compare_speed(pair, timed)]
     report |= {"training": training, **measured_on(devices.device), "seq_len": seq_len}
-    report["before"] = figures(original, before, parent_mb, seq_len, times[0])
-    report["after"] = figures(model, after, artefact.stat().st_size / 1e6, seq_len, times[1])
-    report["ratio_p50"] = round(times[0] / times[1], 3)
+    parent_mb, pruned_mb = (path.stat().st_size / 1e6 for path in (original.path, artefact))
+    scored = score(original.model, tokenizer)
+    report["before"] = figures(original.model, scored, by, parent_mb, seq_len, times[0])
+    report["after"] = figures(model, metrics["dev"], by, pruned_mb, seq_len, times[1])
+    report["best_by"], report["ratio_p50"] = by, round(times[0] / times[1], 3)
     write_json(config.output / "pruning" / "report.json", report)
     print(f"{describe(report)}\nsaved {artefact}; report.json is in {config.output / 'pruning'}")
 

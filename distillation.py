@@ -1,13 +1,13 @@
 """Distillation from BERT teachers: all that hard_label_distillation.py and soft_label_distillation.py share.
 
-The teachers' logits are computed once and cached; then the student is trained by `train.fit`, with the loss that the
-stage gives, on the labelled titles and, where there is one, a transfer set: unlabelled titles and augmented copies.
+The teachers' logits are computed once and cached; then the student is trained by `fit`, with the loss that the stage
+gives, on the labelled titles and, where there is one, a transfer set: unlabelled titles and augmented copies.
 Several teachers (as a rule the same training with other seeds) teach the mean of their logits: the student stands in
 for their ensemble (Hinton et al. 2015).
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,39 +17,39 @@ from torch import nn
 
 from bert_classifer_model import BertClassifier
 from bilstm_classifier import BiLSTMClassifier
-from config import ONNX, Config, find_model, made_from, require_one_or_more
-from core.compression import export
+from config import BEST_BY, MODELS, Config
+from core.compression.distil import DistilLoss, Start, start_student, taught
+from core.compression.export import export, import_onnx
 from core.compression.losses import NO_LABEL
-from core.compression.structured_pruning import keep_layers, layer_shapes, spread
-from core.compression.teacher_cache import cached_logits, logits_of
-from core.console import UserError
+from core.compression.teacher_cache import RowLogits, cached_logits, logits_of
+from core.console import UserError, require_one_or_more
 from core.files import detect_encoding, read_lines, sha256
-from core.measure.metrics import metrics_table
-from core.model_files import checkpoint
+from core.measure.metrics import in_words, metrics_table
+from core.model_files.facts import Facts, new_facts
+from core.model_files.find import ONNX, find_model, made_from
+from core.model_files.module import load_module
 from core.text.augment import augment
-from core.text.tokenizer import Encoder, check_coverage
+from core.text.tokenizer import Tokenizer, check_coverage
+from core.training.batches import Batches
 from core.training.device import Devices
-from core.training.resume import RunState, has_finished
-from core.training.updater import Batch
-from predict_fun import load_module
-from train import evaluate, fit
-from utils import Batches, Titles, read_data
+from core.training.loop import fit
+from core.training.resume import RunState, finish, has_finished
+from core.training.units import row_units
+from predict_fun import TASK, NewsClassifier
+from utils import Titles, read_data, score_module, title_batches
 
 STUDENT_RATE = 2e-3  # peak learning rate of a BiLSTM
 # A student is trained for so many updates, be its titles few or many, within so many passes over them.
 UPDATES, MIN_EPOCHS, MAX_EPOCHS = 4000, 4, 40
 
-ENCODING = ("vocab", "max_length", "truncation")  # what of a teacher's `meta` says how it reads a title
-
-# (student's logits, teacher's logits, labels with NO_LABEL where there is none) -> (mean loss, {name: part})
-DistilLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, dict[str, torch.Tensor]]]
+ENCODING = ("vocab", "max_length", "truncation")  # what of a teacher's facts says how it reads a title
 
 
 @dataclass
 class DistillConfig(Config):
     """Knobs of distillation."""
 
-    # The first teacher brings its encoder and its length: these are no flags here.
+    # The first teacher brings its tokenizer and its length: these are no flags here.
     bert_path: None = field(init=False, default=None)
     max_length: int = field(init=False, default=Config.max_length)
     teacher_sha256: tuple[str, ...] = field(init=False, default=())  # a run is not resumed with other teachers
@@ -68,13 +68,17 @@ class DistillConfig(Config):
     augment: int = 0
     """Changed copies to learn from of each labelled title (masked, cut, swapped); the teacher labels them."""
     bert_layers: int | None = None
-    """Train a BERT with so many of the teacher's layers, evenly spaced, in place of a BiLSTM."""
+    """Train a BERT with so many layers, in place of a BiLSTM."""
+    start: Start = "spread"
+    """With --bert-layers: start from evenly spaced layers of the teacher, from its first ones, or at random."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.augment < 0:
             raise UserError(f"--augment is {self.augment}: it must be 0 or more")
         require_one_or_more(self, "bert_layers")
+        if self.start != "spread" and self.bert_layers is None:
+            raise UserError("--start goes with --bert-layers: a BiLSTM starts from the teacher's token embeddings")
 
 
 @dataclass
@@ -82,11 +86,11 @@ class Lesson:
     """What a student learns from: `batches` of titles, and the teachers' mean `logits` of them, row by row."""
 
     teacher: BertClassifier  # the first, which the student starts from
-    teacher_metas: list[dict[str, Any]]
-    encoder: Encoder
+    teacher_facts: list[Facts]
+    tokenizer: Tokenizer
     titles: dict[str, Titles]
     batches: Batches
-    logits: torch.Tensor
+    logits: RowLogits
 
 
 def default_epochs(batches: int) -> int:
@@ -94,28 +98,23 @@ def default_epochs(batches: int) -> int:
     return min(MAX_EPOCHS, max(MIN_EPOCHS, round(UPDATES / batches)))
 
 
-def read_teacher(path: Path, config: DistillConfig, labels: Sequence[str]) -> tuple[BertClassifier, dict[str, Any]]:
-    """Open a teacher and check that it suits the data; returns it and its `meta`.
+def read_teacher(path: Path, config: DistillConfig) -> tuple[BertClassifier, Facts]:
+    """Open a teacher and check that it suits the data; returns it and its facts.
 
     Raises:
         UserError: it is no FP32 BERT, has too few layers for the student, or knows other classes.
     """
-    teacher, meta = load_module(path)
-    if not isinstance(teacher, BertClassifier):
-        raise UserError(f"{path} is a student itself ({meta['stage']}): distil from a BERT, such as --model teacher")
-    if meta["architecture"].get("quantization"):
+    teacher, facts = load_module(path, NewsClassifier.builds)
+    if "bert_config" not in facts["architecture"]:
+        raise UserError(f"{path} is a student itself ({facts['stage']}): distil from a BERT, such as --model teacher")
+    if facts["architecture"].get("quantization"):
         raise UserError(f"{path} is INT8: distil from the FP32 checkpoint that it was made from")
-    if meta["labels"] != labels:
-        raise UserError(
-            f"{config.data_dir / 'class.txt'} names other classes than the teacher {path}: take the data it was "
-            "trained on, or train a teacher on these with `python train.py`\n"
-            f"  teacher:   {' '.join(meta['labels'])}\n  class.txt: {' '.join(labels)}"
-        )
+    TASK.check_labels(facts, config.data_dir)
     layers = teacher.bert.config.num_hidden_layers
     if config.bert_layers and config.bert_layers > layers:
         raise UserError(f"--bert-layers {config.bert_layers} is more than the {layers} layers of {path}: lower it")
     print(f"teacher: {path}")
-    return teacher, meta
+    return teacher, facts
 
 
 def read_unlabeled(path: Path, labels: Sequence[str], titles: dict[str, Titles]) -> list[str]:
@@ -148,43 +147,42 @@ def prepare(config: DistillConfig, devices: Devices) -> Lesson:
     """
     labels, titles = read_data(config.data_dir, config.limit)
     unlabeled = read_unlabeled(config.unlabeled, labels, titles) if config.unlabeled else []
-    paths = [find_model(name, onnx=False) for name in config.model]
-    teachers, metas = map(list, zip(*(read_teacher(path, config, labels) for path in paths), strict=True))
-    if any(meta[key] != metas[0][key] for meta in metas for key in ENCODING):
+    paths = [find_model(name, MODELS, onnx=False) for name in config.model]
+    teachers, all_facts = map(list, zip(*(read_teacher(path, config) for path in paths), strict=True))
+    first = all_facts[0]
+    if any(facts[key] != first[key] for facts in all_facts for key in ENCODING):
         raise UserError(
             "the teachers do not read titles alike: take trainings of one BERT with one --max-length and truncation"
         )
-    config.teacher_sha256, config.max_length = tuple(map(sha256, paths)), metas[0]["max_length"]
-    encoder = Encoder.from_meta(metas[0])
-    check_coverage(encoder, titles["train"].texts + unlabeled, paths[0])
-    labelled = Batches(titles["train"], encoder, config.batch_size)
+    config.teacher_sha256, config.max_length = tuple(map(sha256, paths)), first["max_length"]
+    tokenizer = Tokenizer.from_facts(first)
+    check_coverage(tokenizer, titles["train"].texts + unlabeled, paths[0])
+    labelled = title_batches(titles["train"], tokenizer, config.batch_size)
     parts = [labelled]
     if unlabeled:
-        parts.append(Batches(Titles(unlabeled, [NO_LABEL] * len(unlabeled)), encoder, config.batch_size))
+        without = Titles(unlabeled, [NO_LABEL] * len(unlabeled))
+        parts.append(title_batches(without, tokenizer, config.batch_size))
     if config.augment:
-        copies = augment(labelled.input_ids, config.augment, encoder.mask_id, config.seed)
-        parts.append(labelled.with_rows(copies, [NO_LABEL] * len(copies)))
+        copies = augment(labelled.columns["input_ids"], config.augment, tokenizer.mask_id, config.seed)
+        columns = {"labels": [NO_LABEL] * len(copies), "input_ids": copies}
+        parts.append(Batches(columns, labelled.pads, config.batch_size))
 
-    def judge(teacher: BertClassifier, teacher_sha256: str) -> torch.Tensor:
+    def judge(teacher: BertClassifier, teacher_sha256: str) -> RowLogits:
         cache, logits_fn = config.logits_dir or config.save_dir / "teacher_logits", logits_of(teacher, devices)
-        return torch.cat([cached_logits(cache, teacher_sha256, len(labels), part, logits_fn) for part in parts])
+        return RowLogits.join([cached_logits(cache, teacher_sha256, (len(labels),), part, logits_fn) for part in parts])
 
-    logits = torch.stack([judge(*each) for each in zip(teachers, config.teacher_sha256, strict=True)])
-    input_ids = [ids for part in parts for ids in part.input_ids]
-    batches = labelled.with_rows(input_ids, [label for part in parts for label in part.labels], config.seed)
-    return Lesson(teachers[0], metas, encoder, titles, batches, logits.float().mean(0))
+    logits = RowLogits.mean([judge(*each) for each in zip(teachers, config.teacher_sha256, strict=True)])
+    columns = {name: [value for part in parts for value in part.columns[name]] for name in labelled.columns}
+    batches = Batches(columns, labelled.pads, config.batch_size, config.seed)
+    return Lesson(teachers[0], all_facts, tokenizer, titles, batches, logits)
 
 
-def build_student(teacher: BertClassifier, bert_layers: int | None) -> nn.Module:
-    """A BiLSTM that starts from the teacher's token embeddings, or a BERT of evenly spaced layers of the teacher.
-
-    Half of the layers: every other one, as DistilBERT has them (Sanh et al. 2019).
-    """
+def build_student(teacher: BertClassifier, bert_layers: int | None, start: Start) -> nn.Module:
+    """A BiLSTM that starts from the teacher's token embeddings, or a BERT of fewer layers (see `start_student`)."""
     if bert_layers is None:
         embeddings = teacher.bert.get_input_embeddings().weight
         return BiLSTMClassifier.from_embeddings(embeddings, teacher.classifier.out_features)
-    kept = spread(len(layer_shapes(teacher.architecture)), bert_layers)
-    weights, architecture = keep_layers(teacher.state_dict(), teacher.architecture, kept)
+    weights, architecture = start_student(teacher.state_dict(), teacher.architecture, bert_layers, start)
     return BertClassifier.from_architecture(architecture, weights)
 
 
@@ -194,11 +192,11 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
     Args:
         config: the knobs; what is None in it is filled in.
         stage: "hard" or "soft".
-        loss: what the student lessens.
+        loss: of the student's and the teachers' logits.
         deploy: False for a student that is only to be compared: no ONNX file is made, and test.txt is not read.
     """
     if deploy:
-        export.import_onnx()
+        import_onnx()
     artefact = config.save_dir / f"{'bert' if config.bert_layers else 'bilstm'}_{stage}_distill.pth"
     run_state = RunState(artefact, {})
     if config.resume and has_finished(artefact):
@@ -207,63 +205,51 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
     devices = Devices.alone(config.device, config.precision)
     started = time.perf_counter()
     lesson = prepare(config, devices)
-    meta, titles, batches = lesson.teacher_metas[0], lesson.titles, lesson.batches
+    of_teacher, titles, batches = lesson.teacher_facts[0], lesson.titles, lesson.batches
     config.num_epochs = config.num_epochs or default_epochs(len(batches))
     config.learning_rate = config.learning_rate or (
-        meta["config"]["learning_rate"] if config.bert_layers else STUDENT_RATE
+        of_teacher["config"]["learning_rate"] if config.bert_layers else STUDENT_RATE
     )
     torch.manual_seed(config.seed)
-    student = build_student(lesson.teacher, config.bert_layers).to(devices.device)
+    student = build_student(lesson.teacher, config.bert_layers, config.start).to(devices.device)
     if config.gradient_checkpointing and config.bert_layers:
         student.bert.activation_checkpointing_enable()
     size, teacher_size = (sum(p.numel() for p in model.parameters()) for model in (student, lesson.teacher))
-    print(f"student of {size:,} parameters, {size / teacher_size:.0%} of the teacher's; {len(batches.labels)} titles, ")
+    rows = len(batches.lengths)
+    print(f"student of {size:,} parameters, {size / teacher_size:.0%} of the teacher's; {rows} titles, ")
     print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
     preparing = time.perf_counter() - started
 
-    logits = lesson.logits.to(devices.device)
-    dev_batches = Batches(titles["dev"], lesson.encoder, config.batch_size)
+    names = ("dev", "test") if deploy and "test" in titles else ("dev",)
+    held_out = {name: title_batches(titles[name], lesson.tokenizer, config.batch_size) for name in names}
 
-    def loss_fn(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        return loss(model(batch["input_ids"], batch["attention_mask"]), logits[batch["row"]], batch["labels"])
+    def score(model: nn.Module, split: str = "dev") -> dict[str, Any]:
+        return score_module(model, held_out[split], of_teacher["labels"], devices)
 
-    def score(candidate: nn.Module) -> dict[str, Any]:
-        return evaluate(candidate, dev_batches, meta["labels"], devices)
-
-    fitted = fit(student, batches, loss_fn, score, config, devices, artefact, config.output / artefact.stem)
-    metrics = {"dev": fitted.best["metrics"], "test": None}
-    if deploy and "test" in titles:
-        test_batches = Batches(titles["test"], lesson.encoder, config.batch_size)
-        metrics["test"] = evaluate(student, test_batches, meta["labels"], devices)
-    student_meta = {name: meta[name] for name in ("labels", *ENCODING)}
-    student_meta |= {
-        "stage": stage,
-        "architecture": student.architecture,
-        "config": config.plain(),
-        "metrics": metrics,
-        "training": {
-            "rows": len(batches.labels),
-            "step": fitted.best["step"],
-            "seconds": round(fitted.seconds),
-            "preparing": round(preparing),
-        },
-        "parent_sha256": config.teacher_sha256[0],
-        "seed": config.seed,
-        **checkpoint.provenance(),
-    }
+    loss_fn = taught(loss, lesson.logits.to(devices.device), row_units)
+    fitted = fit(student, batches, loss_fn, score, config, devices, artefact, config.output / artefact.stem, BEST_BY)
+    metrics = {"dev": fitted.best["metrics"], "test": score(student, "test") if "test" in held_out else None}
+    training = {"rows": rows, "step": fitted.best["step"], "seconds": round(fitted.seconds)}
+    training["preparing"] = round(preparing)
+    parent, tokenizer = config.teacher_sha256[0], lesson.tokenizer
+    facts = new_facts(
+        stage, student, of_teacher["labels"], tokenizer, config.plain(), metrics, training, parent, BEST_BY
+    )
     onnx = artefact.with_suffix(ONNX)
-    for stale in made_from(artefact):  # of another student, they would be preferred to this one's checkpoint
-        stale.unlink(missing_ok=True)
-    checkpoint.save(artefact, student.state_dict(), student_meta)
-    if deploy:
-        export.export(student, onnx, student_meta)
-    run_state.drop()
+    finish(
+        artefact,
+        student,
+        facts,
+        run_state,
+        made_from(artefact, MODELS),
+        (lambda: export(student, onnx, facts)) if deploy else None,
+    )
 
     split = "test" if metrics["test"] else "dev"
     print(metrics_table(metrics[split]))
-    print(f"{split} accuracy {metrics[split]['accuracy']:.4f}, macro-F1 {metrics[split]['macro_f1']:.4f}; ", end="")
+    print(f"{split} {in_words(metrics[split], BEST_BY)}; trained in {fitted.seconds:.0f} s; ", end="")
     saved = f"{artefact} and {onnx.name}" if deploy else artefact
-    print(f"trained in {fitted.seconds:.0f} s; saved {saved} (step {fitted.best['step']}, the best on dev)")
-    for teacher in lesson.teacher_metas:
+    print(f"saved {saved} (step {fitted.best['step']}, the best on dev)")
+    for teacher in lesson.teacher_facts:
         if (theirs := teacher["metrics"].get(split)) is not None:
-            print(f"the teacher: {split} accuracy {theirs['accuracy']:.4f}, macro-F1 {theirs['macro_f1']:.4f}")
+            print(f"the teacher: {split} {in_words(theirs, BEST_BY)}")

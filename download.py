@@ -97,13 +97,14 @@ def address(host: str) -> str:
 
 def check_bert(folder: Path) -> None:
     """Open weights, vocabulary and config as training does, and see that they fit together."""
-    from bert_classifer_model import BertClassifier, read_bert_encoder
+    from bert_classifer_model import BertClassifier
+    from core.bert.folder import read_tokenizer
 
-    encoder = read_bert_encoder(folder, Config.max_length)
+    tokenizer = read_tokenizer(folder, Config.max_length)
     # Mapped to the file until this returns: Windows would not let the file be moved while the model is in use.
     bert = BertClassifier.from_pretrained(folder, num_labels=2).bert
     rows, width = bert.embeddings.word_embeddings.weight.shape
-    print(f"the weights open; vocab.txt: {len(encoder.vocab):,} tokens, embedding: {rows:,} rows of {width}")
+    print(f"the weights open; vocab.txt: {len(tokenizer.vocab):,} tokens, embedding: {rows:,} rows of {width}")
 
 
 def check_thucnews(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Distil a BERT into a small BiLSTM by its answers: the student learns the class that the teacher predicts.
+"""Distil a BERT into a small BiLSTM with hard labels: the student learns the class that the teacher predicts.
 
     python hard_label_distillation.py                                    # from save_models/, on data/
     python hard_label_distillation.py --data-dir my_data --unlabeled titles.txt
@@ -13,9 +13,8 @@ run to a folder of that name in reports/.
 
 from collections.abc import Sequence
 
-from config import parse
 from core.compression.losses import hard_loss
-from core.console import run
+from core.console import parse, run
 from distillation import DistillConfig, distil
 
 

@@ -25,16 +25,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from config import ONNX, OPENVINO, Config, find_model, parse, require_one_or_more
+from config import BEST_BY, MODELS, Config
 from core.answers import FAULTS, Prediction, show, text_fault, write_csv
-from core.console import UserError, run
+from core.console import UserError, parse, require_one_or_more, run
 from core.files import atomic_write, detect_encoding, read_lines
-from core.model_files import onnx_model, openvino_model
-from core.text.tokenizer import Encoder, pad, replace_surrogates
+from core.model_files.find import find_model
+from core.model_files.predictor import Predictor, Rows
+from core.serving.questions import TextQuestion, read_top_k
+from core.task import Task
+from core.text.tokenizer import Tokenizer, replace_surrogates
+from core.training.units import count_rows, row_units
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
+
+    from core.training.batches import Batches
+    from utils import Titles
 
 SAMPLES = (
     "SpaceX 星舰今日成功发射，开启火星移民新篇章",
@@ -46,38 +52,24 @@ SAMPLES = (
 CHUNK = 1024  # titles read, predicted and written at a time
 
 
-class NewsClassifier:
-    """A trained model, whatever it runs on, ready to predict. Use `NewsClassifier.load`."""
+def _build_bilstm(architecture: dict[str, Any]) -> "nn.Module":
+    from bilstm_classifier import BiLSTMClassifier
 
-    def __init__(self, meta: dict[str, Any], logits_fn: onnx_model.LogitsFn, path: Path | None = None) -> None:
-        self.meta, self.path = meta, path
-        self.name: str = meta["stage"]
-        self.labels: list[str] = meta["labels"]
-        self._encoder = Encoder.from_meta(meta)
-        self._logits_fn = logits_fn
+    return BiLSTMClassifier.from_architecture(architecture)
 
-    @classmethod
-    def load(cls, path: Path, device: str = "auto", in_server: bool = False) -> "NewsClassifier":
-        """Open a model file; weights, labels, vocabulary and sizes all come from it.
 
-        Args:
-            path: the file.
-            device: as `--device`.
-            in_server: whether other threads of the process need the cores too.
+def _build_bert(architecture: dict[str, Any]) -> "nn.Module":
+    from bert_classifer_model import BertClassifier
 
-        Raises:
-            UserError: the file is missing, damaged, foreign, or its parts do not fit together.
-        """
-        if path.suffix == ONNX:
-            meta, logits_fn = onnx_model.load(path, device, in_server)
-        else:
-            meta, logits_fn = (openvino_model.load if path.suffix == OPENVINO else _load_torch)(path, device)
-        try:
-            return cls(meta, logits_fn, path)
-        except (KeyError, TypeError, ValueError) as fault:
-            raise UserError(f"{path} has a damaged vocabulary or labels: make the model again") from fault
+    return BertClassifier.from_architecture(architecture)
 
-    def predict(self, texts: Sequence[str], batch_size: int = Config.batch_size) -> list[Prediction]:
+
+class NewsClassifier(Predictor):
+    """A trained news classifier, whatever it runs on, ready to predict. Use `NewsClassifier.load`."""
+
+    builds = {"bert": _build_bert, "bilstm": _build_bilstm}
+
+    def predict(self, texts: Sequence[str], batch_size: int | None = None) -> list[Prediction]:
         """Predict texts in the given order; each must be usable (see `text_fault`).
 
         Raises:
@@ -86,103 +78,76 @@ class NewsClassifier:
         for index, text in enumerate(texts):
             if fault := text_fault(text):
                 raise UserError(f"text {index + 1} of {len(texts)} is {FAULTS[fault]}")
-        encoded = self._encoder.encode(texts)
-        by_length = sorted(range(len(texts)), key=lambda row: len(encoded.input_ids[row]))
-        predictions: dict[int, Prediction] = {}
-        for start in range(0, len(texts), batch_size):
-            rows = by_length[start : start + batch_size]
-            input_ids, mask = pad([encoded.input_ids[row] for row in rows], self._encoder.pad_id)
-            for row, probabilities in zip(rows, _softmax(self._logits_fn(input_ids, mask)), strict=True):
-                predictions[row] = self._prediction(texts[row], probabilities, encoded.truncated[row])
-        return [predictions[row] for row in range(len(texts))]
+        return super().predict(texts, batch_size)
 
-    def _prediction(self, text: str, probabilities: np.ndarray, truncated: bool) -> Prediction:
-        best = int(probabilities.argmax())
-        by_name = dict(zip(self.labels, probabilities.tolist(), strict=True))
+    def encode(self, items: Sequence[str]) -> Rows:
+        encoded = self.tokenizer.encode(items)
+        return Rows({"input_ids": encoded.input_ids}, range(len(items)), encoded.truncated)
+
+    def decode(self, item: str, notes: Sequence[bool], logits: Sequence[np.ndarray]) -> Prediction:
+        [truncated], [values] = notes, logits
+        shares = np.exp(values - values.max())
+        shares /= shares.sum()
+        best = int(shares.argmax())
+        by_name = dict(zip(self.labels, shares.tolist(), strict=True))
         return Prediction(
-            replace_surrogates(text), self.labels[best], best, by_name[self.labels[best]], by_name, truncated
+            replace_surrogates(item), self.labels[best], best, by_name[self.labels[best]], by_name, truncated
         )
 
 
-def _load_torch(path: Path, device: str) -> tuple[dict[str, Any], onnx_model.LogitsFn]:
-    model, meta = load_module(path)
-    from core.training.device import CPU, pick_device
+def _labels(folder: Path) -> list[str] | None:
+    from utils import read_labels
 
-    # Integer kernels of this kind are the CPU's alone.
-    return meta, module_logits(model, CPU if meta["architecture"].get("quantization") else pick_device(device))
-
-
-def module_logits(model: "nn.Module", device: "torch.device") -> onnx_model.LogitsFn:
-    """A module, moved to a device and set to predict, as a function of arrays."""
-    import torch
-
-    model.to(device).eval()
-
-    def logits(input_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            batch = torch.from_numpy(input_ids).to(device), torch.from_numpy(mask).to(device)
-            return model(*batch).cpu().numpy()
-
-    return logits
+    path = folder / "class.txt"
+    return read_labels(path) if path.is_file() else None
 
 
-def load_module(path: Path) -> tuple["nn.Module", dict[str, Any]]:
-    """The module of a checkpoint, on the CPU and ready to predict, and the checkpoint's facts.
+def _read(path: Path, labels: Sequence[str], limit: int | None) -> "Titles":
+    from utils import read_titles
 
-    Raises:
-        UserError: the file is missing, damaged, foreign, or its weights do not fit the model it describes.
-    """
-    try:
-        from core.model_files import checkpoint
-    except ImportError as fault:
-        raise UserError(
-            f"{path} needs {fault.name}: `pip install -r requirements.txt`, or use an ONNX model"
-        ) from fault
-    state_dict, meta = checkpoint.load(path)
-    architecture = meta["architecture"]
-    try:
-        model = build_model(architecture)
-        if architecture.get("quantization"):
-            from core.compression.quantize import load_quantized, quantize
-
-            model = quantize(model)
-            load_quantized(model, state_dict)
-        elif any("_packed_params" in name for name in state_dict):
-            raise ValueError("INT8 weights, but no word of quantization in its facts")
-        else:
-            model.load_state_dict(state_dict)
-        if architecture["num_labels"] != len(meta["labels"]):
-            raise ValueError(f"{architecture['num_labels']} outputs, {len(meta['labels'])} labels")
-    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as fault:
-        raise UserError(f"the weights in {path} do not fit the model it describes: make it again ({fault})") from fault
-    return model.eval(), meta
+    return read_titles(path, labels, limit)
 
 
-def build_model(architecture: dict[str, Any]) -> "nn.Module":
-    """The FP32 module that an architecture describes, weights at random.
+def _batches(titles: "Titles", tokenizer: Tokenizer, batch_size: int, seed: int | None) -> "Batches":
+    from utils import title_batches
 
-    Raises:
-        KeyError, TypeError, ValueError: it describes none.
-    """
-    if architecture["type"] == "bilstm":
-        from bilstm_classifier import BiLSTMClassifier
-
-        return BiLSTMClassifier.from_architecture(architecture)
-    if architecture["type"] == "bert":
-        from bert_classifer_model import BertClassifier
-
-        return BertClassifier.from_architecture(architecture)
-    raise ValueError(f"an unknown type of model, {architecture['type']}")
+    return title_batches(titles, tokenizer, batch_size, seed)
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+def _score(classifier: Predictor, titles: "Titles", folder: Path | None) -> dict[str, Any]:
+    from utils import score_titles
+
+    return score_titles(classifier, titles, folder)
+
+
+def _answer(prediction: Prediction, top_k: int) -> dict[str, Any]:
+    """The JSON that the API gives for a title."""
+    return {
+        "pred_class": prediction.pred_class,
+        "confidence": round(prediction.confidence, 6),
+        "top_k": [{"pred_class": label, "confidence": round(share, 6)} for label, share in prediction.top(top_k)],
+        "truncated": prediction.truncated,
+    }
+
+
+TASK = Task(
+    predictor=NewsClassifier,
+    suffix=".txt",
+    labels=_labels,
+    read=_read,
+    batches=_batches,
+    units=row_units,
+    count=count_rows,
+    score=_score,
+    best_by=BEST_BY,
+    question=TextQuestion(_answer, lambda prediction: prediction.pred_class, read_top_k),
+    baseline="baseline",
+)
 
 
 @functools.cache
 def _default_classifier() -> NewsClassifier:
-    return NewsClassifier.load(find_model(None))
+    return NewsClassifier.load(find_model(None, MODELS))
 
 
 def predict(data: dict[str, str]) -> dict[str, str]:
@@ -244,7 +209,7 @@ def answer(config: PredictConfig) -> None:
     if config.text is not None and (fault := text_fault(config.text)):
         raise UserError(f"--text is {FAULTS[fault]}: give a title")
     encoding = detect_encoding(config.file) if config.file and str(config.file) != "-" else None
-    path = find_model(config.model)
+    path = find_model(config.model, MODELS)
     classifier = NewsClassifier.load(path, config.device)
     print(f"model: {classifier.name} ({path})", file=sys.stderr)
     if config.file is None:

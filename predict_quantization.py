@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 from tyro.conf import Suppress
 
-from config import parse
-from core.console import run
+from core.console import parse, run
 from predict_fun import PredictConfig, answer
 
 

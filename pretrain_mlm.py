@@ -15,6 +15,7 @@ vocabulary of Chinese words built from the corpus, and token embeddings that sta
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,28 @@ import numpy as np
 import torch
 from torch import nn
 
-from bert_classifer_model import read_bert_encoder, require_files
-from config import BUNDLED_BERT, LoopConfig, parse, require_one_or_more
-from core.console import UserError, run
+from config import BUNDLED_BERT
+from core.bert.folder import read_tokenizer, require_files
+from core.console import UserError, parse, require_one_or_more, run
 from core.files import atomic_write
 from core.pretraining.corpus import CorpusBatches, build_vocab, encode_corpus, read_texts
-from core.pretraining.masked_lm import HEAD_SIZE, MaskedLM, Objective, new_bert, read_bert, write_bert
+from core.pretraining.masked_lm import (
+    HEAD_SIZE,
+    MaskedLM,
+    Masks,
+    count_masked,
+    masked_lm_loss,
+    new_bert,
+    read_bert,
+    score_masked_lm,
+    write_bert,
+)
 from core.pretraining.word_vectors import ppmi_vectors
-from core.text.tokenizer import SPECIAL_TOKENS, Encoder, check_coverage, read_vocab
+from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer, check_coverage, read_vocab
 from core.training.device import Devices, measured_on
-from core.training.resume import RunState, has_finished
-from train import Progress, fit
+from core.training.knobs import LoopConfig
+from core.training.loop import fit
+from core.training.resume import Progress, RunState, has_finished
 
 HELD_OUT = 2_000  # texts, at most a twentieth, that training never sees
 POSITIONS = 256
@@ -101,23 +113,23 @@ def find_files(corpus: Sequence[Path]) -> list[Path]:
     return files
 
 
-def find_encoder(files: Sequence[Path], config: PretrainConfig, built: Path, resumed: bool) -> Encoder:
-    """The encoder of `--init`, else one with a vocabulary built from the corpus, kept in `built` for a resumed run.
+def find_tokenizer(files: Sequence[Path], config: PretrainConfig, built: Path, resumed: bool) -> Tokenizer:
+    """The tokenizer of `--init`, else one with a vocabulary built from the corpus, kept in `built` for a resumed run.
 
     Raises:
         UserError: `--init` lacks a file, its vocabulary does not fit its weights or the corpus, or has no [MASK].
     """
     if config.init:
         require_files(config.init)
-        encoder = read_bert_encoder(config.init, config.max_length)
-        check_coverage(encoder, list(islice(read_texts(files), 20_000)), config.init)
-        if "[MASK]" not in encoder.vocab:
+        tokenizer = read_tokenizer(config.init, config.max_length)
+        check_coverage(tokenizer, list(islice(read_texts(files), 20_000)), config.init)
+        if "[MASK]" not in tokenizer.vocab:
             raise UserError(f"the vocabulary of {config.init} has no [MASK]: this BERT cannot be pretrained with masks")
-        return encoder
+        return tokenizer
     if not (resumed and built.is_file()):
         vocab = build_vocab(files, config.vocab_size)
         atomic_write(built, lambda file: file.write(("\n".join(vocab) + "\n").encode("utf-8")))
-    return Encoder(read_vocab(built), config.max_length)
+    return Tokenizer(read_vocab(built), config.max_length)
 
 
 def model_card(config: PretrainConfig, fitted: Progress, bert_for_mlm: nn.Module, facts: dict[str, Any]) -> str:
@@ -152,8 +164,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     files = find_files(config.corpus)
     devices = Devices.alone(config.device, config.precision)
-    encoder = find_encoder(files, config, working / "vocab.txt", config.resume and run_state.exists())
-    corpus = encode_corpus(files, encoder, working)
+    tokenizer = find_tokenizer(files, config, working / "vocab.txt", config.resume and run_state.exists())
+    corpus = encode_corpus(files, tokenizer, working)
     texts = len(corpus.lengths)
     if texts < MIN_TEXTS:
         raise UserError(f"the corpus has {texts} usable texts: give at least {MIN_TEXTS}, one a line")
@@ -163,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.init:
         bert_for_mlm = read_bert(config.init)
     else:
-        vectors = ppmi_vectors(corpus, len(encoder.vocab), config.hidden_size, len(SPECIAL_TOKENS) + 1, config.seed)
+        vectors = ppmi_vectors(corpus, len(tokenizer.vocab), config.hidden_size, len(SPECIAL_TOKENS) + 1, config.seed)
         bert_for_mlm = new_bert(config.num_layers, config.hidden_size, max(POSITIONS, config.max_length), vectors)
     model = MaskedLM(bert_for_mlm).to(devices.device)
     if devices.device.type == "cpu":
@@ -171,21 +183,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.gradient_checkpointing:
         bert_for_mlm.bert.activation_checkpointing_enable()
     held_out = np.linspace(0, texts - 1, min(HELD_OUT, -(-texts // 20))).astype(int)
-    train_batches = CorpusBatches(
-        corpus, np.setdiff1d(np.arange(texts), held_out), encoder, config.batch_tokens, config.seed
+    rows = np.setdiff1d(np.arange(texts), held_out)
+    train = Masks(
+        CorpusBatches(corpus, rows, tokenizer, config.batch_tokens, config.seed), tokenizer, config.mask_share
     )
-    dev_batches = CorpusBatches(corpus, held_out, encoder, config.batch_tokens)
-    objective = Objective(encoder, config.mask_share, dev_batches, devices)
+    dev = Masks(CorpusBatches(corpus, held_out, tokenizer, config.batch_tokens), tokenizer, config.mask_share, seed=0)
+    score = partial(score_masked_lm, held_out=dev, devices=devices)
     reports = config.output / "pretrain"
     fitted = fit(
-        model, train_batches, objective.loss, objective.score, config, devices, artefact, reports, "log_likelihood"
+        model, train, masked_lm_loss, score, config, devices, artefact, reports, "log_likelihood", units=count_masked
     )
 
     recipe = (config.init or BUNDLED_BERT) / "finetune.json"
     facts = {"files": len(files), "texts": texts, "corpus_tokens": len(corpus.ids), **measured_on(devices.device)}
     facts["flags"] = [part for part in argv if part != "--resume"]
     card = model_card(config, fitted, bert_for_mlm, facts)
-    write_bert(config.save_dir, bert_for_mlm, encoder, recipe if recipe.is_file() else None, card)
+    write_bert(config.save_dir, bert_for_mlm, tokenizer, recipe if recipe.is_file() else None, card)
     run_state.drop()
     metrics = fitted.best["metrics"]
     print(f"held-out loss {metrics['loss']:.3f}, {metrics['accuracy']:.1%} of the masked tokens right; ", end="")

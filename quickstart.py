@@ -42,7 +42,7 @@ ROOM = 60  # characters of this folder's path; torch's longest below it is about
 
 
 def fingerprint() -> bytes:
-    """Of .venv's Python and the requirements; empty where .venv is missing, half made (pip comes last) or unfit."""
+    """Fingerprint of .venv's Python and the requirements; empty where .venv is missing, half made or unfit."""
     code = "import importlib.metadata as m, sys; m.version('pip'); assert (3, 11) <= sys.version_info[:2] <= (3, 13)"
     found = shutil.which(PYTHON) and subprocess.run([PYTHON, "-c", code + "; print(sys.version)"], capture_output=True)
     files = [path.read_bytes() for path in sorted(Path().glob("requirements*.txt"))]
@@ -50,14 +50,14 @@ def fingerprint() -> bytes:
 
 
 def cpu_index_helps() -> bool:
-    """Linux without an NVIDIA GPU, where the usual torch brings gigabytes of CUDA, and the CPU index answers in 5 s."""
+    """Whether this is Linux without an NVIDIA GPU, where torch brings gigabytes of CUDA, and the CPU index answers."""
     nvidia = Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi")
     probe = [sys.executable, "-c", f"import signal, urllib.request as u; signal.alarm(5); u.urlopen('{INDEX}/torch/')"]
     return sys.platform == "linux" and not nvidia and not subprocess.call(probe, stderr=subprocess.DEVNULL)
 
 
 def path_too_long() -> bool:
-    """Windows, in a folder that leaves torch's files no room, unless Windows was told to allow long paths."""
+    """Whether this folder leaves torch's files no room on Windows, which was not told to allow long paths."""
     if sys.platform != "win32" or len(os.getcwd()) <= ROOM:
         return False
     import winreg

@@ -1,4 +1,4 @@
-"""Distil a BERT into a small BiLSTM by its doubts: the student learns how likely the teacher finds each class.
+"""Distil a BERT into a small BiLSTM with soft labels: the student learns the teacher's probabilities.
 
     python soft_label_distillation.py                                    # from save_models/, on data/
     python soft_label_distillation.py --temperature 4 --alpha 0.9
@@ -19,9 +19,8 @@ from dataclasses import dataclass
 
 import torch
 
-from config import parse
 from core.compression.losses import distillation_loss
-from core.console import UserError, run
+from core.console import UserError, parse, run
 from distillation import DistillConfig, distil
 
 

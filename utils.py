@@ -1,4 +1,4 @@
-"""Data in: labels, labelled files read and checked, titles encoded once, length-bucketed batches.
+"""Titles: labelled files read and checked, encoded once for training, and models scored on them.
 
     python utils.py check my_data       # look a data set over before training on it; writes reports/check/
 
@@ -7,27 +7,33 @@ of class.txt; the line is split at its last tab, so a title may hold tabs. UTF-8
 read, with any line ends.
 """
 
-import copy
-import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn import functional as F
 from tyro.conf import Positional, arg
 
-from config import BUNDLED_BERT, Config, flag, parse
-from core.console import UserError, run
-from core.files import detect_encoding
+from config import BUNDLED_BERT, Config
+from core.answers import text_fault
+from core.console import UserError, flag, parse, run
+from core.files import atomic_write, detect_encoding
 from core.measure.data_report import check
-from core.text.tokenizer import Encoder, pad
+from core.measure.metrics import classification_metrics
+from core.measure.plots import draw_confusion_matrix
+from core.model_files.predictor import Predictor, predict_all
+from core.text.tokenizer import Tokenizer
+from core.training.batches import Batches
+from core.training.device import Devices
+from core.training.loop import forward_rows
 
 MAX_LISTED_FAULTS = 20
-BUCKET_BATCHES = 50  # shuffled titles are sorted by length within so many batches
 
 
 @dataclass
@@ -37,6 +43,15 @@ class Titles:
     texts: list[str]
     labels: list[int]
     warnings: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Rows of the file."""
+        return len(self.texts)
+
+    @property
+    def items(self) -> list[str]:
+        """The texts that a model can classify: those with something to see in them."""
+        return [text for text in self.texts if not text_fault(text)]
 
 
 def read_labels(path: Path) -> list[str]:
@@ -157,68 +172,44 @@ def read_data(data_dir: Path, limit: int | None = None) -> tuple[list[str], dict
     return labels, splits
 
 
-class Batches:
-    """Titles encoded once and served in batches of like length, so that little padding is computed.
+def title_batches(titles: Titles, tokenizer: Tokenizer, batch_size: int, seed: int | None = None) -> Batches:
+    """Titles encoded once and served in batches of like length, with their `labels`; see `Batches`."""
+    columns = {"labels": titles.labels, "input_ids": tokenizer.encode(titles.texts).input_ids}
+    return Batches(columns, {"input_ids": tokenizer.pad_id}, batch_size, seed)
 
-    A batch is a dict of int64 tensors: `input_ids` and `attention_mask` (batch, seq), `labels` and `row` (batch,);
-    `row` is the index in the data.
+
+def score_module(model: nn.Module, batches: Batches, labels: Sequence[str], devices: Devices) -> dict[str, Any]:
+    """Mean cross-entropy (`loss`) and `classification_metrics` of a module on labelled batches."""
+    logits, true = np.stack(forward_rows(model, batches, devices)), batches.columns["labels"]
+    loss = F.cross_entropy(torch.from_numpy(logits), torch.tensor(true)).item()
+    return {"loss": loss, **classification_metrics(true, logits.argmax(1).tolist(), labels)}
+
+
+def score_titles(classifier: Predictor, titles: Titles, folder: Path | None = None) -> dict[str, Any]:
+    """`classification_metrics` of a classifier; a title with nothing to see in it counts as a mistake.
 
     Args:
-        titles: texts and label ids.
-        encoder: text -> ids.
-        batch_size: titles in a batch; the last one may be smaller.
-        seed: None serves all titles in one fixed order; a number shuffles, each epoch in its own reproducible order.
+        classifier: of titles.
+        titles: labelled with its classes.
+        folder: where confusion_matrix.png goes, and bad_cases.tsv, the mistakes, surest first; the metrics then hold
+            the class ids `predicted` too. None: nothing is written.
     """
-
-    def __init__(self, titles: Titles, encoder: Encoder, batch_size: int, seed: int | None = None) -> None:
-        self.input_ids = [np.array(ids, dtype=np.int32) for ids in encoder.encode(titles.texts).input_ids]
-        self.labels = titles.labels
-        self.pad_id = encoder.pad_id
-        self.batch_size = batch_size
-        self.seed = seed
-
-    def with_rows(self, input_ids: list[np.ndarray], labels: list[int], seed: int | None = None) -> "Batches":
-        """Other titles, encoded already, served like these."""
-        other = copy.copy(self)
-        other.input_ids, other.labels, other.seed = input_ids, labels, seed
-        return other
-
-    def sha256(self) -> str:
-        """A fingerprint of the encoded titles and their labels, in order."""
-        digest = hashlib.sha256(np.array(self.labels).tobytes())
-        for ids in self.input_ids:
-            digest.update(len(ids).to_bytes(4) + ids.tobytes())
-        return digest.hexdigest()
-
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-        return -(-len(self.input_ids) // self.batch_size)
-
-    def epoch(self, number: int = 0, skip: int = 0, stride: int = 1) -> Iterator[dict[str, torch.Tensor]]:
-        """The batches of epoch `number` from the one at `skip` on, every one or every `stride`-th."""
-        for rows in self._order(number)[skip::stride]:
-            input_ids, mask = pad([self.input_ids[row] for row in rows], self.pad_id)
-            yield {
-                "input_ids": torch.from_numpy(input_ids),
-                "attention_mask": torch.from_numpy(mask),
-                "labels": torch.tensor([self.labels[row] for row in rows]),
-                "row": torch.tensor(rows),
-            }
-
-    def _order(self, epoch: int) -> list[list[int]]:
-        lengths = [len(ids) for ids in self.input_ids]
-        if self.seed is None:
-            return _cut(sorted(range(len(lengths)), key=lengths.__getitem__), self.batch_size)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        batches = []
-        shuffled = torch.randperm(len(lengths), generator=generator).tolist()
-        for bucket in _cut(shuffled, self.batch_size * BUCKET_BATCHES):
-            batches += _cut(sorted(bucket, key=lengths.__getitem__), self.batch_size)
-        return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()]
-
-
-def _cut(rows: list[int], size: int) -> list[list[int]]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
+    labels, name = classifier.labels, classifier.path.name if classifier.path else classifier.name
+    answers = iter(predict_all(classifier, titles.items, name))
+    predictions = [None if text_fault(text) else next(answers) for text in titles.texts]
+    predicted = [prediction.label_id if prediction else -1 for prediction in predictions]
+    metrics = classification_metrics(titles.labels, predicted, labels)
+    if folder is None:
+        return metrics
+    draw_confusion_matrix(titles.labels, predicted, labels, folder / "confusion_matrix.png")
+    rows = zip(titles.texts, titles.labels, predictions, strict=True)
+    mistakes = [(p.confidence, labels[true], p.pred_class, text) for text, true, p in rows if p and p.label_id != true]
+    mistakes.sort(reverse=True)
+    lines = [f"{confidence:.4f}\t{true}\t{guess}\t{text}\n" for confidence, true, guess, text in mistakes]
+    table = "confidence\ttrue\tpredicted\ttext\n" + "".join(lines)
+    atomic_write(folder / "bad_cases.tsv", lambda file: file.write(table.encode("utf-8-sig")))
+    print(f"{len(mistakes)} mistakes: confusion_matrix.png and bad_cases.tsv in {folder}")
+    return {**metrics, "predicted": " ".join(map(str, predicted))}
 
 
 @dataclass

@@ -1,12 +1,10 @@
-"""What a title is answered with, which titles have no answer, and how answers are shown and saved."""
+"""Predictions of classes: which texts have none, and how they are printed and saved."""
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
-
-from core.console import UserError
 
 FAULTS = {"not_a_string": "not a string", "empty": "empty: nothing in it can be seen"}
 COLUMNS = ("text", "pred_class", "confidence", "truncated", "error")
@@ -36,18 +34,6 @@ def text_fault(text: object) -> str | None:
     if not any(character.isprintable() and not character.isspace() for character in text):
         return "empty"
     return None
-
-
-def every(texts: Sequence[str], count: int) -> list[str]:
-    """About `count` of the texts that can be predicted, spread evenly.
-
-    Raises:
-        UserError: there is none.
-    """
-    usable = [text for text in texts if not text_fault(text)]
-    if not usable:
-        raise UserError("none of the titles to measure with can be seen: put other ones into dev.txt and test.txt")
-    return usable[:: -(-len(usable) // count)]
 
 
 def write_csv(file: BinaryIO, answers: Iterator[tuple[str, Prediction | None]], top_k: int) -> None:

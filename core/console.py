@@ -1,7 +1,8 @@
-"""How a script meets the person at the keyboard: UTF-8 output, one-sentence errors, exit codes."""
+"""The command line of a script: flags, UTF-8 output, one-sentence errors, exit codes."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 # What PyTorch says, on one device or system or another, when memory has run out.
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
@@ -37,3 +38,32 @@ def run(main: Callable[[], object]) -> None:
         sys.exit(0)
     except OSError as fault:
         sys.exit(f"error: {fault}: check the path, its permissions and the disk space")
+
+
+def require_one_or_more(config: Any, *names: str) -> None:
+    """Refuse a knob of a config that is set and below 1."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise UserError(f"{flag(name)} is {value}: it must be 1 or more")
+
+
+def flag(name: str) -> str:
+    """`batch_size` -> `--batch-size`."""
+    return "--" + name.replace("_", "-")
+
+
+Parsed = TypeVar("Parsed")
+
+
+def parse(config_class: type[Parsed], argv: Sequence[str] | None, description: str | None) -> Parsed:
+    """Read a config from the command line.
+
+    Args:
+        config_class: a dataclass; its fields are the flags, the strings under them the help.
+        argv: the arguments, or None for those of the process.
+        description: the script's docstring, shown above the flags.
+    """
+    import tyro
+
+    return tyro.cli(config_class, args=argv, description=description, config=(tyro.conf.FlagCreatePairsOff,))

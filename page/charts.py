@@ -26,7 +26,7 @@ SURE_DROP = 0.1  # of the probability that makes a full shade, where no characte
 
 
 def colours(labels: Sequence[str]) -> alt.Scale:
-    """A class's colour is its place among all classes in alphabetical order."""
+    """The colours of classes, by their place in alphabetical order."""
     names = sorted(set(labels))
     return alt.Scale(domain=names, range=[PALETTE[index % len(PALETTE)] for index in range(len(names))])
 

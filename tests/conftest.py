@@ -2,21 +2,37 @@
 
 import itertools
 import json
+import os
 import random
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import train
+from bert_classifer_model import BertClassifier
+from bilstm_classifier import BiLSTMClassifier
+from core.model_files import checkpoint
+from core.training import recipes
 from core.training.updater import Updater
 
 ROOT = Path(__file__).parent.parent
+ARTEFACT = "test_bertclassifer_model.pt"
 LABELS = ("体育", "财经", "科技")
 WORDS = {"体育": "球赛队冠军夺胜负场", "财经": "银行基金股债利率央", "科技": "芯片手机软件网算云"}
 COMMON = "今日新的在有大中国年 ABc12，"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+TOPICS = ("央行 降息 股市 大涨", "手机 芯片 软件 更新", "球队 夺冠 加时 绝杀", "基金 净值 银行 利率")
+TINY = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 40}
+TINY |= {"vocab_size": 50, "max_position_embeddings": 32}
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"],
+    "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "29612"],
+}
 
 torch.set_num_threads(1)  # faster than more for models this small
 
@@ -66,6 +82,47 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT without dropout, whose training does not depend on random numbers of each process or piece."""
+    folder = tmp_path_factory.mktemp("calm")
+    return write_bert(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+
+
+@pytest.fixture(scope="session")
+def google_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the shape of google-bert/bert-base-chinese: 21,128 tokens, old names, heads, a .bin file."""
+    from transformers import BertConfig, BertForPreTraining
+
+    folder = tmp_path_factory.mktemp("google")
+    config = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config |= {"vocab_size": 21128, "max_position_embeddings": 64, "model_type": "bert", "directionality": "bidi"}
+    torch.manual_seed(3)
+    weights = {}
+    for name, tensor in BertForPreTraining(BertConfig(**config)).state_dict().items():
+        weights[legacy(name)] = torch.randn_like(tensor) if tensor.is_floating_point() else tensor
+    torch.save(weights, folder / "pytorch_model.bin")
+    folder.joinpath("config.json").write_text(json.dumps(config), encoding="utf-8")
+    vocab = [*SPECIAL, *(chr(0x4E00 + index) for index in range(21128 - len(SPECIAL)))]
+    folder.joinpath("vocab.txt").write_text("\n".join(vocab), encoding="utf-8")
+    return folder
+
+
+def legacy(name: str) -> str:
+    """What a weight is called in a file as old as Google's."""
+    return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 400 short texts, in which any word tells the others."""
+    rng = np.random.default_rng(0)
+    lines = [f"{rng.choice(TOPICS)} {rng.choice(TOPICS)} ABc" for _ in range(400)]
+    path = tmp_path_factory.mktemp("corpus") / "titles.txt"
+    path.write_text("\n".join([*lines, "", "  "]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
@@ -76,6 +133,22 @@ def teacher(tmp_path_factory: pytest.TempPathFactory, bert: Path, data: Path) ->
     folder = tmp_path_factory.mktemp("teacher")
     train.main(train_args(bert, data, folder))
     return folder / "save" / "test_bertclassifer_model.pt"
+
+
+@pytest.fixture
+def small_student(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A BiLSTM that takes milliseconds a step."""
+    monkeypatch.setattr(BiLSTMClassifier.__init__, "__defaults__", (16, 16, 0.1))
+
+
+@pytest.fixture(scope="session")
+def graph(teacher: Path) -> bytes:
+    """The teacher as an FP32 ONNX graph."""
+    from core.compression import export
+    from core.model_files.module import load_module
+    from predict_fun import NewsClassifier
+
+    return export.to_onnx(*load_module(teacher, NewsClassifier.builds))
 
 
 def train_args(bert: Path, data: Path, folder: Path, *more: str) -> list[str]:
@@ -96,3 +169,64 @@ def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
         return real_step(*args)
 
     monkeypatch.setattr(Updater, "step", step_and_press)
+
+
+def stage_args(model: Path, data: Path, folder: Path, *more: str) -> list[str]:
+    """The arguments of a stage that starts from a trained model and writes into `folder`."""
+    paths = {"--model": model, "--data-dir": data, "--save-dir": folder / "save", "--output": folder / "reports"}
+    flags = [part for name, path in paths.items() for part in (name, str(path))]
+    return [*flags, "--batch-size", "16", "--device", "cpu", *more]
+
+
+def memory_for(titles: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the memory hold so many titles at once."""
+    real_call = recipes.call
+
+    def call(model, batch):
+        if len(batch["row"]) > titles:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real_call(model, batch)
+
+    monkeypatch.setattr(recipes, "call", call)
+
+
+def launch(launcher: str, args: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run train.py in two processes."""
+    return subprocess.run(
+        [sys.executable, "-m", *LAUNCHERS[launcher], str(ROOT / "train.py"), *args],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=120,
+    )
+
+
+def tiny_bert(**architecture) -> BertClassifier:
+    """A BERT of three layers in which every part matters."""
+    torch.manual_seed(0)
+    model = BertClassifier.from_architecture(
+        {"bert_config": TINY, "num_labels": 3, "pooling": "mean", **architecture}
+    ).eval()
+    for parameter in model.parameters():  # as small as they start, no part would matter
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def some_ids(rows: int = 4, seq_len: int = 9) -> torch.Tensor:
+    """Token ids for `tiny_bert`, none of them special."""
+    return torch.randint(5, 50, (rows, seq_len), generator=torch.Generator().manual_seed(1))
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two checkpoints hold the very same weights."""
+    ours, theirs = (checkpoint.load(path)[0] for path in (one, other))
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def assert_close(one: Path, other: Path, tolerance: float = 1e-4) -> None:
+    """Two checkpoints hold the same weights, but for rounding."""
+    ours, theirs = (checkpoint.load(path)[0] for path in (one, other))
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.allclose(tensor, theirs[name], atol=tolerance), name

@@ -15,8 +15,9 @@ import bert_model_quantization as quantization
 from core.compression import export
 from core.console import UserError
 from core.model_files import checkpoint, openvino_model
+from core.model_files.module import load_module
 from experiments import shapes
-from predict_fun import NewsClassifier, load_module
+from predict_fun import NewsClassifier
 from utils import read_titles
 
 IR = "bertclassifer_int8.xml"

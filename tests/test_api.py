@@ -5,6 +5,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,12 +21,12 @@ from hypothesis import strategies as st
 
 import api
 import api_test
-from config import parse
-from core.console import UserError
+import tasks
+from core.console import UserError, parse
 from core.files import sha256
 from core.serving import micro_batcher
 from core.serving import server as http_server
-from predict_fun import NewsClassifier, Prediction
+from predict_fun import TASK, NewsClassifier, Prediction
 
 LABELS = ["财经", "科技", "体育"]
 SLOW = {"慢": 0.3, "挂": 60}  # seconds
@@ -43,7 +44,7 @@ class FakeClassifier:
     name = "fake"
     labels = LABELS
     path = None
-    meta = {"stage": "fake", "architecture": {"type": "bert"}, "labels": LABELS, "max_length": 64}
+    facts = {"stage": "fake", "architecture": {"type": "bert"}, "labels": LABELS, "max_length": 64}
 
     def predict(self, texts):
         return [self.predict_one(text) for text in texts]
@@ -275,7 +276,9 @@ def test_models_are_described_without_a_path(teacher, tmp_path, monkeypatch):
     [model] = body["models"]
     assert (model["name"], model["stage"], model["labels"]) == ("mine", "teacher", classifier.labels)
     assert model["architecture"]["hidden_size"] == 32 and model["architecture"]["num_hidden_layers"] == 2
-    assert model["metrics"]["dev"].keys() == {"accuracy", "macro_f1", "n"}
+    shown = model["metrics"]["dev"]  # whatever numbers there are, the one that selected the model first
+    assert next(iter(shown)) == "macro_f1" and {"accuracy", "loss", "n"} < shown.keys() and "per_class" not in shown
+    assert model["task"] == "classification"
     assert model["sha256"] == sha256(teacher)
     assert model["size_mb"] == round(teacher.stat().st_size / 1e6, 1)
     assert str(teacher.parent) not in client.get("/models").get_data(as_text=True)
@@ -452,15 +455,14 @@ def test_impossible_port(port):
 
 
 def test_models_are_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(api, "find_model", lambda model: model)
-    monkeypatch.setattr(api.NewsClassifier, "load", lambda path, in_server: FakeClassifier())
+    use_fake(monkeypatch)
     odd = tmp_path / "a=b.onnx"
     odd.touch()
     assert list(api.load_models([])) == ["fake"]
-    assert list(api.load_models(["teacher", "student=x.onnx", f"学生={odd}"])) == ["fake", "student", "学生"]
-    assert list(api.load_models([str(odd)])) == ["fake"]
-    with pytest.raises(UserError, match="two models are called fake: .*--model NAME=soft"):
-        api.load_models(["teacher", "soft"])
+    assert list(api.load_models(["teacher", "student=x.onnx", f"学生={odd}"])) == ["teacher", "student", "学生"]
+    assert list(api.load_models(["soft", "soft_bert", str(odd)])) == ["soft", "soft_bert", "a=b"]
+    with pytest.raises(UserError, match="two models are called soft: .*--model NAME=soft"):
+        api.load_models(["soft", "teacher", "soft"])
     with pytest.raises(UserError, match="two models are called a"):
         api.load_models(["a=x.pt", "a=y.pt"])
 
@@ -492,17 +494,23 @@ def test_the_systemd_unit_starts_the_server_with_flags_that_it_has():
 
 
 def use_fake(monkeypatch):
-    monkeypatch.setattr(api, "find_model", lambda model: Path("fake.pt"))
-    monkeypatch.setattr(api.NewsClassifier, "load", lambda path, in_server: FakeClassifier())
+    monkeypatch.setattr(api, "find_model", lambda model, models: Path(model or "fake.pt"))
+    monkeypatch.setattr(tasks, "load", lambda path, in_server: (TASK, FakeClassifier()))
 
 
 SERVER = """
-import api
-from core.console import run
-from tests.test_api import FakeClassifier
+import sys
+from pathlib import Path
 
-api.find_model = lambda model: model
-api.NewsClassifier.load = lambda path, in_server: FakeClassifier()
+sys.path.append("tests")
+import api
+import tasks
+from core.console import run
+from predict_fun import TASK
+from test_api import FakeClassifier
+
+api.find_model = lambda model, models: Path(model or "fake.pt")
+tasks.load = lambda path, in_server: (TASK, FakeClassifier())
 run(lambda: api.main(["--host", "127.0.0.1", "--port", "0", "--max-body-mb", "0.1"]))
 """
 
@@ -540,30 +548,38 @@ def test_client_against_a_real_server(server, capsys, monkeypatch):
 
 
 def test_client_tells_the_servers_error(server):
-    with pytest.raises(UserError, match="422.*标题是空的"):
+    with pytest.raises(SystemExit, match="422.*标题是空的"):
         api_test.main(["--text", " ", "--url", server[1]])
-    with pytest.raises(UserError, match="500.*编号"):
+    with pytest.raises(SystemExit, match="500.*编号"):
         api_test.main(["--text", "故障", "--url", server[1]])
-    with pytest.raises(UserError, match="413.*请求体太大"):
+    with pytest.raises(SystemExit, match="413.*请求体太大"):
         api_test.main(["--text", "字" * 200_000, "--url", server[1]])
 
 
 def test_client_without_a_server():
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    with pytest.raises(UserError, match=re.escape("python api.py")):
+    with pytest.raises(SystemExit, match=re.escape("python api.py")):
         api_test.main(["--url", url])
 
 
 def test_client_with_a_silent_server():
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(UserError, match="--timeout"):
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(SystemExit, match="--timeout"):
         api_test.main(["--url", f"http://127.0.0.1:{silent.getsockname()[1]}", "--timeout", "0.2"])
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8004", "ftp://127.0.0.1", "http://[::1", "http://127.0.0.1:99999"])
 def test_client_with_a_wrong_address(url):
-    with pytest.raises(UserError, match="not the address of this API"):
+    with pytest.raises(SystemExit, match="not the address of this API"):
         api_test.main(["--url", url])
+
+
+def test_the_client_stands_alone(tmp_path):
+    """People copy it: it needs requests and nothing of this project."""
+    shutil.copy(ROOT / "api_test.py", tmp_path)
+    command = [sys.executable, "-X", "utf8", "api_test.py", "--url", "http://127.0.0.1:9", "--timeout", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert done.returncode == 1 and re.fullmatch("error: no server at .*\n", done.stderr)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without asking it")

@@ -16,17 +16,23 @@ from conftest import ROOT
 
 import api_test
 from core.console import UserError
+from core.serving import load
 from core.serving import server as http_server
-from core.serving.load import ask_all, load, predict_bodies
+from core.serving.load import ask_all, measure_load, predict_bodies
 
 SERVER = """
-import sys, api
-from core.serving import server as http_server
+import sys
+from pathlib import Path
+
+import api
+import tasks
 from core.console import run
+from core.serving import server as http_server
+from predict_fun import TASK
 from tests.test_api import FakeClassifier
 
-api.find_model = lambda model: model
-api.NewsClassifier.load = lambda path, in_server: FakeClassifier()
+api.find_model = lambda model, models: Path(model or "fake.pt")
+tasks.load = lambda path, in_server: (TASK, FakeClassifier())
 http_server.GRACE_SECONDS = 1.5
 run(lambda: api.main(["--host", "127.0.0.1", "--port", "0", *sys.argv[1:]]))
 """
@@ -118,14 +124,14 @@ def test_busy_clients_that_keep_their_connections_do_not_hold_up_the_end():
     with running() as (process, url):
         timer = threading.Timer(0.5, process.send_signal, [signal.SIGTERM])
         timer.start()
-        report = load(url, predict_bodies(["科技"]), clients=8, seconds=1.5)
+        report = measure_load(url, predict_bodies(["科技"]), clients=8, seconds=1.5)
         assert process.wait(10) == 0
         assert set(report["statuses"]) == {"200"} and report["statuses"]["200"] > 50
         assert set(report["errors"]) <= {"ConnectionRefusedError", "ConnectionResetError", "IncompleteReadError"}
 
 
 def test_too_many_clients_are_told_and_the_rest_answered(server):
-    report = load(server[1], predict_bodies(["慢", "科技"]), clients=64, seconds=1.5)
+    report = measure_load(server[1], predict_bodies(["慢", "科技"]), clients=64, seconds=1.5)
     assert report["statuses"].keys() == {"200", "503"} and not report["errors"]
     assert report["clients"] == 64 and report["p50_ms"] <= report["p95_ms"] <= report["p99_ms"] <= report["max_ms"]
     started = time.monotonic()
@@ -136,7 +142,7 @@ def test_too_many_clients_are_told_and_the_rest_answered(server):
 def test_a_crowd_is_answered_as_fast_as_a_few():
     """The server does not spend its time on looking after connections: without pauses the crowd gets a tenth."""
     with running() as (_, url):
-        few, crowd = (load(url, predict_bodies(["科技"]), clients, seconds=1.5) for clients in (8, 256))
+        few, crowd = (measure_load(url, predict_bodies(["科技"]), clients, seconds=1.5) for clients in (8, 256))
     assert not crowd["errors"] and crowd["requests_per_s"] > few["requests_per_s"] / 3, (few, crowd)
 
 
@@ -289,27 +295,25 @@ def test_the_client_measures(capsys, monkeypatch):
     monkeypatch.setenv("NEWS_API_KEY", "密key")
     with running("--model", "one=x", "--model", "other=y", NEWS_API_KEY="密key") as (_, url):
         flags = ["--url", url, "--model", "other"]
-        api_test.main([*flags, "--load", "--clients", "3", "--seconds", "0.5"])
+        load.main([*flags[1:], "--clients", "3", "--seconds", "0.5"])
         clients, rate, *_, name, count = capsys.readouterr().out.splitlines()[-1].split()  # no other status, no error
         assert (clients, name) == ("3", "200:") and float(rate) > 0 and int(count) > 0
-        paced = load(url, predict_bodies(["科技"], "one"), clients=4, seconds=1, rate=40, key="密key")
+        paced = measure_load(url, predict_bodies(["科技"], "one"), clients=4, seconds=1, rate=40, key="密key")
         assert 30 <= paced["statuses"]["200"] <= 44
         api_test.main(flags)
         assert '"model": "other"' in capsys.readouterr().out
-        with pytest.raises(UserError, match="404.*one、other"):
+        with pytest.raises(SystemExit, match="404.*one、other"):
             api_test.main(["--url", url, "--model", "third"])
         monkeypatch.setenv("NEWS_API_KEY", "wrong")
-        with pytest.raises(UserError, match="401.*密钥"):
+        with pytest.raises(SystemExit, match="401.*密钥"):
             api_test.main(flags)
-        report = load(url, predict_bodies(["科技"]), clients=1, seconds=0.2)
+        report = measure_load(url, predict_bodies(["科技"]), clients=1, seconds=0.2)
         assert report["statuses"].keys() == {"401"} and report["p50_ms"] is None
 
 
 def test_a_load_that_was_not_answered_ends_in_an_error(server, monkeypatch):
-    answer = {"pred_class": "科技", "confidence": 1.0}
-    monkeypatch.setattr(api_test, "predict", lambda *question: answer)
-    monkeypatch.setattr(api_test, "predict_bodies", lambda texts, model: [b"{}"])
+    monkeypatch.setattr(load, "predict_bodies", lambda texts, model: [b"{}"])
     with pytest.raises(UserError, match="not every request"):
-        api_test.main(["--url", server[1], "--load", "--clients", "2", "--seconds", "0.2"])
+        load.main([server[1], "--clients", "2", "--seconds", "0.2"])
     with pytest.raises(UserError, match="cannot be put under load"):
-        load("https://127.0.0.1", [b"{}"], 1, 0.1)
+        measure_load("https://127.0.0.1", [b"{}"], 1, 0.1)

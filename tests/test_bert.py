@@ -10,8 +10,9 @@ from conftest import ROOT, SPECIAL, write_bert
 from transformers import BertConfig, BertForPreTraining
 
 import bert_classifer_model
-from bert_classifer_model import BertClassifier, find_bert, finetune_defaults, read_bert_encoder
+from bert_classifer_model import BertClassifier
 from config import BUNDLED_BERT, Config
+from core.bert.folder import find_bert, finetune_defaults, read_tokenizer
 from core.console import UserError
 
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -48,7 +49,7 @@ def test_original_weights_arrive_name_by_name(google_bert: Path):
         legacy = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
         assert torch.equal(tensor, source[f"bert.{legacy}"]), name
     assert model.pooling == "pooler"
-    assert len(read_bert_encoder(google_bert, 64).vocab) == 21128
+    assert len(read_tokenizer(google_bert, 64).vocab) == 21128
 
 
 def test_weights_without_pooler_take_the_mean(bert: Path):
@@ -109,7 +110,7 @@ def test_a_vocabulary_of_another_model_is_refused(bert: Path, tmp_path: Path, to
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "vocab.txt").write_text("\n".join(vocab), encoding="utf-8")
     with pytest.raises(UserError, match=f"vocab.txt has {tokens} tokens, the embedding 300 rows"):
-        read_bert_encoder(folder, 64)
+        read_tokenizer(folder, 64)
 
 
 class Hostile:
@@ -169,5 +170,5 @@ def test_damaged_defaults(tmp_path: Path, text: str):
 def test_the_bundled_bert_loads():
     folder = ROOT / BUNDLED_BERT
     model = BertClassifier.from_pretrained(folder, num_labels=10)
-    assert len(read_bert_encoder(folder, 64).vocab) == model.bert.config.vocab_size
+    assert len(read_tokenizer(folder, 64).vocab) == model.bert.config.vocab_size
     assert model.bert.embeddings.word_embeddings.weight.dtype == torch.float32

@@ -15,39 +15,39 @@ from conftest import ROOT
 from core.console import UserError
 from core.files import atomic_write, encoding_of, read_lines
 from core.model_files import checkpoint
-from core.text.tokenizer import Encoder, check_coverage, read_vocab, replace_surrogates
+from core.text.tokenizer import Tokenizer, check_coverage, read_vocab, replace_surrogates
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "好", "人", "a", "##b", "c"]
 META = {"stage": "teacher", "architecture": {}, "labels": ["甲", "乙"], "vocab": VOCAB, "max_length": 8}
 
 
 def test_encoding_of_known_unknown_and_long_text():
-    encoded = Encoder(VOCAB, max_length=5).encode(["好人", "鑫", "AB c", "好好好人", ""])
+    encoded = Tokenizer(VOCAB, max_length=5).encode(["好人", "鑫", "AB c", "好好好人", ""])
     assert encoded.input_ids == [[2, 4, 5, 3], [2, 1, 3], [2, 6, 7, 8, 3], [2, 4, 4, 4, 3], [2, 3]]
     assert encoded.truncated == [False, False, False, True, False]
 
 
 def test_a_vocabulary_with_capitals_keeps_case():
-    encoder = Encoder([*VOCAB, "A"], max_length=8)
-    assert encoder.encode(["A a"]).input_ids == [[2, 9, 6, 3]]
+    tokenizer = Tokenizer([*VOCAB, "A"], max_length=8)
+    assert tokenizer.encode(["A a"]).input_ids == [[2, 9, 6, 3]]
 
 
 def test_words_are_matched_longest_first_and_what_is_unknown_stays_alone():
     vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "好", "人", "好人", "a", "b", "ab", "]", "-"]
-    encoder = Encoder(vocab, max_length=12)
-    assert encoder.encode(["好人好", "好鑫好人", "AB]-a人", "好人😀"]).input_ids == [
+    tokenizer = Tokenizer(vocab, max_length=12)
+    assert tokenizer.encode(["好人好", "好鑫好人", "AB]-a人", "好人😀"]).input_ids == [
         [2, 6, 4, 3],
         [2, 4, 1, 6, 3],
         [2, 9, 10, 11, 7, 5, 3],
         [2, 6, 1, 3],
     ]
-    assert encoder.unknown_share(["好鑫好人"]) == 0.25
-    assert len(encoder.encode(["好人" * 1_000_000]).input_ids[0]) == 12
+    assert tokenizer.unknown_share(["好鑫好人"]) == 0.25
+    assert len(tokenizer.encode(["好人" * 1_000_000]).input_ids[0]) == 12
 
 
 @pytest.mark.parametrize("text", ["\ud800", "好\udfff", "😀" * 50, "好" * 100_000, "\x00\x01", " " * 1000, "\u200b"])
 def test_any_text_can_be_encoded(text: str):
-    encoded = Encoder(VOCAB, max_length=16).encode([text])
+    encoded = Tokenizer(VOCAB, max_length=16).encode([text])
     assert 2 <= len(encoded.input_ids[0]) <= 16
 
 
@@ -56,10 +56,10 @@ def test_surrogates():
 
 
 def test_coverage():
-    encoder = Encoder(VOCAB, max_length=8)
-    check_coverage(encoder, ["好人"] * 99 + ["好鑫"], Path("bert"))
+    tokenizer = Tokenizer(VOCAB, max_length=8)
+    check_coverage(tokenizer, ["好人"] * 99 + ["好鑫"], Path("bert"))
     with pytest.raises(UserError, match="does not know 25.0%"):
-        check_coverage(encoder, ["好人", "好鑫"], Path("bert"))
+        check_coverage(tokenizer, ["好人", "好鑫"], Path("bert"))
 
 
 @pytest.mark.parametrize(

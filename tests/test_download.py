@@ -19,8 +19,8 @@ import pytest
 from conftest import write_bert
 
 import download
-from bert_classifer_model import find_bert
 from core import fetch
+from core.bert.folder import find_bert
 from core.console import run
 from core.fetch import git_sha1
 

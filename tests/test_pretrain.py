@@ -1,39 +1,21 @@
-"""pretrain_mlm.py from end to end: vocabulary, corpus, word vectors, masks, and a folder that Hugging Face opens."""
+"""pretrain_mlm.py from end to end: a folder that Hugging Face opens, and what cannot be pretrained."""
 
 import json
 import shutil
-import weakref
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from conftest import press_ctrl_c, train_args, write_bert
 from safetensors.torch import load_file, save_file
 
-import core.pretraining.corpus
 import core.pretraining.masked_lm
 import pretrain_mlm
 import train
 from core.console import UserError
 from core.model_files import checkpoint
-from core.pretraining.corpus import Corpus, CorpusBatches, build_vocab, encode_corpus
-from core.pretraining.masked_lm import mask_tokens
-from core.pretraining.word_vectors import ppmi_vectors
-from core.text.tokenizer import SPECIAL_TOKENS, Encoder, is_word_vocab, read_vocab
+from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer, read_vocab
 from core.training.resume import RunState
-
-TOPICS = ("央行 降息 股市 大涨", "手机 芯片 软件 更新", "球队 夺冠 加时 绝杀", "基金 净值 银行 利率")
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of 400 short texts, in which any word tells the others."""
-    rng = np.random.default_rng(0)
-    lines = [f"{rng.choice(TOPICS)} {rng.choice(TOPICS)} ABc" for _ in range(400)]
-    path = tmp_path_factory.mktemp("corpus") / "titles.txt"
-    path.write_text("\n".join([*lines, "", "  "]), encoding="utf-8")
-    return path
 
 
 def args(corpus: Path, folder: Path, *more: str) -> list[str]:
@@ -71,72 +53,19 @@ def test_hugging_face_opens_the_folder_and_encodes_the_same(made: Path):
 
     _, report = BertModel.from_pretrained(made / "bert", add_pooling_layer=False, output_loading_info=True)
     assert not report["missing_keys"] and not report["mismatched_keys"]
-    tokenizer = AutoTokenizer.from_pretrained(made / "bert")
-    encoder = Encoder(read_vocab(made / "bert/vocab.txt"), 64)
+    theirs = AutoTokenizer.from_pretrained(made / "bert")
+    tokenizer = Tokenizer(read_vocab(made / "bert/vocab.txt"), 64)
     texts = ["央行降息 股市大涨", "ABc芯片：球队夺冠", "鑫", "", "长" * 50 + "手机芯片"]
-    assert tokenizer(texts)["input_ids"] == encoder.encode(texts).input_ids
-    assert tokenizer.mask_token_id == encoder.vocab.index("[MASK]")
+    assert theirs(texts)["input_ids"] == tokenizer.encode(texts).input_ids
+    assert theirs.mask_token_id == tokenizer.vocab.index("[MASK]")
 
 
 def test_train_takes_the_folder(data: Path, tmp_path: Path):
     pretrain_mlm.main(args(data / "train.txt", tmp_path, "--max-steps", "2"))
     train.main(train_args(tmp_path / "bert", data, tmp_path, "--num-epochs", "4"))
-    _, meta = checkpoint.load(tmp_path / "save/test_bertclassifer_model.pt")
-    assert meta["vocab"] == read_vocab(tmp_path / "bert/vocab.txt")
-    assert meta["metrics"]["test"]["accuracy"] > 0.5
-
-
-def test_a_vocabulary_of_words(corpus: Path):
-    vocab = build_vocab([corpus], 150)
-    assert vocab[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    assert is_word_vocab(vocab) and {"央行", "芯", "abc"} <= set(vocab)
-    encoder = Encoder(vocab, 16)
-    tokens = [encoder.vocab[token] for token in encoder.encode(["央行降息芯ABc"]).input_ids[0]]
-    assert tokens == ["[CLS]", "央行", "降息", "芯", "abc", "[SEP]"]
-    assert not is_word_vocab(["[UNK]", "好", "##人", "好人"]) and not is_word_vocab(["好", "a", "bc"])
-
-
-def test_masks():
-    special = torch.tensor([0, 2, 3, 4])
-    ids = torch.randint(5, 1000, (200, 50))
-    ids[:, 0], ids[:, -10:] = 2, 0
-    corrupted, chosen = mask_tokens(ids, special, 4, 1000, 0.2)
-    assert not chosen[:, 0].any() and not chosen[:, -10:].any()
-    assert chosen[:, 1:-10].float().mean() == pytest.approx(0.2, abs=0.02)
-    assert torch.equal(corrupted[~chosen], ids[~chosen])
-    assert (corrupted[chosen] == 4).float().mean() == pytest.approx(0.8, abs=0.04)
-    assert (corrupted[chosen] == ids[chosen]).float().mean() == pytest.approx(0.1, abs=0.03)
-    same = [mask_tokens(ids, special, 4, 1000, 0.2, torch.Generator().manual_seed(1))[0] for _ in range(2)]
-    assert torch.equal(*same)
-    assert mask_tokens(ids[:1, :3], special, 4, 1000, 1e-9)[1].sum() == 1  # something to predict in each batch
-
-
-def test_word_vectors_are_alike_for_words_used_alike(tmp_path: Path):
-    lines = [line for line in ("丙甲丁", "丙乙丁", "戊己庚", "戊辛庚") for _ in range(50)]
-    (tmp_path / "t.txt").write_text("\n".join(lines), encoding="utf-8")
-    words = ["甲", "乙", "己", "辛", "丙", "丁", "戊", "庚", "无"]
-    encoder = Encoder([*SPECIAL_TOKENS, "[MASK]", *words], 16)
-    vectors = ppmi_vectors(encode_corpus([tmp_path / "t.txt"], encoder, tmp_path / "c"), 14, 8, 5, seed=0)
-    assert vectors.shape == (14, 8) and vectors.dtype == np.float32 and np.isfinite(vectors).all()
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    alike = unit @ unit.T
-    assert min(alike[5, 6], alike[7, 8]) > 0.95 > 0.5 > alike[5, 7]
-
-
-def test_batches_hold_every_text_once_within_their_budget(corpus: Path, made: Path):
-    vocab = read_vocab(made / "bert/vocab.txt")
-    encoder = Encoder(vocab, 128)
-    encoded = Corpus(made / "bert/corpus")
-    rows = np.arange(1, len(encoded.lengths), 2)
-    batches = CorpusBatches(encoded, rows, encoder, 256, seed=1)
-    epochs = [list(batches.epoch(number)) for number in (0, 0, 1)]
-    assert all(len(epoch) == len(batches) for epoch in epochs)
-    assert all(batch["input_ids"].numel() <= 256 for batch in epochs[0])
-    assert sorted(torch.cat([batch["row"] for batch in epochs[0]]).tolist()) == rows.tolist()
-    orders = [torch.cat([batch["row"] for batch in epoch]).tolist() for epoch in epochs]
-    assert orders[0] == orders[1] != orders[2]
-    skipped = list(batches.epoch(0, skip=3))
-    assert torch.equal(skipped[0]["input_ids"], epochs[0][3]["input_ids"])
+    _, facts = checkpoint.load(tmp_path / "save/test_bertclassifer_model.pt")
+    assert facts["vocab"] == read_vocab(tmp_path / "bert/vocab.txt")
+    assert facts["metrics"]["test"]["accuracy"] > 0.5
 
 
 def test_ctrl_c_and_resume_end_with_the_same_weights(
@@ -180,36 +109,6 @@ def test_going_on_with_a_bert(made: Path, corpus: Path, tmp_path: Path, capsys: 
     capsys.readouterr()
     pretrain_mlm.main(args(corpus, tmp_path, "--init", str(made / "bert"), "--max-steps", "3", "--resume"))
     assert "nothing to resume" in capsys.readouterr().out
-
-
-def test_the_encoded_corpus_is_used_again_and_remade_when_stale(
-    corpus: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    encoder = Encoder(read_vocab(made / "bert/vocab.txt"), 128)
-    folder = shutil.copytree(made / "bert/corpus", tmp_path / "corpus")
-    before = (folder / "ids.bin").stat().st_mtime_ns
-    encode_corpus([corpus], encoder, folder)
-    assert (folder / "ids.bin").stat().st_mtime_ns == before
-    (folder / "ids.bin").write_bytes(b"\0\0")
-    assert len(encode_corpus([corpus], encoder, folder).ids) > 1
-    other = tmp_path / "other.txt"
-    other.write_text("球队夺冠加时绝杀\n", encoding="utf-8")
-    opened = []
-
-    def open_corpus(folder: Path) -> Corpus:
-        assert not any(stale() for stale in opened), "mapped still when it is written over"
-        opened.append(weakref.ref(found := Corpus(folder)))
-        return found
-
-    monkeypatch.setattr(core.pretraining.corpus, "Corpus", open_corpus)
-    assert len(encode_corpus([other], encoder, folder).lengths) == 1 and len(opened) == 2
-
-
-def test_a_line_without_end_is_cut(made: Path, tmp_path: Path):
-    path = tmp_path / "long.txt"
-    path.write_text("央行降息，" * 50_000, encoding="utf-8")
-    corpus = encode_corpus([path], Encoder(read_vocab(made / "bert/vocab.txt"), 64), tmp_path / "corpus")
-    assert corpus.lengths.max() <= 62 and corpus.lengths.sum() == 100_000 + 50_000  # the comma is [UNK]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 PAGES = ("README.md", "README_EN.md", "CONTRIBUTING.md", "bert-base-chinese/README.md", "data/README.md")
-PAGES += ("results/README.md", "results/README_EN.md")
+PAGES += ("results/README.md", "results/README_EN.md", "docs/adding_a_task.md", "docs/adding_a_task.en.md")
 LAUNCHERS = ("torchrun", "accelerate launch")
 
 

@@ -1,15 +1,18 @@
-"""The labelled-file contract, batches and metrics."""
+"""The labelled-file contract; titles in batches, and models scored on them."""
 
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from core.console import UserError
-from core.measure.metrics import classification_metrics, metrics_table
-from core.text.tokenizer import Encoder
-from core.training.device import pick_device
-from utils import Batches, Titles, read_labels, read_titles
+from core.model_files.module import run_module
+from core.text.tokenizer import Tokenizer
+from core.training.device import Devices
+from predict_fun import NewsClassifier
+from utils import Titles, read_labels, read_titles, score_module, score_titles, title_batches
 
 LABELS = ["财经", "体育", "科技"]
 
@@ -118,54 +121,39 @@ def test_class_file_with_bom_and_crlf(tmp_path: Path):
     assert read_labels(write(tmp_path / "class.txt", "财经\r\n体育\r\n\r\n", "utf-8-sig")) == ["财经", "体育"]
 
 
-@pytest.fixture
-def batches() -> Batches:
-    encoder = Encoder(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "好"], max_length=32)
-    titles = Titles([("好" * (row % 7 + 1)) for row in range(23)], [row % 3 for row in range(23)])
-    return Batches(titles, encoder, 4, seed=1)
+def test_titles_with_nothing_to_see_are_rows_but_no_items(tmp_path: Path):
+    lines = ["甲\t0", "\u200b\t1", "乙\t2", "\u2060\ufeff\t0"]
+    titles = read_titles(write(tmp_path / "dev.txt", "\n".join(lines)), LABELS)
+    assert len(titles) == 4 and titles.items == ["甲", "乙"]
 
 
-def test_an_epoch_serves_each_row_once_with_its_own_text_and_label(batches: Batches):
-    served = list(batches.epoch(0))
-    assert len(served) == len(batches) == 6
-    assert sorted(row for batch in served for row in batch["row"].tolist()) == list(range(23))
-    for batch in served:
-        assert batch["labels"].tolist() == [row % 3 for row in batch["row"].tolist()]
-        assert batch["attention_mask"].sum(1).tolist() == [row % 7 + 3 for row in batch["row"].tolist()]
-        assert ((batch["input_ids"] == 0) == (batch["attention_mask"] == 0)).all()
+def test_titles_in_batches_are_encoded_and_labelled():
+    tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "好"], max_length=5)
+    batches = title_batches(Titles(["好", "好好好好好", "坏好"], [2, 0, 1]), tokenizer, 2)
+    first, second = batches.epoch()
+    assert first["input_ids"].tolist() == [[2, 4, 3, 0], [2, 1, 4, 3]] and first["labels"].tolist() == [2, 1]
+    assert second["input_ids"].tolist() == [[2, 4, 4, 4, 3]] and second["row"].tolist() == [1]
 
 
-def test_epochs_differ_repeat_and_can_be_entered_in_the_middle(batches: Batches):
-    first = [batch["row"].tolist() for batch in batches.epoch(0)]
-    assert first == [batch["row"].tolist() for batch in batches.epoch(0)]
-    assert first != [batch["row"].tolist() for batch in batches.epoch(1)]
-    assert first[2:] == [batch["row"].tolist() for batch in batches.epoch(0, skip=2)]
+class Told(nn.Module):
+    """A classifier that takes the second token of a title for its class, and is sure of it."""
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        return 100.0 * F.one_hot(input_ids[:, 1] - 4, 3)
 
 
-def test_bucketing_saves_padding():
-    encoder = Encoder(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "好"], max_length=64)
-    titles = Titles([("好" * (row * 37 % 50 + 1)) for row in range(800)], [0] * 800)
-    served = list(Batches(titles, encoder, 16, seed=1).epoch(0))
-    tokens = sum(batch["attention_mask"].sum().item() for batch in served)
-    assert tokens / sum(batch["attention_mask"].numel() for batch in served) > 0.9
-
-
-def test_metrics_by_hand():
-    metrics = classification_metrics([0, 0, 1, 1], [0, 1, 1, 1], LABELS)
-    assert metrics["accuracy"] == 0.75
-    assert metrics["per_class"]["财经"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "n": 2}
-    assert metrics["per_class"]["科技"]["n"] == 0
-    assert metrics["macro_f1"] == pytest.approx((2 / 3 + 0.8) / 2)  # the class without rows does not count
-    assert metrics["macro_recall"] == pytest.approx(0.75) and metrics["macro_precision"] == pytest.approx(
-        (1 + 2 / 3) / 2
-    )
-    assert metrics["weighted_recall"] == metrics["accuracy"]
-    assert metrics_table(metrics).splitlines()[-1].endswith("weighted average")
-
-
-def test_unknown_device():
-    assert pick_device("cpu") == torch.device("cpu")
-    with pytest.raises(UserError, match="--device cpu"):
-        pick_device("cuda:77")
-    with pytest.raises(UserError, match="--device cpu"):
-        pick_device("toaster")
+def test_a_module_and_a_classifier_are_scored_alike(tmp_path: Path):
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "财", "体", "科"]
+    titles = Titles(["财", "体育", "科", "财财财"], [0, 1, 2, 1])
+    found = score_module(Told(), title_batches(titles, Tokenizer(vocab, 8), 3), LABELS, Devices())
+    assert found["accuracy"] == 0.75 and found["loss"] == pytest.approx(25.0) and found["per_class"]["科技"]["f1"] == 1
+    facts = {"stage": "x", "labels": LABELS, "vocab": vocab, "max_length": 8}
+    classifier = NewsClassifier(facts, run_module(Told(), torch.device("cpu")))
+    del found["loss"]
+    assert score_titles(classifier, titles) == found
+    unseen = Titles([*titles.texts, "\u200b"], [*titles.labels, 0])  # no answer is a mistake
+    metrics = score_titles(classifier, unseen, tmp_path)
+    assert metrics["accuracy"] == 0.6 and metrics["predicted"] == "0 1 2 0 -1" and metrics["n"] == 5
+    table = (tmp_path / "bad_cases.tsv").read_text(encoding="utf-8-sig").splitlines()
+    assert table == ["confidence\ttrue\tpredicted\ttext", "1.0000\t体育\t财经\t财财财"]
+    assert (tmp_path / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")

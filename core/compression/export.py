@@ -1,8 +1,8 @@
-"""Any model of this project -> ONNX, with its facts as metadata.
+"""Export of any model of this project to ONNX, with its facts as metadata.
 
 The attention of a BERT becomes onnxruntime's own operator, com.microsoft MultiHeadAttention: one node for what the
 general exporter writes as a dozen, with the padding mask as it is. It leaves the dense layers
-apart so that each can be quantized; `benchmark.py --shape bert-base` holds the result against a plain export.
+apart so that each can be quantized; `python -m experiments.shapes` holds the result against a plain export.
 """
 
 import copy
@@ -23,52 +23,56 @@ from torch import nn
 from core.console import UserError
 from core.files import atomic_write
 from core.model_files import onnx_model
+from core.model_files.facts import Facts, inputs_of, is_per_token
+from core.model_files.module import CPU, run_module
 
 TOLERANCE = 1e-4  # between the logits of PyTorch and of the FP32 export
 OPSET = 20  # the first with Gelu as an operator
 
 
-def export(model: nn.Module, path: Path, meta: dict[str, Any]) -> None:
+def export(model: nn.Module, path: Path, facts: Facts) -> None:
     """Write a model as an FP32 ONNX file, after comparing its logits with PyTorch's.
 
     Args:
-        model: `model(input_ids, attention_mask) -> logits`, on any device; it is left as it is.
+        model: its inputs -> logits, on any device; it is left as it is.
         path: the file to write.
-        meta: the facts that go with it, the same as in its checkpoint.
+        facts: those that go with it, the same as in its checkpoint.
 
     Raises:
         UserError: onnx is missing, the model's logits are not those of PyTorch, or the file could not be written.
     """
-    write(path, to_onnx(model, meta), meta)
+    write(path, to_onnx(model, facts), facts)
 
 
-def to_onnx(model: nn.Module, meta: dict[str, Any]) -> bytes:
+def to_onnx(model: nn.Module, facts: Facts) -> bytes:
     """A model as a serialised FP32 ONNX graph, compared with PyTorch; see `export`."""
     import_onnx()
     plain = copy.deepcopy(model).cpu().eval()
     for part in plain.modules():
         if hasattr(part, "set_attn_implementation"):
             _fuse_attention(part)
-    example = torch.ones(2, 4, dtype=torch.long), torch.ones(2, 4, dtype=torch.long)  # one tensor twice is one input
-    names = {"input_names": list(onnx_model.INPUTS), "output_names": ["logits"], "opset_version": OPSET}
+    inputs = inputs_of(model)
+    example = tuple(torch.ones(2, 4, dtype=torch.long) for _ in inputs)  # one tensor twice would be one input
+    names = {"input_names": list(inputs), "output_names": ["logits"], "opset_version": OPSET}
     axes = {0: "batch", 1: "seq"}
     with quietly(), tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         if any(isinstance(part, nn.RNNBase) for part in plain.modules()):
             # torch.export would unroll the steps; the exporter before it knows ONNX's own LSTM.
-            dynamic = {"dynamic_axes": {**dict.fromkeys(onnx_model.INPUTS, axes), "logits": {0: "batch"}}}
+            logits = axes if is_per_token(model) else {0: "batch"}
+            dynamic = {"dynamic_axes": {**dict.fromkeys(inputs, axes), "logits": logits}}
             torch.onnx.export(plain, example, file, dynamo=False, **names, **dynamic)
         else:
-            dynamic = {"dynamic_shapes": (axes, axes), "external_data": False, "verbose": False}
+            dynamic = {"dynamic_shapes": (axes,) * len(inputs), "external_data": False, "verbose": False}
             torch.onnx.export(plain, example, file, dynamo=True, **names, **dynamic)
         content = file.read_bytes()
-    check_logits(model, content, meta)
+    check_logits(model, content, facts)
     return content
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without what exporters and quantizers say of their own internals."""
+    """Silence what exporters and quantizers say of their own internals."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
@@ -103,21 +107,23 @@ def _fuse_attention(bert: Any) -> None:
     bert.set_attn_implementation("onnxruntime")
 
 
-def check_logits(model: nn.Module, content: bytes, meta: dict[str, Any]) -> None:
+def check_logits(model: nn.Module, content: bytes, facts: Facts) -> None:
     """Compare an FP32 export with PyTorch on batches of several sizes, with and without padding.
+
+    What stands at padding counts for nothing and is not compared.
 
     Raises:
         UserError: a logit differs by more than 1e-4.
     """
-    logits_fn = onnx_model.logits_fn(onnx_model.open_session(content, [onnx_model.CPU]))
-    reference = copy.deepcopy(model).cpu().eval()
+    run = onnx_model.run_session(onnx_model.open_session(content, [onnx_model.CPU]))
+    reference = run_module(copy.deepcopy(model), CPU)
     rng = np.random.default_rng(0)
-    for lengths in ([3], [meta["max_length"]], [3, 7, 5], [meta["max_length"], 4]):
+    for lengths in ([3], [facts["max_length"]], [3, 7, 5], [facts["max_length"], 4]):
         mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
-        input_ids = rng.integers(len(meta["vocab"]), size=mask.shape)
-        with torch.inference_mode():
-            expected = reference(torch.from_numpy(input_ids), torch.from_numpy(mask)).numpy()
-        difference = float(np.abs(logits_fn(input_ids, mask) - expected).max())
+        arrays = {"input_ids": rng.integers(len(facts["vocab"]), size=mask.shape), "attention_mask": mask}
+        arrays = {name: arrays.get(name, np.zeros_like(mask)) for name in inputs_of(model)}
+        differences = np.abs(run(arrays) - reference(arrays))
+        difference = float((differences[mask == 1] if is_per_token(model) else differences).max())
         if not difference <= TOLERANCE:
             raise UserError(
                 f"the ONNX export gives other logits than PyTorch (by {difference:.1e}, lengths {lengths}): install "
@@ -125,12 +131,12 @@ def check_logits(model: nn.Module, content: bytes, meta: dict[str, Any]) -> None
             )
 
 
-def write(path: Path, content: bytes, meta: dict[str, Any]) -> None:
+def write(path: Path, content: bytes, facts: Facts) -> None:
     """Write a serialised ONNX graph with its facts as metadata and its check sum, atomically."""
     onnx = import_onnx()
     model = onnx.load_from_string(content)
-    facts = {"format_version": onnx_model.FORMAT_VERSION, **meta}
-    onnx.helper.set_model_props(model, {"meta": json.dumps(facts, ensure_ascii=False)})
+    kept = {"format_version": onnx_model.FORMAT_VERSION, **facts}
+    onnx.helper.set_model_props(model, {"meta": json.dumps(kept, ensure_ascii=False)})
     content = model.SerializeToString()
     atomic_write(path, lambda file: file.write(content + onnx_model.seal(zlib.crc32(content))))
 

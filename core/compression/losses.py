@@ -1,27 +1,28 @@
-"""What a student of a teacher lessens: pure functions of logits, all (batch, num_labels).
+"""Losses of distillation: pure functions of logits, (units, classes), where a unit is a row, a token, an aspect.
 
-The teacher's logits are constants: no gradient goes back to them.
+Classes come last: (batch, seq, classes) are as many units as there are tokens. The teacher's logits are constants: no
+gradient goes back to them.
 """
 
 import torch
 from torch.nn import functional as F
 
-NO_LABEL = -1  # of a title that nobody has labelled
+NO_LABEL = -1  # of a unit that nobody has labelled
 
 
 def soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """T² · KL(teacher / T || student / T), the mean over the batch (Hinton et al. 2015, section 2).
+    """T² · KL(teacher / T || student / T), the mean over the units (Hinton et al. 2015, section 2).
 
     Softened by T, the gradient of the divergence shrinks with T²; the factor keeps its scale.
     """
-    soft_student = F.log_softmax(student.float() / temperature, dim=1)
-    soft_teacher = F.log_softmax(teacher.detach().float() / temperature, dim=1)
+    soft_student = F.log_softmax(_units(student) / temperature, dim=-1)
+    soft_teacher = F.log_softmax(_units(teacher.detach()) / temperature, dim=-1)
     return temperature**2 * F.kl_div(soft_student, soft_teacher, log_target=True, reduction="batchmean")
 
 
 def hard_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy to the teacher's likeliest class, the mean over the batch."""
-    return F.cross_entropy(student.float(), teacher.argmax(1))
+    """Cross-entropy to the teacher's likeliest class, the mean over the units."""
+    return F.cross_entropy(_units(student), _units(teacher).argmax(-1))
 
 
 def distillation_loss(
@@ -32,7 +33,7 @@ def distillation_loss(
     Args:
         student: logits.
         teacher: logits.
-        labels: (batch,) true classes; the teacher's likeliest one takes the place of `NO_LABEL`.
+        labels: (units,) true classes; the teacher's likeliest one takes the place of `NO_LABEL`.
         temperature: above 0; higher ones show more of what the teacher thinks of the unlikely classes.
         alpha: 0 to 1, the weight of the soft loss.
 
@@ -40,5 +41,10 @@ def distillation_loss(
         The loss and its parts, `soft` and `hard`, before weighting.
     """
     soft = soft_loss(student, teacher, temperature)
-    hard = F.cross_entropy(student.float(), torch.where(labels == NO_LABEL, teacher.argmax(1), labels))
+    hard = F.cross_entropy(_units(student), torch.where(labels == NO_LABEL, teacher.argmax(-1), labels).flatten())
     return alpha * soft + (1 - alpha) * hard, {"soft": soft.detach(), "hard": hard.detach()}
+
+
+def _units(logits: torch.Tensor) -> torch.Tensor:
+    """Logits of any shape as (units, classes) float32."""
+    return logits.float().flatten(0, -2)

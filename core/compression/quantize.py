@@ -1,25 +1,22 @@
-"""FP32 -> INT8, in the forms that this project makes: PyTorch's dynamic quantization, onnxruntime's, and OpenVINO's.
+"""Quantization to INT8: by onnxruntime, in the variant that suits this CPU, and by OpenVINO.
 
-In the first two the weights are kept as 8-bit integers and the activations are quantized as they come, so that no
-calibration data is needed; the operators are integer ones of the CPU.
+onnxruntime keeps the weights as 8-bit integers and quantizes activations as they come, so that no calibration data is
+needed, and so does PyTorch (core/model_files/int8); the operators are integer ones of the CPU.
 """
 
 import tempfile
-import warnings
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from core.compression.export import import_onnx, quietly
-from core.console import UserError
+from core.measure.latency import compare_speed, spread_sample
 from core.model_files import onnx_model, openvino_model
+from core.model_files.predictor import Predictor
+from core.training.device import cpu_flags
 
-SCHEME = "dynamic_int8"  # `architecture["quantization"]` of what is made here
 # Integer arithmetic differs between CPUs: those without VNNI saturate in 8 bits (hence the reduced range) or do better
 # with unsigned weights. Which is the fastest that is right can only be found by trying.
 VARIANTS = {
@@ -30,34 +27,54 @@ VARIANTS = {
 }
 
 
-def quantize(model: nn.Module) -> nn.Module:
-    """A copy of a model on the CPU whose linear layers compute in INT8; this call makes such models and loads them.
+MIN_AGREEMENT = 0.98  # of the classes that INT8 and FP32 predict
+SAMPLE = 256  # items that the variants are compared on
+TIMED = 20  # items that are timed
+TIE = 1.1  # a ratio of times that is not worth an answer otherwise
 
-    A quantized state dict fits only a module built so: build -> `quantize` -> `load_quantized`.
 
-    Raises:
-        UserError: PyTorch was built without integer kernels for this CPU.
+def has_vnni() -> bool:
+    """Whether the CPU multiplies 8-bit integers in one instruction of its own (VNNI)."""
+    return not {"avx512_vnni", "avx_vnni"}.isdisjoint(cpu_flags())
+
+
+def run_graph(content: bytes) -> onnx_model.Run:
+    """An ONNX graph that has not been written yet as a function of arrays, on the CPU."""
+    return onnx_model.run_session(onnx_model.open_session(content, [onnx_model.CPU]))
+
+
+def choose_variant(
+    content: bytes, predictor: Predictor, items: Sequence[Any]
+) -> tuple[str, bytes, dict[str, dict[str, float]]]:
+    """Quantize an ONNX graph in several ways and keep the fastest one that predicts what FP32 predicts.
+
+    Args:
+        content: the FP32 graph.
+        predictor: the model in FP32.
+        items: what it can answer.
+
+    Returns:
+        The name among `VARIANTS`, the INT8 graph, and of each its speed (`compare_speed`) and `agreement`.
     """
-    engines = torch.backends.quantized
-    if engines.engine == "none":  # as on some Macs, although there is one to choose
-        usable = [engine for engine in engines.supported_engines if engine != "none"]
-        if not usable:
-            raise UserError("PyTorch cannot compute in INT8 on this machine: use the INT8 model in the ONNX format")
-        engines.engine = usable[0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.ao.quantization is announced as leaving
-        return torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+    columns = predictor.encode(spread_sample(items, SAMPLE)).columns
+    expected = _classes(predictor, columns)
+    graphs = {name: quantize_onnx(content, options) for name, options in VARIANTS.items()}
+    predictors = {name: type(predictor)(predictor.facts, run_graph(graph)) for name, graph in graphs.items()}
+    speeds = compare_speed([each.predict for each in predictors.values()], spread_sample(items, TIMED))
+    measured = dict(zip(predictors, speeds, strict=True))
+    for name, each in predictors.items():
+        measured[name]["agreement"] = float((_classes(each, columns) == expected).mean())
+    enough = min(MIN_AGREEMENT, max(row["agreement"] for row in measured.values()))
+    right = {name: row for name, row in measured.items() if row["agreement"] >= enough}
+    fastest = min(row["p50_ms"] for row in right.values())
+    near = [name for name, row in right.items() if row["p50_ms"] <= fastest * TIE]
+    best = max(near, key=lambda name: measured[name]["agreement"])
+    return best, graphs[best], measured
 
 
-def load_quantized(model: nn.Module, state_dict: dict[str, Any]) -> None:
-    """Load the state dict of a quantized module into another one.
-
-    Raises:
-        KeyError, RuntimeError: they do not fit each other.
-    """
-    versioned = OrderedDict(state_dict)
-    versioned._metadata = model.state_dict()._metadata  # says that weights are packed, which a plain dict cannot
-    model.load_state_dict(versioned)
+def _classes(predictor: Predictor, columns: Mapping[str, Sequence]) -> np.ndarray:
+    """The likeliest class of each unit of some rows."""
+    return np.concatenate([logits.argmax(-1).ravel() for logits in predictor.logits(columns)])
 
 
 def quantize_onnx(content: bytes, options: dict[str, Any]) -> bytes:
@@ -81,14 +98,14 @@ def quantize_onnx(content: bytes, options: dict[str, Any]) -> bytes:
         return file.read_bytes()
 
 
-def quantize_openvino(content: bytes, titles: Sequence[Sequence[np.ndarray]]) -> Any:
+def quantize_openvino(content: bytes, rows: Sequence[dict[str, np.ndarray]]) -> Any:
     """A serialised FP32 ONNX graph of a BERT as an OpenVINO model in INT8, by post-training quantization (NNCF).
 
-    Here the scales of activations are fixed beforehand, from what they are on some titles.
+    Here the scales of activations are fixed beforehand, from what they are on some rows.
 
     Args:
         content: the graph.
-        titles: `input_ids` and `attention_mask`, (1, seq), of each.
+        rows: the model's inputs, (1, seq), of each.
 
     Raises:
         UserError: openvino is not installed.
@@ -96,7 +113,7 @@ def quantize_openvino(content: bytes, titles: Sequence[Sequence[np.ndarray]]) ->
     openvino = openvino_model.import_openvino()
     import nncf
 
-    data = nncf.Dataset([dict(zip(onnx_model.INPUTS, title, strict=True)) for title in titles])
+    data = nncf.Dataset(list(rows))
     model = openvino.Core().read_model(content)
     with quietly():
-        return nncf.quantize(model, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(titles))
+        return nncf.quantize(model, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(rows))

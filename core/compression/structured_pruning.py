@@ -7,65 +7,26 @@ Michel et al. 2019, "Are Sixteen Heads Really Better than One?" (arXiv 1905.1065
 Convolutional Neural Networks for Resource Efficient Inference" (arXiv 1611.06440).
 """
 
-import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
+from core.bert.shape import (
+    BERT_SIZES,
+    Architecture,
+    Weights,
+    encoder_flops,
+    layer_shapes,
+    unit_flops,
+)
 from core.console import UserError
-from core.text.tokenizer import SPECIAL_TOKENS, Encoder
+from core.training.units import Batch
+from core.training.updater import LossFn
 
-Weights = dict[str, torch.Tensor]
-Architecture = dict[str, Any]
 # One entry a layer: {"heads": …, "ffn": …}, a score or an index for each attention head and each FFN neuron.
 Scores = list[dict[str, torch.Tensor]]
 Units = list[dict[str, list[int]]]
-
-# What a config.json of BERT means by leaving a size out.
-BERT_SIZES = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
-
-
-def layer_shapes(architecture: Architecture) -> list[dict[str, int]]:
-    """The number of attention heads and FFN neurons of each layer: [{"heads": 12, "ffn": 3072}, …]."""
-    if architecture.get("layers"):
-        return [dict(shape) for shape in architecture["layers"]]
-    sizes = BERT_SIZES | architecture["bert_config"]
-    shape = {"heads": sizes["num_attention_heads"], "ffn": sizes["intermediate_size"]}
-    return [dict(shape) for _ in range(sizes["num_hidden_layers"])]
-
-
-def unit_flops(architecture: Architecture, seq_len: int) -> dict[str, int]:
-    """The FLOPs of one attention head and of one FFN neuron on a text of `seq_len` tokens (see `encoder_flops`)."""
-    sizes = BERT_SIZES | architecture["bert_config"]
-    hidden = sizes["hidden_size"]
-    head_size = hidden // sizes["num_attention_heads"]
-    projections = 4 * seq_len * hidden * head_size  # query, key, value, output
-    attention = 2 * seq_len * seq_len * head_size  # scores, and their mean of the values
-    return {"heads": 2 * (projections + attention), "ffn": 2 * 2 * seq_len * hidden}
-
-
-def encoder_flops(architecture: Architecture, seq_len: int) -> int:
-    """The FLOPs of the encoder layers on one text, two for each multiply-add of their matrix products.
-
-    With s tokens, hidden size h, head size d, and n heads and m neurons in a layer, a layer takes
-    2 * (4 s h n d + 2 s s n d + 2 s h m): four projections, scores and weighted values, two FFN matrices. Embeddings,
-    softmax, LayerNorm, activation functions and the classifier are left out: together they are a few per cent.
-
-    Args:
-        architecture: of a BERT, pruned or not.
-        seq_len: tokens of the text, [CLS] and [SEP] included.
-    """
-    costs = unit_flops(architecture, seq_len)
-    return sum(shape[kind] * costs[kind] for shape in layer_shapes(architecture) for kind in costs)
-
-
-def describe_layers(architecture: Architecture) -> str:
-    """The shapes of the layers as a line for people."""
-    shapes = "  ".join(f"{shape['heads']}/{shape['ffn']}" for shape in layer_shapes(architecture))
-    return f"heads/neurons of each layer {shapes}"
 
 
 def plan_budgets(architecture: Architecture, goal: float, rounds: int, seq_len: int) -> list[float]:
@@ -84,16 +45,20 @@ def plan_budgets(architecture: Architecture, goal: float, rounds: int, seq_len: 
     return [now + (goal - now) * number / rounds for number in range(1, rounds + 1)] if goal < now else []
 
 
-def unit_importance(model: nn.Module, batches: Iterable[dict[str, torch.Tensor]], device: torch.device) -> Scores:
-    """How much the loss would change without each head and each neuron, to first order: |gradient x activation|.
+def unit_importance(
+    model: nn.Module, batches: Iterable[Batch], loss_fn: LossFn, count: Callable[[Batch], int], device: torch.device
+) -> Scores:
+    """Importance of each head and neuron: the change of the loss without it, to first order, |gradient x activation|.
 
-    Products are summed over the tokens of a title (and the numbers that a head puts out), their absolute values over
-    the titles: the head score of Michel et al., and the Taylor criterion of Molchanov et al. Both divide by the norm of
+    Products are summed over the tokens of a row (and the numbers that a head puts out), their absolute values over the
+    rows: the head score of Michel et al., and the Taylor criterion of Molchanov et al. Both divide by the norm of
     a layer's scores; here they sum to 1, so that few heads compare with many neurons.
 
     Args:
-        model: a BERT classifier on `device`.
+        model: with a BERT, on `device`.
         batches: labelled ones.
+        loss_fn: the loss, a mean over units.
+        count: the units in a batch.
         device: what to compute on.
 
     Returns:
@@ -113,9 +78,8 @@ def unit_importance(model: nn.Module, batches: Iterable[dict[str, torch.Tensor]]
     try:
         for batch in batches:
             outputs.clear()
-            logits = model(batch["input_ids"].to(device), batch["attention_mask"].to(device))
-            loss = F.cross_entropy(logits, batch["labels"].to(device), reduction="sum")
-            gradients = torch.autograd.grad(loss, outputs)
+            loss, _ = loss_fn(model, {name: tensor.to(device) for name, tensor in batch.items()})
+            gradients = torch.autograd.grad(loss * count(batch), outputs)  # of the sum: a row's depends on no other
             for index, (output, gradient) in enumerate(zip(outputs, gradients, strict=True)):
                 changes = (output.detach() * gradient).unflatten(-1, (-1, widths[index])).sum((1, 3))  # (batch, units)
                 totals[index] = totals[index] + changes.abs().sum(0).float().cpu()
@@ -167,77 +131,3 @@ def cut_units(weights: Weights, architecture: Architecture, kept: Units) -> tupl
             cut[part] = weights[part][:, columns]
     shapes = [{kind: len(units[kind]) for kind in ("heads", "ffn")} for units in kept]
     return cut, {**architecture, "layers": shapes}
-
-
-def spread(layers: int, keep: int) -> list[int]:
-    """`keep` of `layers` layers, evenly spread from the first on: every other one where half are kept.
-
-    DistilBERT starts from such layers (Sanh et al. 2019, arXiv 1910.01108).
-    """
-    return [index * layers // keep for index in range(keep)]
-
-
-def keep_layers(weights: Weights, architecture: Architecture, kept: Sequence[int]) -> tuple[Weights, Architecture]:
-    """Cut all layers but those in `kept` out of the weights."""
-    prefix = "bert.encoder.layer."
-    cut = {name: tensor for name, tensor in weights.items() if not name.startswith(prefix)}
-    for new, old in enumerate(kept):
-        start = f"{prefix}{old}."
-        cut |= {
-            prefix + f"{new}." + name.removeprefix(start): w for name, w in weights.items() if name.startswith(start)
-        }
-    shapes = layer_shapes(architecture)
-    bert_config = {**architecture["bert_config"], "num_hidden_layers": len(kept)}
-    return cut, {**architecture, "bert_config": bert_config, "layers": [shapes[index] for index in kept]}
-
-
-def used_tokens(vocab: Sequence[str], texts: Sequence[str]) -> list[int]:
-    """The ids of the tokens worth keeping: those in the texts, the special ones, and ASCII characters.
-
-    The texts are encoded as before with these tokens alone; the ASCII characters, `a` as well as `##a`, let Latin words
-    and numbers that the texts lack be spelled out.
-    """
-    used = {token for ids in Encoder(vocab, sys.maxsize).encode(texts).input_ids for token in ids}
-    special = {*SPECIAL_TOKENS, "[MASK]"}
-    for index, token in enumerate(vocab):
-        character = token.removeprefix("##")
-        if token in special or (len(character) == 1 and character.isascii()):
-            used.add(index)
-    return sorted(used)
-
-
-def keep_tokens(
-    weights: Weights, architecture: Architecture, kept: Sequence[int], pad_id: int
-) -> tuple[Weights, Architecture]:
-    """Cut all rows but those in `kept` out of the embedding; `pad_id` is the new id of [PAD]."""
-    name = "bert.embeddings.word_embeddings.weight"
-    rows = weights[name][torch.tensor(kept)]
-    bert_config = {**architecture["bert_config"], "vocab_size": len(kept), "pad_token_id": pad_id}
-    return {**weights, name: rows}, {**architecture, "bert_config": bert_config}
-
-
-def cut_at_once(
-    weights: Weights, architecture: Architecture, encoder: Encoder, layers: int | None, texts: Sequence[str] | None
-) -> tuple[Weights, Architecture, Encoder]:
-    """Cut out what needs no scores: layers and tokens.
-
-    Args:
-        weights: of a BERT classifier.
-        architecture: its.
-        encoder: its text encoder.
-        layers: how many to keep (see `spread`); None: all.
-        texts: those whose tokens stay (see `used_tokens`); None: all tokens do.
-
-    Raises:
-        UserError: there are fewer layers.
-    """
-    if texts is not None:
-        kept = used_tokens(encoder.vocab, texts)
-        encoder = Encoder([encoder.vocab[token] for token in kept], encoder.max_length, encoder.truncation)
-        weights, architecture = keep_tokens(weights, architecture, kept, encoder.pad_id)
-    if layers is not None:
-        present = len(layer_shapes(architecture))
-        if layers > present:
-            raise UserError(f"--keep-layers is {layers}, but the model has {present} layers: keep fewer")
-        weights, architecture = keep_layers(weights, architecture, spread(present, layers))
-    return weights, architecture, encoder

@@ -1,15 +1,15 @@
 """A teacher's logits, computed once and kept on disk: a student then costs no forward pass of its teacher.
 
-One file for each teacher and set of encoded titles; it holds fp16, since what fp16 rounds off is far below what one
+One file for each teacher and set of encoded rows; it holds fp16, since what fp16 rounds off is far below what one
 teacher differs from the next by. While it is being made, rows without logits are NaN, and a run that was stopped or
 killed goes on from the last save.
 """
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import nn
@@ -17,61 +17,114 @@ from tqdm import tqdm
 
 from core.console import UserError
 from core.model_files.checkpoint import read_tensors, write_tensors
+from core.model_files.module import call
+from core.training.batches import Batches
 from core.training.device import Devices
-from core.training.updater import Batch
+from core.training.units import Batch
 
 SAVE_SECONDS = 30.0
 
 
-class RowBatches(Protocol):
-    """Encoded titles in batches, as `utils.Batches` serves them: `row` is the index in the data."""
+@dataclass
+class RowLogits:
+    """The logits of each row of some data, whatever their shape.
 
-    labels: list[int]
+    Attributes:
+        values: (rows, …), or one after the other those of all tokens, (tokens, …).
+        starts: (rows + 1,) where each row begins among the tokens; None where a row has one entry.
+    """
 
-    def sha256(self) -> str: ...
-    def epoch(self) -> Iterator[Batch]: ...
+    values: torch.Tensor
+    starts: torch.Tensor | None = None
+
+    def of(self, rows: torch.Tensor) -> torch.Tensor:
+        """The logits of some rows, (batch, …) or (batch, longest, …) with zeros behind shorter rows."""
+        if self.starts is None:
+            return self.values[rows]
+        parts = [self.values[self.starts[row] : self.starts[row + 1]] for row in rows]
+        return nn.utils.rnn.pad_sequence(parts, batch_first=True)
+
+    def put(self, rows: torch.Tensor, logits: torch.Tensor) -> None:
+        """Keep the logits of a batch, in fp16."""
+        largest = torch.finfo(torch.float16).max
+        logits = logits.float().cpu().clamp(-largest, largest).half()
+        if self.starts is None:
+            self.values[rows] = logits
+            return
+        for row, values in zip(rows.tolist(), logits, strict=True):
+            start, end = self.starts[row], self.starts[row + 1]
+            self.values[start:end] = values[: end - start]
+
+    def missing(self) -> torch.Tensor:
+        """(rows,) whether a row has no logits yet."""
+        empty = self.values.flatten(1).isnan().any(1)
+        return empty if self.starts is None else empty[self.starts[:-1]]
+
+    def to(self, device: torch.device) -> "RowLogits":
+        """The same on a device, in FP32."""
+        return RowLogits(self.values.float().to(device), self.starts)
+
+    @staticmethod
+    def join(parts: Sequence["RowLogits"]) -> "RowLogits":
+        """The rows of several data, one after the other."""
+        values = torch.cat([part.values for part in parts])
+        if parts[0].starts is None:
+            return RowLogits(values)
+        lengths = torch.cat([part.starts.diff() for part in parts])
+        return RowLogits(values, nn.functional.pad(lengths.cumsum(0), (1, 0)))
+
+    @staticmethod
+    def mean(teachers: Sequence["RowLogits"]) -> "RowLogits":
+        """The mean of the logits of several teachers of the same rows, in FP32."""
+        return RowLogits(torch.stack([each.values for each in teachers]).float().mean(0), teachers[0].starts)
 
 
 def cached_logits(
-    folder: Path, teacher_sha256: str, num_labels: int, batches: RowBatches, logits_fn: Callable[[Batch], torch.Tensor]
-) -> torch.Tensor:
-    """The teacher's logits of all titles, read from the cache as far as it has them.
+    folder: Path,
+    teacher_sha256: str,
+    shape: Sequence[int],
+    batches: Batches,
+    logits_fn: Callable[[Batch], torch.Tensor],
+    per_token: bool = False,
+) -> RowLogits:
+    """Logits of a teacher for all rows, read from the cache as far as it has them.
 
-    The cache is found by the teacher's hash (a teacher file says where it cuts titles) and by that of the encoded
-    titles, so that one of another teacher, data or length is never read. A damaged one is computed again.
+    The cache is found by the teacher's hash (a teacher file says where it cuts texts) and by that of the encoded rows,
+    so that one of another teacher, data or length is never read. A damaged one is computed again.
 
     Args:
         folder: of the caches.
         teacher_sha256: the hash of the teacher's file.
-        num_labels: classes of the teacher.
-        batches: the titles, in batches of like length.
-        logits_fn: batch -> (batch, num_labels), the teacher at work.
+        shape: of the logits of a row, or of a token: (labels,).
+        batches: the rows, in batches of like length.
+        logits_fn: batch -> (batch, *shape) or (batch, seq, *shape), the teacher at work.
+        per_token: whether the logits are token by token.
 
     Returns:
-        (rows, num_labels) fp16 on the CPU, in the order of the data, so that `batch["row"]` indexes it.
+        The logits in fp16 on the CPU, in the order of the data, so that `batch["row"]` finds them.
     """
-    rows = len(batches.labels)
+    rows = len(batches.lengths)
+    starts = nn.functional.pad(torch.tensor(batches.lengths).cumsum(0), (1, 0)) if per_token else None
     key = hashlib.sha256(f"{teacher_sha256} {batches.sha256()}".encode()).hexdigest()
     path = folder / f"{key[:24]}.pt"
-    logits = _read(path, rows, num_labels)
-    todo = logits.isnan().any(1)
+    logits = RowLogits(_read(path, (int(starts[-1]) if per_token else rows, *shape)), starts)
+    todo = logits.missing()
     if not todo.any():
-        print(f"teacher's logits: {rows} titles, read from {path}")
+        print(f"teacher's logits: {rows} rows, read from {path}")
         return logits
     saved = time.perf_counter()
-    with tqdm(total=rows, initial=rows - int(todo.sum()), desc="teacher", unit="title", mininterval=1.0) as bar:
+    with tqdm(total=rows, initial=rows - int(todo.sum()), desc="teacher", unit="row", mininterval=1.0) as bar:
         for batch in batches.epoch():
             if not todo[batch["row"]].any():
                 continue
-            largest = torch.finfo(torch.float16).max
-            logits[batch["row"]] = logits_fn(batch).float().cpu().clamp(-largest, largest).half()
+            logits.put(batch["row"], logits_fn(batch))
             bar.update(int(todo[batch["row"]].sum()))
             if time.perf_counter() - saved > SAVE_SECONDS:
-                write_tensors(path, {"logits": logits})
+                write_tensors(path, {"logits": logits.values})
                 saved = time.perf_counter()
-    if logits.isnan().any():
+    if logits.values.isnan().any():
         raise UserError("the teacher gives logits that are not numbers: it is damaged, or try --precision fp32")
-    write_tensors(path, {"logits": logits})
+    write_tensors(path, {"logits": logits.values})
     return logits
 
 
@@ -81,14 +134,14 @@ def logits_of(teacher: nn.Module, devices: Devices) -> Callable[[Batch], torch.T
 
     def logits(batch: Batch) -> torch.Tensor:
         with torch.inference_mode(), devices.autocast():
-            return teacher(batch["input_ids"].to(devices.device), batch["attention_mask"].to(devices.device))
+            return call(teacher, batch, devices.device)
 
     return logits
 
 
-def _read(path: Path, rows: int, num_labels: int) -> torch.Tensor:
+def _read(path: Path, shape: Sequence[int]) -> torch.Tensor:
     """What the cache holds; NaN where it holds nothing."""
-    nothing = torch.full((rows, num_labels), torch.nan, dtype=torch.float16)
+    nothing = torch.full(tuple(shape), torch.nan, dtype=torch.float16)
     if not path.is_file():
         return nothing
     try:

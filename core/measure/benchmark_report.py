@@ -1,21 +1,21 @@
-"""What benchmark.py found: ratios, the frontier, advice, a table and a picture.
+"""Reports of benchmarks: ratios, the frontier, advice, a table and a picture.
 
 A row is a model on a runtime; what was not measured of it is None.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core.files import atomic_write
+from core.measure.metrics import readable
 
 NEAR = 0.005  # of accuracy: half a point is not worth waiting for
 LABEL_POINTS = 12  # from one label of the picture to the next, at least
 COLUMNS = {
-    "accuracy": lambda row: f"{row['accuracy']:.2%} ({row['accuracy_low']:.1%}–{row['accuracy_high']:.1%})",
-    "macro-F1": lambda row: f"{row['macro_f1']:.2%}",
     "MB": lambda row: f"{row['size_mb']:.1f}",
     "parameters": lambda row: f"{row['params'] / 1e6:.1f} M",
     "encoder MFLOPs": lambda row: f"{row['encoder_flops'] / 1e6:,.0f}",
@@ -37,30 +37,30 @@ def add_ratios(rows: Sequence[dict[str, Any]], reference: dict[str, Any] | None)
         row["ratio_throughput"] = row["titles_per_s"] / reference["titles_per_s"] if known else None
 
 
-def frontier(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The timed rows that no faster one equals in accuracy (Pareto), the fastest first."""
+def frontier(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> list[dict[str, Any]]:
+    """The timed rows that no faster one equals in a metric (Pareto), the fastest first."""
     best: list[dict[str, Any]] = []
-    for row in sorted((row for row in rows if row["p50_ms"]), key=lambda row: (row["p50_ms"], -row["accuracy"])):
-        if not best or row["accuracy"] > best[-1]["accuracy"]:
+    for row in sorted((row for row in rows if row["p50_ms"]), key=lambda row: (row["p50_ms"], -row[by])):
+        if not best or row[by] > best[-1][by]:
             best.append(row)
     return best
 
 
-def advise(rows: Sequence[dict[str, Any]]) -> str:
-    """Which model to deploy: the fastest one whose accuracy is within half a point of the best."""
+def advise(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> str:
+    """Which model to deploy: the fastest one whose accuracy, or other metric, is within half a point of the best."""
     timed = [row for row in rows if row["p50_ms"]]
-    best = max(timed, key=lambda row: row["accuracy"])
-    near = [row for row in timed if row["accuracy"] >= best["accuracy"] - NEAR - 1e-9]
+    best = max(timed, key=lambda row: row[by])
+    near = [row for row in timed if row[by] >= best[by] - NEAR - 1e-9]
     choice = min(near, key=lambda row: row["p50_ms"])
-    figures = f"{choice['p50_ms']:.2f} ms a title, accuracy {choice['accuracy']:.2%}"
+    figures = f"{choice['p50_ms']:.2f} ms a title, {readable(by)} {choice[by]:.2%}"
     advice = f"deploy {label(choice, rows)} on this machine: {figures}"
     if choice is best:
         advice += ", the best of all"
     else:
-        advice += f", the fastest within half a point of the best ({label(best, rows)}, {best['accuracy']:.2%})"
+        advice += f", the fastest within half a point of the best ({label(best, rows)}, {best[by]:.2%})"
     for linear in (row for row in near if row["name"] == "linear"):
         how = "the best" if linear is best else "as good as the best"
-        advice += f"; the linear model is {how} ({linear['accuracy']:.2%}): these titles need no neural one"
+        advice += f"; the linear model is {how} ({linear[by]:.2%}): these texts need no neural one"
     return advice
 
 
@@ -72,20 +72,27 @@ def label(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
 
 def as_markdown(report: dict[str, Any]) -> str:
     """The report as a table; columns that no row has are left out."""
-    rows = report["rows"]
+    rows, names = report["rows"], [report.get("by", "accuracy"), report.get("best_by", "macro_f1")]
+    columns = {readable(name): partial(_share, name) for name in names} | COLUMNS
     lines = [
         f"{report['machine']}, {report['threads']} threads, {report['date']}; {' '.join(report['cpu_flags'])}",
         f"{report['data']}; p50 and p95 of one title, titles/s in batches of 32, ratios to FP32 eager PyTorch",
         "",
     ]
-    cells = [[label(row, rows), row["runtime"], *(_cell(row, show) for show in COLUMNS.values())] for row in rows]
-    kept = [index for index in range(len(COLUMNS) + 2) if any(line[index] != "–" for line in cells)]
-    titles = ["model", "runtime", *COLUMNS]
+    cells = [[label(row, rows), row["runtime"], *(_cell(row, show) for show in columns.values())] for row in rows]
+    kept = [index for index in range(len(columns) + 2) if any(line[index] != "–" for line in cells)]
+    titles = ["model", "runtime", *columns]
     for line in (titles, ["---"] * len(titles), *cells):
         lines.append("| " + " | ".join(line[index] for index in kept) + " |")
     if report["advice"]:
         lines += ["", report["advice"]]
     return "\n".join(lines) + "\n"
+
+
+def _share(name: str, row: dict[str, Any]) -> str:
+    """A metric as a percentage, with its 95 % interval where one is known."""
+    interval = f" ({row[f'{name}_low']:.1%}–{row[f'{name}_high']:.1%})" if row.get(f"{name}_low") is not None else ""
+    return f"{row[name]:.2%}{interval}"
 
 
 def _cell(row: dict[str, Any], show: Callable[[dict[str, Any]], str]) -> str:
@@ -95,27 +102,27 @@ def _cell(row: dict[str, Any], show: Callable[[dict[str, Any]], str]) -> str:
         return "–"
 
 
-def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Accuracy against latency as a PNG, with the frontier; labels never overlap one another."""
+def draw(rows: Sequence[dict[str, Any]], path: Path, by: str = "accuracy") -> None:
+    """Accuracy, or another metric, against latency as a PNG, with the frontier; labels never overlap one another."""
     from matplotlib.figure import Figure
 
     timed = [row for row in rows if row["p50_ms"]]
     figure = Figure(figsize=(9, 2.5 + 0.35 * len(timed)), dpi=120, layout="constrained")
     axes = figure.subplots()
     x = np.array([row["p50_ms"] for row in timed])
-    y, low, high = (100 * np.array([row[f"accuracy{end}"] for row in timed]) for end in ("", "_low", "_high"))
+    y, low, high = (100 * np.array([row.get(f"{by}{end}", row[by]) for row in timed]) for end in ("", "_low", "_high"))
     axes.errorbar(
         x, y, (y - low, high - y), fmt="o", color="tab:blue", ecolor="lightgrey", label="model, 95 % interval"
     )
-    best = frontier(timed)
-    line = [row["p50_ms"] for row in best], [100 * row["accuracy"] for row in best]
+    best = frontier(timed, by)
+    line = [row["p50_ms"] for row in best], [100 * row[by] for row in best]
     axes.plot(*line, drawstyle="steps-post", color="tab:orange", zorder=0, label="nothing is faster and as accurate")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}")
     axes.margins(x=0.15, y=0.1)
     axes.set_xlabel("one title, ms (p50, log scale)")
-    axes.set_ylabel("accuracy, %")
+    axes.set_ylabel(f"{readable(by)}, %")
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="lower right", fontsize=8)
     figure.draw_without_rendering()  # fixes where the points lie

@@ -1,4 +1,4 @@
-"""What is worth knowing about labelled titles before a model is trained on them: a report to read and a picture.
+"""Report on labelled texts before a model is trained on them, to read and as a picture.
 
 Titles are compared as exact text without the blanks at their ends, so two that differ in a space inside, a capital
 letter or a punctuation mark count as different: near-repeats are not counted.
@@ -18,7 +18,7 @@ import numpy as np
 
 from core.files import atomic_write
 from core.measure.plots import draw_data_set
-from core.text.tokenizer import MAX_UNKNOWN_SHARE, Encoder, read_vocab
+from core.text.tokenizer import MAX_UNKNOWN_SHARE, Tokenizer, read_vocab
 
 MAX_SHIFT = 0.1  # of the rows of a file may be of other classes than train.txt would have them
 MAX_CUT_SHARE = 0.01  # of the titles of a file; more of them cut is worth a look
@@ -28,7 +28,7 @@ MAX_CHARACTERS = 20
 CHUNK = 10_000  # titles encoded at once, to keep memory small
 
 
-class LabelledTitles(Protocol):
+class LabelledTexts(Protocol):
     """A split: `texts` and `labels` (ids) row by row, and what was odd about its file, in sentences."""
 
     texts: list[str]
@@ -36,7 +36,7 @@ class LabelledTitles(Protocol):
     warnings: list[str]
 
 
-Splits = Mapping[str, LabelledTitles]
+Splits = Mapping[str, LabelledTexts]
 
 
 @dataclass
@@ -54,21 +54,21 @@ class Tokens:
     unknown: Counter[str]
 
 
-def measure_tokens(texts: Sequence[str], encoder: Encoder) -> Tokens:
-    """Measure titles with an encoder; its `max_length` should be larger than any of them."""
+def measure_tokens(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
+    """Measure titles with a tokenizer; its `max_length` should be larger than any of them."""
     lengths: list[int] = []
     visible = unknown = 0.0
     characters: Counter[str] = Counter()
     for start in range(0, len(texts), CHUNK):
         chunk = texts[start : start + CHUNK]
-        encoded = encoder.encode(chunk).input_ids
+        encoded = tokenizer.encode(chunk).input_ids
         lengths += map(len, encoded)
         visible += _count_visible(chunk)
-        affected = [text for text, ids in zip(chunk, encoded, strict=True) if encoder.unknown_id in ids]
-        unknown += encoder.unknown_share(affected) * _count_visible(affected)
+        affected = [text for text, ids in zip(chunk, encoded, strict=True) if tokenizer.unknown_id in ids]
+        unknown += tokenizer.unknown_share(affected) * _count_visible(affected)
         characters.update("".join(affected))
-    alone = encoder.encode(list(characters)).input_ids
-    lacking = [character for character, ids in zip(characters, alone, strict=True) if encoder.unknown_id in ids]
+    alone = tokenizer.encode(list(characters)).input_ids
+    lacking = [character for character, ids in zip(characters, alone, strict=True) if tokenizer.unknown_id in ids]
     unknown_characters = Counter({character: characters[character] for character in lacking})
     return Tokens(np.array(lengths), unknown / max(visible, 1), unknown_characters)
 
@@ -104,7 +104,7 @@ def contested_titles(splits: Splits) -> dict[str, dict[int, list[str]]]:
 def check(
     labels: Sequence[str], splits: Splits, vocab: Path, max_length: int, folder: Path, train_flags: Sequence[str]
 ) -> str:
-    """Look a data set over and write report.txt and data.png.
+    """Examine a data set, and write report.txt and data.png.
 
     Args:
         labels: class names in the order of their ids.
@@ -120,8 +120,8 @@ def check(
     Raises:
         UserError: the vocabulary cannot be used, or a file cannot be written.
     """
-    encoder = Encoder(read_vocab(vocab), sys.maxsize)  # nothing is cut
-    tokens = {name: measure_tokens(titles.texts, encoder) for name, titles in splits.items()}
+    tokenizer = Tokenizer(read_vocab(vocab), sys.maxsize)  # nothing is cut
+    tokens = {name: measure_tokens(titles.texts, tokenizer) for name, titles in splits.items()}
     report, phrases = describe(labels, splits, tokens, max_length, vocab)
     train_command = subprocess.list2cmdline(["python", "train.py", *train_flags])
     if phrases:

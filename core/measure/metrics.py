@@ -1,4 +1,4 @@
-"""How good predictions are: overall, for each class, as a table."""
+"""Classification metrics: overall, for each class, as a table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,11 +32,33 @@ def classification_metrics(true: Sequence[int], predicted: Sequence[int], labels
 
 
 def metrics_table(metrics: dict[str, Any]) -> str:
-    """`classification_metrics` as a table, averages last; names stand at the right, as Chinese ones vary in width."""
+    """Metrics as a table: of each class, averages last; without classes one number a line.
+
+    Names stand at the right, as Chinese ones vary in width.
+    """
+    if "per_class" not in metrics:
+        return "\n".join(f"{value:9.4f} {name}" for name, value in metrics.items() if isinstance(value, float))
     lines = ["precision  recall      f1       n  id class"]
     for index, (name, row) in enumerate(metrics["per_class"].items()):
         lines.append(f"{row['precision']:9.4f} {row['recall']:7.4f} {row['f1']:7.4f} {row['n']:7d}  {index:2d} {name}")
     for kind in ("macro", "weighted"):
-        precision, recall, f1 = (metrics[f"{kind}_{name}"] for name in SCORES)
-        lines.append(f"{precision:9.4f} {recall:7.4f} {f1:7.4f} {metrics['n']:7d}     {kind} average")
+        if f"{kind}_f1" in metrics:
+            precision, recall, f1 = (metrics[f"{kind}_{name}"] for name in SCORES)
+            lines.append(f"{precision:9.4f} {recall:7.4f} {f1:7.4f} {metrics['n']:7d}     {kind} average")
     return "\n".join(lines)
+
+
+def headline(metrics: dict[str, Any], best_by: str) -> str:
+    """The metric that a model is first judged by: accuracy where that is one, else the one it is selected by."""
+    return "accuracy" if "accuracy" in metrics else best_by
+
+
+def in_words(metrics: dict[str, Any], best_by: str) -> str:
+    """`accuracy 0.8125, macro-F1 0.8135`: the headline, and the metric that models are selected by."""
+    names = dict.fromkeys((headline(metrics, best_by), best_by))
+    return ", ".join(f"{readable(name)} {metrics[name]:.4f}" for name in names)
+
+
+def readable(name: str) -> str:
+    """`macro_f1` -> `macro-F1`."""
+    return name.replace("_f1", "-F1").replace("_", " ")

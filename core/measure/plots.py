@@ -1,4 +1,4 @@
-"""Pictures: how they name classes (in Chinese where the machine has a font for it), and the one of a data set."""
+"""Pictures of a data set and of a confusion matrix; classes in Chinese where the machine has a font for it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,13 +59,13 @@ def draw_data_set(
     max_length: int,
     path: Path,
 ) -> None:
-    """Draw the classes and the lengths of labelled titles as a PNG.
+    """Draw the classes and the lengths of labelled texts as a PNG.
 
     Args:
         labels: class names in the order of their ids.
         counts: (num_labels,) int for each split: the rows of each class.
-        lengths: (rows,) int for each split: the tokens of each title.
-        max_length: tokens that training keeps of a title.
+        lengths: (rows,) int for each split: the tokens of each text.
+        max_length: tokens that training keeps of a text.
         path: the file to write.
 
     Raises:
@@ -106,3 +106,41 @@ def _draw_lengths(axes: "Axes", lengths: Mapping[str, np.ndarray], max_length: i
     axes.set_xlabel("tokens of a title" + (f" (the last step: {end} or more)" if longer else ""))
     axes.set_ylabel("share of the file")
     axes.legend()
+
+
+def draw_confusion_matrix(true: Sequence[int], predicted: Sequence[int], labels: Sequence[str], path: Path) -> None:
+    """Draw the confusion matrix as a PNG: a row for each true class, shares of it by colour, counts in the cells.
+
+    Where class names need a Chinese font and none is installed, the axes show ids; report.txt has their names.
+
+    Args:
+        true: class ids.
+        predicted: class ids; -1 where there is no answer, which is left out.
+        labels: class names in the order of their ids.
+        path: the file to write.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    counts = np.zeros((len(labels), len(labels)), dtype=int)
+    for one, other in zip(true, predicted, strict=True):
+        if other >= 0:
+            counts[one, other] += 1
+    names, axis, settings = class_axis(labels)
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    size = 2.5 + 0.55 * len(labels)
+    with rc_context(settings):
+        figure = Figure(figsize=(size, size * 0.92), layout="constrained")
+        axes = figure.subplots()
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        turned = 90 if max(map(len, names)) > 4 else 0
+        axes.set_xticks(range(len(names)), names, rotation=turned)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlabel("predicted" + axis)
+        axes.set_ylabel("true" + axis)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
+        figure.colorbar(image, shrink=0.8, label="share of the true class")
+        atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))

@@ -1,6 +1,8 @@
-"""How sure an accuracy is, and whether one model is better than another, or only luckier."""
+"""Confidence intervals and paired tests: is one model better than another, or only luckier?"""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +11,7 @@ F1_RESAMPLES = 2_000  # each takes longer
 
 
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share of `n` (Wilson 1927): right also for few titles and shares near 0 or 1."""
+    """The 95 % interval of a share of `n` (Wilson 1927): right also for few rows and shares near 0 or 1."""
     z = 1.959964
     share = correct / n
     middle = share + z * z / (2 * n)
@@ -28,11 +30,11 @@ class Comparison:
 
 
 def paired_bootstrap(correct: np.ndarray, other_correct: np.ndarray, seed: int = 0) -> Comparison:
-    """Compare two models on the same titles by resampling the titles (Efron & Tibshirani 1993; Koehn 2004).
+    """Compare two models on the same rows by resampling the rows (Efron & Tibshirani 1993; Koehn 2004).
 
     Args:
-        correct: (titles,) 1 where the first model is right, else 0; the mean over several seeds will do as well.
-        other_correct: (titles,) the same for the second model.
+        correct: (rows,) 1 where the first model is right, else 0; the mean over several seeds will do as well.
+        other_correct: (rows,) the same for the second model.
         seed: of the resampling.
     """
     differences = np.asarray(correct, float) - np.asarray(other_correct, float)
@@ -46,7 +48,7 @@ def paired_bootstrap(correct: np.ndarray, other_correct: np.ndarray, seed: int =
 
 
 def macro_f1(true: np.ndarray, predicted: np.ndarray, num_labels: int) -> float:
-    """The mean F1 of the classes that have a title in `true`; both are (titles,) int, class ids from 0."""
+    """The mean F1 of the classes that have a row in `true`; both are (rows,) int, class ids from 0."""
     counts = np.bincount(true * num_labels + predicted, minlength=num_labels**2).reshape(num_labels, num_labels)
     present = counts.sum(1) > 0
     return float((2 * counts.diagonal() / np.maximum(counts.sum(0) + counts.sum(1), 1))[present].mean())
@@ -58,8 +60,8 @@ def paired_bootstrap_f1(
     """As `paired_bootstrap`, for macro-F1.
 
     Args:
-        true: (titles,) class ids.
-        predicted: (seeds, titles) those that the trainings of the first model predict.
+        true: (rows,) class ids.
+        predicted: (seeds, rows) those that the trainings of the first model predict.
         other: the same for the second model.
         num_labels: number of classes.
         seed: of the resampling.
@@ -74,3 +76,19 @@ def paired_bootstrap_f1(
     low, high = np.percentile(found, (2.5, 97.5))
     p = min(1.0, 2 * (1 + min((found <= 0).sum(), (found >= 0).sum())) / (1 + F1_RESAMPLES))
     return Comparison(difference(slice(None)), float(low), float(high), float(p))
+
+
+def interval(
+    found: Comparison | Mapping[str, Any], form: str = "{difference} ({low} to {high})", digits: int = 1
+) -> str:
+    """`+1.2 (+0.3 to +2.0)`: a difference and its 95 % interval, in points.
+
+    Args:
+        found: a comparison, or its fields by name, among others.
+        form: the words around `difference`, `low`, `high` and `p`; other fields may stand in it too.
+        digits: of the difference.
+    """
+    values = asdict(found) if isinstance(found, Comparison) else dict(found)
+    values["difference"] = f"{100 * values['difference']:+.{digits}f}"
+    values |= {name: f"{100 * values[name]:+.1f}" for name in ("low", "high")}
+    return form.format(**{**values, "p": f"{values['p']:.4f}"})

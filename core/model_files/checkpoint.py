@@ -1,29 +1,16 @@
-"""Models on disk: one file that says all about itself, written whole, read safely.
+"""Checkpoints: one file that says all about its model, written whole, read safely.
 
     python -m core.model_files.checkpoint save_models/test_bertclassifer_model.pt      # what is this file?
 
-A checkpoint holds tensors and plain values only and is read with `weights_only=True`: opening a stranger's file
-runs none of its code. Its `meta` is enough to rebuild the model and its text encoding on another machine:
-
-    stage           "teacher", …
-    architecture    {"type": "bert", …}: what the model class needs to build itself
-    labels          class names in the order of their ids
-    vocab           tokens in the order of their ids
-    max_length      tokens kept of a text
-    truncation      what is cut: "end", or the middle ("head_tail")
-    config          the resolved knobs of the run
-    metrics         {"dev": {…}, "test": {…} or None}
-    parent_sha256   hash of the weights it started from
-    versions, git_commit, seed
+A checkpoint holds tensors and plain values only and is read with `weights_only=True`: opening a stranger's file runs
+none of its code. Beside the state dict it holds, as `meta`, the facts of the model (core/model_files/facts).
 """
 
 import argparse
 import pickle
-import subprocess
 import warnings
 import zipfile
 import zlib
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,12 +19,12 @@ import torch
 from core.console import UserError, run
 from core.files import atomic_write, sha256
 from core.model_files import onnx_model, openvino_model
+from core.model_files.facts import REQUIRED, Facts, numbers_of
 
 FORMAT_VERSION = 1
-META_KEYS = ("stage", "architecture", "labels", "vocab", "max_length")
 
 
-def save(path: Path, state_dict: dict[str, Any], meta: dict[str, Any]) -> None:
+def save(path: Path, state_dict: dict[str, Any], facts: Facts) -> None:
     """Write a checkpoint, atomically.
 
     Raises:
@@ -47,11 +34,11 @@ def save(path: Path, state_dict: dict[str, Any], meta: dict[str, Any]) -> None:
         name: value.detach().cpu().contiguous() if isinstance(value, torch.Tensor) else value  # INT8 weights are packed
         for name, value in state_dict.items()
     }
-    write_tensors(path, {"format_version": FORMAT_VERSION, "state_dict": weights, "meta": meta})
+    write_tensors(path, {"format_version": FORMAT_VERSION, "state_dict": weights, "meta": facts})
 
 
-def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read a checkpoint: its state dict (on the CPU) and its `meta`.
+def load(path: Path) -> tuple[dict[str, Any], Facts]:
+    """Read a checkpoint: its state dict (on the CPU) and its facts.
 
     Raises:
         UserError: the file is missing, damaged, pickled, foreign, or of another format version.
@@ -64,10 +51,10 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{path} has format version {content['format_version']}, this code reads {FORMAT_VERSION}: "
             "make the model again, or use the code that wrote it"
         )
-    meta = content["meta"]
-    if not isinstance(meta, dict) or any(key not in meta for key in META_KEYS):
+    facts = content["meta"]
+    if not isinstance(facts, dict) or any(key not in facts for key in REQUIRED):
         raise UserError(f"{path} lacks facts about its model: make it again")
-    return content["state_dict"], meta
+    return content["state_dict"], facts
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
@@ -112,23 +99,6 @@ def read_tensors(path: Path) -> Any:
     raise UserError(f"{path} is damaged or not a model file: make it again or copy it again")
 
 
-def provenance() -> dict[str, Any]:
-    """Library versions and the git commit (None outside a clone) that a model is made with."""
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        commit = None
-    packages = ("torch", "transformers", "tokenizers", "numpy")
-    return {"versions": {name: version(name) for name in packages}, "git_commit": commit}
-
-
 def describe(path: Path) -> list[tuple[str, str]]:
     """What a checkpoint, an ONNX or an OpenVINO model says about itself, as (name, value) rows for people.
 
@@ -136,22 +106,26 @@ def describe(path: Path) -> list[tuple[str, str]]:
         UserError: as `load`.
     """
     opened = {".onnx": onnx_model, openvino_model.SUFFIX: openvino_model}.get(path.suffix)
-    state_dict, meta = ({}, opened.load(path, "cpu")[0]) if opened else load(path)
+    state_dict, facts = ({}, opened.load(path, "cpu")[0]) if opened else load(path)
     rows = [("file", f"{path}, {openvino_model.size(path) / 1e6:.1f} MB"), ("sha256", sha256(path))]
     packed = [value if isinstance(value, tuple) else (value,) for value in state_dict.values()]
     numbers = sum(part.numel() for parts in packed for part in parts if isinstance(part, torch.Tensor))
     if numbers:
         rows.append(("parameters", f"{numbers:,}"))
-    for name, value in meta.items():
+    for name, value in facts.items():
         if name == "labels":
             rows.append((name, f"{len(value)}: {' '.join(value)}"))
         elif name == "vocab":
             rows.append((name, f"{len(value):,} tokens"))
         elif name == "metrics":
             for split, scores in value.items():
-                if scores:
-                    shown = f"accuracy {scores['accuracy']:.4f}, macro-F1 {scores['macro_f1']:.4f}, n {scores['n']}"
-                    rows.append((f"metrics, {split}", shown))
+                found = numbers_of(scores or {}, facts.get("best_by"))
+                shown = (
+                    f"{name} {number:.4f}" if isinstance(number, float) else f"{name} {number}"
+                    for name, number in found.items()
+                )
+                if found:
+                    rows.append((f"metrics, {split}", ", ".join(shown)))
         elif isinstance(value, dict):
             rows += [(f"{name}, {key}", str(item)) for key, item in value.items()]
         else:

@@ -1,13 +1,13 @@
 """ONNX models read and run with onnxruntime and numpy alone: no torch, no transformers.
 
-The file is an ordinary ONNX model with inputs `input_ids` and `attention_mask`, (batch, seq) int64, and the output
-`logits`, (batch, num_labels) float32. Its metadata carry the facts of a checkpoint
-(core/model_files/checkpoint lists them) as JSON, and as the last bytes of the file a check sum of all before them.
+The file is an ordinary ONNX model with int64 inputs, batch first, as a rule `input_ids` and `attention_mask`, and one
+output, `logits`, float32 and batch first too. Its metadata carry the facts of the model (core/model_files/facts) as
+JSON, and the last bytes of the file are a check sum of all before them.
 """
 
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,13 @@ import numpy as np
 
 from core.console import UserError
 from core.files import CHUNK_BYTES
+from core.model_files.facts import INPUTS, REQUIRED, Facts
 
 FORMAT_VERSION = 1
-META_KEYS = ("format_version", "stage", "architecture", "labels", "vocab", "max_length")
-INPUTS = ("input_ids", "attention_mask")
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
-# (input_ids, attention_mask), both (batch, seq) int64 -> logits (batch, num_labels) float32
-LogitsFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# int64 arrays by the name of the input, batch first -> logits, float32, batch first
+Run = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
 def seal(check_sum: int) -> bytes:
@@ -39,7 +38,7 @@ def is_whole(path: Path) -> bool:
         return file.read() == seal(check_sum)
 
 
-def load(path: Path, device: str, in_server: bool = False) -> tuple[dict[str, Any], LogitsFn]:
+def load(path: Path, device: str, in_server: bool = False) -> tuple[Facts, Run]:
     """Open an ONNX model: its facts and the function that computes logits.
 
     Args:
@@ -58,27 +57,27 @@ def load(path: Path, device: str, in_server: bool = False) -> tuple[dict[str, An
             "`python bert_model_quantization.py`"
         )
     session = open_session(path, providers(device), in_server)
-    facts = session.get_modelmeta().custom_metadata_map
     try:
-        meta = json.loads(facts["meta"])
-        missing = [key for key in META_KEYS if key not in meta]
+        facts = json.loads(session.get_modelmeta().custom_metadata_map["meta"])
+        missing = [key for key in ("format_version", *REQUIRED) if key not in facts]
         outputs = session.get_outputs()[0].shape[-1]
-        if missing or len(meta["labels"]) != outputs or tuple(i.name for i in session.get_inputs()) != INPUTS:
+        inputs = [each.name for each in session.get_inputs()]
+        if missing or len(facts["labels"]) != outputs or inputs != list(facts.get("inputs", INPUTS)):
             raise ValueError
     except (KeyError, ValueError, TypeError) as fault:
         raise UserError(f"{path} lacks facts about its model, or they do not fit it: make it again") from fault
-    if meta["format_version"] != FORMAT_VERSION:
+    if facts["format_version"] != FORMAT_VERSION:
         raise UserError(
-            f"{path} has format version {meta['format_version']}, this code reads {FORMAT_VERSION}: "
+            f"{path} has format version {facts['format_version']}, this code reads {FORMAT_VERSION}: "
             "make the model again, or use the code that wrote it"
         )
-    if meta["architecture"].get("quantization") and CUDA in session.get_providers():
+    if facts["architecture"].get("quantization") and CUDA in session.get_providers():
         session = open_session(path, [CPU], in_server)  # a GPU has no integer kernels of this kind
-    return meta, logits_fn(session)
+    return facts, run_session(session)
 
 
 def providers(device: str) -> list[Any]:
-    """What onnxruntime is to run on, best first.
+    """Execution providers of onnxruntime for a device, best first.
 
     Raises:
         UserError: onnxruntime is missing, or cannot use the device.
@@ -131,10 +130,6 @@ def open_session(model: Path | bytes, on: list[Any], in_server: bool = False) ->
         ) from fault
 
 
-def logits_fn(session: Any) -> LogitsFn:
+def run_session(session: Any) -> Run:
     """The model of a session as a function of arrays."""
-
-    def logits(input_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        return session.run(["logits"], {"input_ids": input_ids, "attention_mask": mask})[0]
-
-    return logits
+    return lambda inputs: session.run(["logits"], dict(inputs))[0]

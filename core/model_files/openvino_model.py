@@ -1,9 +1,9 @@
 """OpenVINO models read and run with openvino and numpy alone; optional: `pip install -r requirements-openvino.txt`.
 
-A model is two files, the graph (.xml) and its weights (.bin) beside it. The graph holds the facts of a checkpoint
-(core/model_files/checkpoint lists them) as JSON in its runtime information, and ends with a check sum of both files.
-Inputs and output are those of core/model_files/onnx_model. A fact `precision` (f32, bf16) fixes the arithmetic of what
-is not INT8; without it OpenVINO takes what is fastest on the machine.
+A model is two files, the graph (.xml) and its weights (.bin) beside it. The graph holds the facts of the model
+(core/model_files/facts) as JSON in its runtime information, and ends with a check sum of both files. Inputs and output
+are those of core/model_files/onnx_model. A fact `precision` (f32, bf16) fixes the arithmetic of what is not INT8;
+without it OpenVINO takes what is fastest on the machine.
 """
 
 import importlib.util
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ import numpy as np
 
 from core.console import UserError
 from core.files import atomic_write
-from core.model_files.onnx_model import FORMAT_VERSION, INPUTS, META_KEYS, LogitsFn
+from core.model_files.facts import REQUIRED, Facts
+from core.model_files.onnx_model import FORMAT_VERSION, Run
 
 SUFFIX = ".xml"
 FACTS = ["news_classifier", "meta"]
 
 
-def load(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
+def load(path: Path, device: str) -> tuple[Facts, Run]:
     """Open an OpenVINO model: its facts and the function that computes logits on the CPU.
 
     Raises:
@@ -46,37 +48,37 @@ def load(path: Path, device: str) -> tuple[dict[str, Any], LogitsFn]:
             "`python bert_model_quantization.py`"
         )
     model = openvino.Core().read_model(path)
-    meta = json.loads(model.get_rt_info(FACTS).astype(str))
-    if meta["format_version"] != FORMAT_VERSION or any(key not in meta for key in META_KEYS):
+    facts = json.loads(model.get_rt_info(FACTS).astype(str))
+    if facts["format_version"] != FORMAT_VERSION or any(key not in facts for key in REQUIRED):
         raise UserError(f"{path} is of another version of this code: make the model again, or use that version")
-    return meta, logits_fn(model, meta)
+    return facts, run_model(model, facts)
 
 
-def write(path: Path, model: Any, meta: dict[str, Any]) -> None:
+def write(path: Path, model: Any, facts: Facts) -> None:
     """Write an OpenVINO model with its facts, both files whole; of an INT8 one the rest in half precision."""
-    model.set_rt_info(json.dumps({"format_version": FORMAT_VERSION, **meta}), FACTS)
+    model.set_rt_info(json.dumps({"format_version": FORMAT_VERSION, **facts}), FACTS)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"model{SUFFIX}"
-        import_openvino().save_model(model, file, compress_to_fp16="quantization" in meta["architecture"])
+        import_openvino().save_model(model, file, compress_to_fp16="quantization" in facts["architecture"])
         graph, weights = file.read_bytes(), file.with_suffix(".bin").read_bytes()
     atomic_write(path.with_suffix(".bin"), lambda out: out.write(weights))
     atomic_write(path, lambda out: out.write(graph + _seal(weights, graph)))
 
 
-def logits_fn(model: Any, meta: dict[str, Any]) -> LogitsFn:
+def run_model(model: Any, facts: Facts) -> Run:
     """A model as a function of arrays, which several threads may call."""
     hints = {"PERFORMANCE_HINT": "LATENCY"}
-    if "precision" in meta:
-        hints["INFERENCE_PRECISION_HINT"] = meta["precision"]
+    if "precision" in facts:
+        hints["INFERENCE_PRECISION_HINT"] = facts["precision"]
     compiled = import_openvino().compile_model(model, "CPU", hints)
     own = threading.local()
 
-    def logits(input_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def run(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         if not hasattr(own, "request"):
             own.request = compiled.create_infer_request()
-        return own.request.infer(dict(zip(INPUTS, (input_ids, mask), strict=True)))[0]
+        return own.request.infer(dict(inputs))[0]
 
-    return logits
+    return run
 
 
 def size(path: Path) -> int:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import WordPiece
 from tokenizers.trainers import WordPieceTrainer
 from tqdm import tqdm
 
 from core.console import UserError
 from core.files import atomic_write, detect_encoding, sha256, write_json
-from core.text.tokenizer import SPECIAL_TOKENS, Encoder, build_tokenizer, pad
+from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer, build_tokenizer, collate
 
 LONGEST_LINE = 10_000  # characters; a longer line is cut into several texts
 CHUNK = 20_000  # texts encoded at a time
@@ -42,7 +42,7 @@ def build_vocab(files: Sequence[Path], size: int) -> list[str]:
     that frequent words are one token, as in WoBERT (Su 2020): fewer tokens than characters.
     """
     model = WordPiece(unk_token="[UNK]")
-    tokenizer: Tokenizer = build_tokenizer(model, words=True, lowercase=True)
+    tokenizer: FastTokenizer = build_tokenizer(model, words=True, lowercase=True)
     trainer = WordPieceTrainer(
         vocab_size=size,
         min_frequency=5,
@@ -74,13 +74,13 @@ class Corpus:
         return self.ids[self.starts[row] : self.starts[row + 1]]
 
 
-def encode_corpus(files: Sequence[Path], encoder: Encoder, folder: Path) -> Corpus:
+def encode_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path) -> Corpus:
     """Encode a corpus, unless the folder holds it already. A text of more tokens than fit is cut into several.
 
     Raises:
         UserError: a file is missing or binary, or there is not one usable text.
     """
-    digest = hashlib.sha256(repr((encoder.vocab, encoder.max_length)).encode("utf-8", "replace"))
+    digest = hashlib.sha256(repr((tokenizer.vocab, tokenizer.max_length)).encode("utf-8", "replace"))
     for path in files:
         detect_encoding(path)  # refuses what is not text
         digest.update(sha256(path).encode())
@@ -94,11 +94,11 @@ def encode_corpus(files: Sequence[Path], encoder: Encoder, folder: Path) -> Corp
         pass
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "facts.json").unlink(missing_ok=True)
-    dtype = np.uint16 if len(encoder.vocab) < 2**16 else np.uint32
+    dtype = np.uint16 if len(tokenizer.vocab) < 2**16 else np.uint32
     lengths: list[int] = []
     with (folder / "ids.bin").open("wb") as out:
         for chunk in _chunks(tqdm(read_texts(files), desc="encoding", unit="text", mininterval=1.0)):
-            for ids in encoder.encode_pieces(chunk):
+            for ids in tokenizer.encode_pieces(chunk):
                 if len(ids) >= MIN_TOKENS:
                     np.array(ids, dtype=dtype).tofile(out)
                     lengths.append(len(ids))
@@ -128,17 +128,17 @@ class CorpusBatches:
     Args:
         corpus: the encoded texts.
         rows: which of them to use.
-        encoder: knows [CLS], [SEP] and [PAD].
+        tokenizer: knows [CLS], [SEP] and [PAD].
         batch_tokens: tokens in a batch, padding included.
         seed: of the order; None keeps it, for evaluation.
     """
 
     def __init__(
-        self, corpus: Corpus, rows: np.ndarray, encoder: Encoder, batch_tokens: int, seed: int | None = None
+        self, corpus: Corpus, rows: np.ndarray, tokenizer: Tokenizer, batch_tokens: int, seed: int | None = None
     ) -> None:
         self.corpus = corpus
         self.rows = rows
-        self.encoder = encoder
+        self.tokenizer = tokenizer
         self.seed = seed
         # Sorted by length the cuts are the same in each epoch, whatever the order among texts of the same length.
         self._lengths = corpus.lengths[rows] + 2
@@ -166,10 +166,6 @@ class CorpusBatches:
             rng.shuffle(batches)
         for batch in batches[skip:]:
             rows = self.rows[order[self._cuts[batch] : self._cuts[batch + 1]]]
-            texts = [[self.encoder.cls_id, *self.corpus.text(row).tolist(), self.encoder.sep_id] for row in rows]
-            input_ids, mask = pad(texts, self.encoder.pad_id)
-            yield {
-                "input_ids": torch.from_numpy(input_ids),
-                "attention_mask": torch.from_numpy(mask),
-                "row": torch.from_numpy(rows),
-            }
+            texts = [[self.tokenizer.cls_id, *self.corpus.text(row).tolist(), self.tokenizer.sep_id] for row in rows]
+            arrays = collate({"input_ids": texts}, {"input_ids": self.tokenizer.pad_id}) | {"row": rows}
+            yield {name: torch.from_numpy(array) for name, array in arrays.items()}

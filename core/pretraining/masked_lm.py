@@ -1,5 +1,6 @@
-"""Masked language modelling: what to hide from a BERT, how well it guesses it, and its folder on disk."""
+"""Masked language modelling: masks, loss and score, and the folder of a pretrained BERT on disk."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from torch.nn import functional as F
 from core.bert.folder import read_pretrained
 from core.files import atomic_write, write_json
 from core.pretraining.corpus import CorpusBatches
-from core.text.tokenizer import SPECIAL_TOKENS, Encoder
+from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from core.training.device import Devices
-from core.training.updater import Batch
+from core.training.units import Batch
 
 HEAD_SIZE = 64  # of an attention head: smaller ones are slower on a CPU
+NOT_WANTED = -100  # in place of a token that is not to be predicted
 ROUND = 64  # tokens to predict come in multiples of it: sizes that recur are computed faster
 
 
@@ -30,7 +32,7 @@ def mask_tokens(
     """Choose the tokens to predict.
 
     Args:
-        ids: (batch, seq) int64.
+        ids: (batch, seq) int64, on the CPU.
         never: ids that are never chosen ([PAD] and its like).
         mask_id: the id of [MASK].
         vocab_size: replacements are drawn below it.
@@ -40,13 +42,13 @@ def mask_tokens(
     Returns:
         The corrupted ids, and which positions to predict (bool), both (batch, seq).
     """
-    draw, fate = (torch.rand(ids.shape, generator=generator).to(ids.device) for _ in range(2))
+    draw, fate = (torch.rand(ids.shape, generator=generator) for _ in range(2))
     draw = draw.masked_fill(torch.isin(ids, never), 2.0)
     count = max(1, round(share * int((draw < 2).sum())))
     count -= count % ROUND if count > ROUND else 0
     chosen = torch.zeros_like(ids, dtype=torch.bool)
     chosen.view(-1)[draw.view(-1).topk(count, largest=False).indices] = True
-    others = torch.randint(vocab_size, ids.shape, generator=generator).to(ids.device)
+    others = torch.randint(vocab_size, ids.shape, generator=generator)
     corrupted = ids.masked_fill(chosen & (fate < 0.8), mask_id)
     return torch.where(chosen & (fate >= 0.9), others, corrupted), chosen
 
@@ -68,51 +70,69 @@ class MaskedLM(nn.Module):
         return self.bert_for_mlm.cls(states[chosen]).float()
 
 
-class Objective:
-    """What is to be predicted, and how well a model does it.
+class Masks:
+    """Masks of masked language modelling, batch by batch: `input_ids` with masks, and what to predict in `wanted`.
+
+    Masks are drawn for a batch as a whole, before it is cut into pieces, so that the pieces give the same result.
 
     Args:
-        encoder: its vocabulary holds [MASK].
+        batches: texts.
+        tokenizer: its vocabulary holds [MASK].
         share: of the tokens to predict.
-        held_out: texts that a model is scored on.
-        devices: what to compute on.
+        seed: the same masks in each epoch, for evaluation; None: drawn anew from torch's own random numbers.
     """
 
-    def __init__(self, encoder: Encoder, share: float, held_out: CorpusBatches, devices: Devices) -> None:
-        ids = {token: index for index, token in enumerate(encoder.vocab)}
-        self.mask_id = ids["[MASK]"]
-        never = {ids[token] for token in (*SPECIAL_TOKENS, "[MASK]")} - {encoder.unknown_id}
-        self.never = torch.tensor(sorted(never), device=devices.device)
-        self.vocab_size = len(encoder.vocab)
-        self.share = share
-        self.held_out = held_out
-        self.devices = devices
+    def __init__(self, batches: CorpusBatches, tokenizer: Tokenizer, share: float, seed: int | None = None) -> None:
+        self.batches, self.share, self.seed = batches, share, seed
+        ids = {token: index for index, token in enumerate(tokenizer.vocab)}
+        self.mask_id, self.vocab_size = ids["[MASK]"], len(ids)
+        never = {ids[token] for token in (*SPECIAL_TOKENS, "[MASK]")} - {tokenizer.unknown_id}
+        self.never = torch.tensor(sorted(never))
 
-    def predict(
-        self, model: nn.Module, batch: Batch, generator: torch.Generator | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits of the tokens to predict, (chosen, vocab) float32, and what they were, (chosen,)."""
-        ids = batch["input_ids"]
-        corrupted, chosen = mask_tokens(ids, self.never, self.mask_id, self.vocab_size, self.share, generator)
-        return model(corrupted, batch["attention_mask"], chosen), ids[chosen]
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self.batches)
 
-    def loss(self, model: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The cross-entropy over the tokens to predict."""
-        return F.cross_entropy(*self.predict(model, batch)), {}
+    def sha256(self) -> str:
+        """A fingerprint of the texts."""
+        return self.batches.sha256()
 
-    def score(self, model: nn.Module) -> dict[str, Any]:
-        """`loss`, `log_likelihood` and `accuracy` over the held-out texts, with the same masks each time."""
-        model.eval()
-        generator = torch.Generator().manual_seed(0)
-        loss = right = count = 0.0
-        with torch.inference_mode(), self.devices.autocast():
-            for batch in self.held_out.epoch():
-                batch = {name: tensor.to(self.devices.device) for name, tensor in batch.items()}
-                logits, targets = self.predict(model, batch, generator)
-                loss += F.cross_entropy(logits, targets, reduction="sum").item()
-                right += (logits.argmax(1) == targets).sum().item()
-                count += len(targets)
-        return {"loss": loss / count, "log_likelihood": -loss / count, "accuracy": right / count}
+    def epoch(self, number: int = 0, skip: int = 0) -> Iterator[Batch]:
+        """The batches of epoch `number` from the one at `skip` on; `wanted` is NOT_WANTED at what is not hidden."""
+        generator = None if self.seed is None else torch.Generator().manual_seed(self.seed)
+        for batch in self.batches.epoch(number, skip):
+            ids = batch["input_ids"]
+            hidden, chosen = mask_tokens(ids, self.never, self.mask_id, self.vocab_size, self.share, generator)
+            yield {**batch, "input_ids": hidden, "wanted": ids.masked_fill(~chosen, NOT_WANTED)}
+
+
+def count_masked(batch: Batch) -> int:
+    """The tokens of a batch that are to be predicted."""
+    return int((batch["wanted"] != NOT_WANTED).sum())
+
+
+def predict_masked(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of the tokens to predict, (tokens, vocab) float32, and what they were, (tokens,)."""
+    chosen = batch["wanted"] != NOT_WANTED
+    return model(batch["input_ids"], batch["attention_mask"], chosen), batch["wanted"][chosen]
+
+
+def masked_lm_loss(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Cross-entropy of the tokens to predict, the mean over them."""
+    return F.cross_entropy(*predict_masked(model, batch)), {}
+
+
+def score_masked_lm(model: nn.Module, held_out: Masks, devices: Devices) -> dict[str, Any]:
+    """`loss`, `log_likelihood` and `accuracy` over the masked tokens of held-out texts."""
+    model.eval()
+    loss = right = count = 0.0
+    with torch.inference_mode(), devices.autocast():
+        for batch in held_out.epoch():
+            logits, wanted = predict_masked(model, {name: t.to(devices.device) for name, t in batch.items()})
+            loss += F.cross_entropy(logits, wanted, reduction="sum").item()
+            right += (logits.argmax(1) == wanted).sum().item()
+            count += len(wanted)
+    return {"loss": loss / count, "log_likelihood": -loss / count, "accuracy": right / count}
 
 
 def new_bert(num_layers: int, hidden_size: int, positions: int, vectors: np.ndarray) -> nn.Module:
@@ -140,13 +160,13 @@ def read_bert(folder: Path) -> nn.Module:
     return read_pretrained(BertForMaskedLM, folder)[0]
 
 
-def write_bert(folder: Path, bert_for_mlm: nn.Module, encoder: Encoder, recipe: Path | None, card: str) -> None:
+def write_bert(folder: Path, bert_for_mlm: nn.Module, tokenizer: Tokenizer, recipe: Path | None, card: str) -> None:
     """Write a Hugging Face folder with weights in half precision.
 
     Args:
         folder: where it goes.
         bert_for_mlm: the model; what is tied to the embeddings is not written twice.
-        encoder: its vocabulary and tokenizer.
+        tokenizer: its tokenizer, vocabulary included.
         recipe: the finetune.json to go with it, if there is one.
         card: its README.
     """
@@ -160,7 +180,7 @@ def write_bert(folder: Path, bert_for_mlm: nn.Module, encoder: Encoder, recipe: 
         "model_max_length": bert_config["max_position_embeddings"],
     }
     tokenizer_config |= {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-    texts = {"vocab.txt": "\n".join(encoder.vocab) + "\n", "tokenizer.json": encoder.to_json(), "README.md": card}
+    texts = {"vocab.txt": "\n".join(tokenizer.vocab) + "\n", "tokenizer.json": tokenizer.to_json(), "README.md": card}
     if recipe:
         texts["finetune.json"] = recipe.read_text(encoding="utf-8")
     # The weights come last: a kill on the way leaves none, rather than earlier ones beside another vocabulary.

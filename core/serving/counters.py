@@ -1,4 +1,4 @@
-"""What the HTTP API counts, in the text format of Prometheus."""
+"""Counters of the HTTP API, in the text format of Prometheus."""
 
 from collections.abc import Callable
 
@@ -18,12 +18,14 @@ class HttpMetrics:
     def __init__(self, queue_depth: Callable[[], float]) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)  # memory, CPU time and open files, on Linux
-        of_us = {"registry": self._registry}
-        self._requests = Counter("news_requests", "Requests answered.", ["route", "status"], **of_us)
-        self._seconds = Histogram("news_request_seconds", "Seconds to an answer.", ["route"], buckets=SECONDS, **of_us)
-        self._batches = Histogram("news_batch_size", "Texts in a forward pass.", buckets=SIZES, **of_us)
-        self._classes = Counter("news_predictions", "Texts classified.", ["model", "pred_class"], **of_us)
-        Gauge("news_queue_depth", "Requests being answered or waiting.", **of_us).set_function(queue_depth)
+        registry = {"registry": self._registry}
+        self._requests = Counter("news_requests", "Requests answered.", ["route", "status"], **registry)
+        self._seconds = Histogram(
+            "news_request_seconds", "Seconds to an answer.", ["route"], buckets=SECONDS, **registry
+        )
+        self._batches = Histogram("news_batch_size", "Texts in a forward pass.", buckets=SIZES, **registry)
+        self._classes = Counter("news_predictions", "Texts classified.", ["model", "pred_class"], **registry)
+        Gauge("news_queue_depth", "Requests being answered or waiting.", **registry).set_function(queue_depth)
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Count an answer; `route` must be one of few."""

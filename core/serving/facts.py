@@ -1,29 +1,26 @@
-"""What a served model says about itself, and what a benchmark has said about models."""
+"""Public facts of served models, and the newest benchmark of them."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from core.files import sha256
+from core.model_files.facts import CLASSIFICATION, Facts, numbers_of
 
 SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
-SCORES = ("accuracy", "macro_f1", "n")
 
 
-def model_facts(name: str, path: Path | None, meta: dict[str, Any]) -> dict[str, Any]:
-    """The public facts of a model: stage, sizes, labels, scores, hash and size of its file; no path of this machine."""
-    metrics = meta.get("metrics") or {}
+def model_facts(name: str, path: Path | None, facts: Facts) -> dict[str, Any]:
+    """The public facts of a model: task, stage, sizes, labels, metrics, hash and size of its file; no local path."""
+    metrics, best_by = facts.get("metrics") or {}, facts.get("best_by")
     return {
         "name": name,
-        "stage": meta["stage"],
-        "architecture": summary(meta["architecture"]),
-        "labels": meta["labels"],
-        "max_length": meta["max_length"],
-        "metrics": {
-            split: {score: scores[score] for score in SCORES if score in scores}
-            for split, scores in metrics.items()
-            if scores
-        },
+        "task": facts.get("task", CLASSIFICATION),
+        "stage": facts["stage"],
+        "architecture": summary(facts["architecture"]),
+        "labels": facts["labels"],
+        "max_length": facts["max_length"],
+        "metrics": {split: numbers_of(found, best_by) for split, found in metrics.items() if found},
         "sha256": sha256(path) if path else None,
         "size_mb": round(path.stat().st_size / 1e6, 1) if path else None,
     }

@@ -1,17 +1,26 @@
-"""HTTP load: many clients that keep their connections, in one thread, light enough to leave the CPU to the server."""
+"""Load test of an HTTP server: many clients that keep their connections, in one thread, which leaves it the CPU.
+
+    python -m core.serving.load                                                    # api.py on this machine
+    python -m core.serving.load http://127.0.0.1:8010 --clients 64 --seconds 30 --text "央行下调存款准备金率"
+
+A server that asks for a key gets the environment's NEWS_API_KEY.
+"""
 
 import asyncio
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from tyro.conf import Positional
 
-from core.console import UserError
+from core.console import UserError, parse, run
 
 PERCENTILES = (50, 95, 99)
 
@@ -64,7 +73,7 @@ def predict_bodies(texts: Sequence[str], model: str | None = None) -> list[bytes
     return [json.dumps({"text": text, **choice}, ensure_ascii=False).encode("utf-8") for text in texts]
 
 
-def load(
+def measure_load(
     url: str,
     bodies: Sequence[bytes],
     clients: int,
@@ -73,7 +82,7 @@ def load(
     key: str = "",
     timeout: float = 60.0,
 ) -> dict[str, Any]:
-    """Have clients ask again and again, each as soon as it has its answer.
+    """Rate, latencies and answers of clients that ask again and again, each as soon as it has its answer.
 
     Args:
         url: the server.
@@ -139,3 +148,42 @@ def ask_all(url: str, bodies: Sequence[bytes], clients: int) -> list[tuple[int, 
 
     asyncio.run(all_clients())
     return answers
+
+
+@dataclass
+class LoadConfig:
+    """Knobs of the load."""
+
+    url: Positional[str] = "http://127.0.0.1:8004"
+    """Address of the server."""
+    text: str = "SpaceX 星舰今日成功发射，开启火星移民新篇章"
+    """The text that is asked again and again."""
+    model: str | None = None
+    """Name of one of the models that the server has. None: its first one."""
+    clients: int = 16
+    """Clients that ask at a time."""
+    seconds: float = 10.0
+    """How long."""
+    timeout: float = 10.0
+    """Seconds after which an answer counts as none."""
+
+    def __post_init__(self) -> None:
+        if min(self.timeout, self.clients, self.seconds) <= 0:
+            raise UserError("--timeout, --clients and --seconds must be above 0")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = parse(LoadConfig, argv, __doc__)
+    key = os.environ.get("NEWS_API_KEY", "").strip()
+    bodies = predict_bodies([config.text], config.model)
+    report = measure_load(config.url, bodies, config.clients, config.seconds, key=key, timeout=config.timeout)
+    print("clients  requests/s   p50 ms   p95 ms   p99 ms  answers and errors")
+    times = "".join(f"{report[name] or float('nan'):9.2f}" for name in ("p50_ms", "p95_ms", "p99_ms"))
+    counts = "  ".join(f"{name}: {count}" for name, count in {**report["statuses"], **report["errors"]}.items())
+    print(f"{report['clients']:7d} {report['requests_per_s']:11.1f}{times}  {counts}")
+    if report["statuses"].keys() != {"200"} or report["errors"]:
+        raise UserError("not every request was answered 200, see above: is the server there, and are there too many?")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,4 +1,4 @@
-"""waitress around an application: limits above the application's own, JSON for all it refuses, an orderly end."""
+"""The waitress server of an application: limits, JSON for all it refuses, an orderly end."""
 
 import functools
 import json
@@ -29,7 +29,7 @@ FLUSH_SECONDS = 1
 SETTLE_SECONDS = 0.2  # to read what the system has received already
 
 
-class Task(WSGITask):
+class RequestTask(WSGITask):
     """A request on its way through the application."""
 
     def build_response_header(self) -> bytes:
@@ -54,7 +54,7 @@ class RefusalTask(ErrorTask):
 class Channel(HTTPChannel):
     """A connection."""
 
-    task_class = Task
+    task_class = RequestTask
     error_task_class = RefusalTask
 
 

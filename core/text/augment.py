@@ -1,6 +1,6 @@
-"""More titles out of few, on token ids: for a teacher to label, since what a copy is about may have changed.
+"""Augmentation of texts on token ids, for a teacher to label: what a copy is about may have changed.
 
-Each copy has one of four changes, chosen by lot:
+Each copy has one of four changes, drawn at random:
 
     mask     a tenth of its tokens become [MASK] (Tang et al. 2019, arXiv 1903.12136)
     n-gram   a run of its tokens is all that is left (the same)
@@ -19,16 +19,16 @@ NGRAM = (3, 12)  # tokens of a run, from … to
 
 
 def augment(rows: Sequence[np.ndarray], copies: int, mask_id: int, seed: int) -> list[np.ndarray]:
-    """Changed copies of encoded titles, the same ones for the same seed.
+    """Changed copies of encoded texts, the same ones for the same seed.
 
     Args:
         rows: token ids, [CLS] first and [SEP] last; those two stay where they are.
-        copies: of each title.
+        copies: of each text.
         mask_id: the id of [MASK], or of [UNK] where the vocabulary has no [MASK].
-        seed: of the lots.
+        seed: of the random draws.
 
     Returns:
-        `copies` times the titles in their order; each has one token beside [CLS] and [SEP] at least, if it had one.
+        `copies` times the texts in their order; each has one token beside [CLS] and [SEP] at least, if it had one.
     """
     rng = np.random.default_rng(seed)
     changes = (_mask, _ngram, _swap, _delete)

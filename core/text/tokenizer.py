@@ -1,13 +1,14 @@
 """Text -> token ids, with the `tokenizers` library alone: no torch, no transformers."""
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Regex, Tokenizer
+from tokenizers import Regex
+from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import Model, WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer, FixedLength, Split
@@ -20,6 +21,7 @@ from core.files import detect_encoding
 MAX_UNKNOWN_SHARE = 0.02  # of the characters; far more with another language's vocabulary
 CHUNK = 10_000  # texts encoded at a time, to keep memory small
 LONGEST_RUN = 32  # characters between spaces and punctuation that words are matched in; longer runs are cut
+NO_WORD = -1  # in place of the index of a word, at [CLS] and [SEP]
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 # What is kept of a text that is too long: the share of the tokens that are from its head; the others are its last ones.
 HEAD_SHARES = {"end": 1.0, "head_tail": 0.25}
@@ -33,7 +35,14 @@ class Encoded:
     truncated: list[bool]
 
 
-class Encoder:
+@dataclass
+class EncodedWords(Encoded):
+    """`Encoded`, and in `words` the index of the word that each token belongs to: NO_WORD for [CLS] and [SEP]."""
+
+    words: list[list[int]]
+
+
+class Tokenizer:
     """WordPiece encoding as BERT does it; of text longer than `max_length` tokens something is cut.
 
     A vocabulary of Chinese words, which has no pieces marked `##`, is matched longest first anywhere between spaces and
@@ -67,9 +76,9 @@ class Encoder:
         self.tokenizer = build_tokenizer(model, words, "A" not in ids, known)
 
     @classmethod
-    def from_meta(cls, meta: dict[str, Any]) -> "Encoder":
-        """The encoder of a model, from the facts in its file."""
-        return cls(meta["vocab"], meta["max_length"], meta.get("truncation", "end"))
+    def from_facts(cls, facts: Mapping[str, Any]) -> "Tokenizer":
+        """The tokenizer of a model, from the facts in its file."""
+        return cls(facts["vocab"], facts["max_length"], facts.get("truncation", "end"))
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode texts of any content: what UTF-8 cannot hold (lone surrogates) counts as U+FFFD."""
@@ -77,12 +86,40 @@ class Encoder:
         for start in range(0, len(texts), CHUNK):
             chunk = [replace_surrogates(text) for text in texts[start : start + CHUNK]]
             for encoding in self.tokenizer.encode_batch_fast(chunk):
-                ids = encoding.ids
-                encoded.truncated.append(len(ids) > self._room)
-                if encoded.truncated[-1]:
-                    ids = ids[: self._room - self._tail] + ids[len(ids) - self._tail :]
-                encoded.input_ids.append([self.cls_id, *ids, self.sep_id])
+                encoded.truncated.append(len(encoding.ids) > self._room)
+                encoded.input_ids.append([self.cls_id, *self._cut(encoding.ids), self.sep_id])
         return encoded
+
+    def encode_words(self, sentences: Sequence[Sequence[str]]) -> EncodedWords:
+        """Encode sentences whose words, or characters, are given: each word by itself, with one token at least.
+
+        So the end of an entity never lies within a token, whatever words the vocabulary has. Of a sentence that is too
+        long the end is cut, at a word.
+        """
+        encoded = EncodedWords([], [], [])
+        for start in range(0, len(sentences), CHUNK):
+            chunk = [[replace_surrogates(word) for word in words] for words in sentences[start : start + CHUNK]]
+            for count, encoding in zip(
+                map(len, chunk), self.tokenizer.encode_batch(chunk, is_pretokenized=True), strict=True
+            ):
+                pieces: list[list[int]] = [[] for _ in range(count)]
+                for token_id, word in zip(encoding.ids, encoding.word_ids, strict=True):
+                    pieces[word].append(token_id)
+                ids, words = [self.cls_id], [NO_WORD]
+                for word, tokens in enumerate(pieces):
+                    tokens = tokens or [self.unknown_id]  # of a blank or an invisible character nothing is left
+                    if len(ids) + len(tokens) >= self.max_length:
+                        break
+                    ids += tokens
+                    words += [word] * len(tokens)
+                encoded.truncated.append(max(words) + 1 < count)
+                encoded.input_ids.append([*ids, self.sep_id])
+                encoded.words.append([*words, NO_WORD])
+        return encoded
+
+    def _cut(self, ids: list[int]) -> list[int]:
+        """The ids that are kept of a text, all of them if they fit."""
+        return ids if len(ids) <= self._room else ids[: self._room - self._tail] + ids[len(ids) - self._tail :]
 
     def encode_pieces(self, texts: Sequence[str]) -> Iterator[list[int]]:
         """Token ids of texts without [CLS] and [SEP]; a text of more than fits is cut into several of like length."""
@@ -94,7 +131,7 @@ class Encoder:
 
     def to_json(self) -> str:
         """The content of a `tokenizer.json` with which Hugging Face's AutoTokenizer gives the same ids."""
-        tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
+        tokenizer = FastTokenizer.from_str(self.tokenizer.to_str())
         special = [("[CLS]", self.cls_id), ("[SEP]", self.sep_id)]
         tokenizer.post_processor = TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", special)
         return tokenizer.to_str()
@@ -110,7 +147,7 @@ class Encoder:
         return unknown / max(total, 1)
 
 
-def build_tokenizer(model: Model, words: bool, lowercase: bool, known: Collection[str] = ()) -> Tokenizer:
+def build_tokenizer(model: Model, words: bool, lowercase: bool, known: Collection[str] = ()) -> FastTokenizer:
     """The tokenizer of a BERT.
 
     Args:
@@ -119,7 +156,7 @@ def build_tokenizer(model: Model, words: bool, lowercase: bool, known: Collectio
         lowercase: whether capitals are lowered and accents dropped.
         known: with `words`, the characters of the vocabulary; any other stands apart, so that only it becomes [UNK].
     """
-    tokenizer = Tokenizer(model)
+    tokenizer = FastTokenizer(model)
     tokenizer.normalizer = BertNormalizer(lowercase=lowercase, handle_chinese_chars=not words)
     tokenizer.pre_tokenizer = BertPreTokenizer()
     if words:
@@ -134,14 +171,27 @@ def is_word_vocab(vocab: Sequence[str]) -> bool:
     return not pieces and any(len(token) > 1 and all("\u4e00" <= c <= "\u9fff" for c in token) for token in vocab)
 
 
-def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids of different lengths as `input_ids` and `attention_mask`, both (rows, longest) int64."""
-    input_ids = np.full((len(rows), max(map(len, rows))), pad_id, dtype=np.int64)
-    mask = np.zeros_like(input_ids)
-    for index, ids in enumerate(rows):
-        input_ids[index, : len(ids)] = ids
-        mask[index, : len(ids)] = 1
-    return input_ids, mask
+def collate(columns: Mapping[str, Sequence], pads: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Rows of different lengths as int64 arrays, with the `attention_mask` of `input_ids`.
+
+    Args:
+        columns: a value of each row by name, `input_ids` among them: numbers, or token by token.
+        pads: by name of the column, what fills up shorter rows; 0 where it is not named.
+
+    Returns:
+        (rows,) for columns of numbers, (rows, longest) for the others; the mask is 1 for tokens and 0 for padding.
+    """
+    batch = {}
+    for name, values in columns.items():
+        if np.ndim(values[0]) == 0:
+            batch[name] = np.array(values, dtype=np.int64)
+            continue
+        batch[name] = np.full((len(values), max(map(len, values))), pads.get(name, 0), dtype=np.int64)
+        for index, value in enumerate(values):
+            batch[name][index, : len(value)] = value
+    lengths = np.array([len(ids) for ids in columns["input_ids"]])
+    batch["attention_mask"] = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+    return batch
 
 
 def replace_surrogates(text: str) -> str:
@@ -167,18 +217,18 @@ def read_vocab(path: Path) -> list[str]:
     return vocab
 
 
-def check_coverage(encoder: Encoder, texts: Sequence[str], source: Path) -> None:
+def check_coverage(tokenizer: Tokenizer, texts: Sequence[str], source: Path) -> None:
     """Refuse a vocabulary that does not know the characters of the training texts.
 
     Args:
-        encoder: the vocabulary at work.
+        tokenizer: the vocabulary at work.
         texts: the training texts; of many, a sample is looked at.
         source: the folder that the vocabulary is from, for the message.
 
     Raises:
         UserError: more than 2 % of the characters map to [UNK].
     """
-    unknown = encoder.unknown_share(texts[:: 1 + len(texts) // 20_000])
+    unknown = tokenizer.unknown_share(texts[:: 1 + len(texts) // 20_000])
     if unknown > MAX_UNKNOWN_SHARE:
         raise UserError(
             f"the vocabulary of {source} does not know {unknown:.1%} of the characters in the training titles (more "

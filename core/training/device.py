@@ -1,4 +1,4 @@
-"""What a run computes on: one device or many, in which arithmetic, on which machine.
+"""Devices of a run, one or many, their arithmetic, and the machine of a measurement.
 
 Started plainly, a script is the only process. Started by `torchrun` or `accelerate launch`, train.py is one of several
 that do the same job; `Devices` tells each its place, which Hugging Face accelerate finds out, and lets them agree.
@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from core.console import UserError
+from core.model_files.module import CPU, pick_device
 
-CPU = torch.device("cpu")
 CPU_FLAGS = ("avx2", "avx512_f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16")
 CPU_FLAGS += ("neon", "dot", "i8mm", "bf16", "sve")  # ARM
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
@@ -128,21 +128,6 @@ def keep_freed_memory() -> None:
     if mallopt:
         for option, size in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1), (M_TOP_PAD, 1 << 26)):
             mallopt(option, size)
-
-
-def pick_device(device: str) -> torch.device:
-    """`auto` -> a GPU where there is one, else the CPU; any other name as torch knows it.
-
-    Raises:
-        UserError: the device is unknown or not present.
-    """
-    if device == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or CPU
-    try:
-        torch.empty(1, device=device)
-        return torch.device(device)
-    except (RuntimeError, AssertionError) as fault:
-        raise UserError(f"--device {device} cannot be used on this machine: try --device cpu") from fault
 
 
 def has_native_bf16(device: torch.device) -> bool:

@@ -1,13 +1,13 @@
-"""What a training run leaves to look at: lines for people, `log.jsonl` for programs, `learning_curve.png`."""
+"""Log of a training run: lines for people, `log.jsonl` for programs, `learning_curve.png`."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from core.files import atomic_write
+from core.training.resume import Progress
 
-CURVES = (("loss", "dev_loss"), ("dev_accuracy", "dev_macro_f1"), ("tokens_per_s",))
-SHOWN = ("loss", "dev_loss", "dev_accuracy", "dev_macro_f1")
+SHOWN = 3  # metrics in a line and in the picture; log.jsonl has all
 
 
 class TrainingLog:
@@ -16,12 +16,14 @@ class TrainingLog:
     Args:
         folder: where `log.jsonl` and `learning_curve.png` go.
         entries: what a resumed run had logged before; grows.
+        best_by: the metric that the run is selected by, which is shown first.
         write: whether this process writes the files.
     """
 
-    def __init__(self, folder: Path, entries: list[dict[str, Any]], write: bool) -> None:
+    def __init__(self, folder: Path, entries: list[dict[str, Any]], best_by: str, write: bool) -> None:
         self.folder = folder
         self.entries = entries
+        self.best_by = best_by
         self.write = write
         if not write:
             return
@@ -29,8 +31,11 @@ class TrainingLog:
         text = "".join(json.dumps(entry) + "\n" for entry in entries)
         (folder / "log.jsonl").write_text(text, encoding="utf-8")
 
-    def add(self, entry: dict[str, Any]) -> str:
-        """Append an entry to the file, with `tokens_per_s` since the one before; returns it as a line for people."""
+    def add(self, now: Progress, epoch: float, rate: float, metrics: dict[str, Any]) -> str:
+        """Append an evaluation, with the mean losses since the one before; returns it as a line for people."""
+        scores = {f"dev_{name}": value for name, value in metrics.items() if isinstance(value, float)}
+        entry = {"step": now.step, "epoch": round(epoch, 3), "learning_rate": rate, **now.mean_losses(), **scores}
+        entry |= {"tokens": now.tokens, "seconds": round(now.seconds, 1)}
         before = self.entries[-1] if self.entries else {"tokens": 0, "seconds": 0.0}
         seconds = max(entry["seconds"] - before["seconds"], 1e-9)
         entry["tokens_per_s"] = round((entry["tokens"] - before["tokens"]) / seconds, 1)
@@ -38,15 +43,23 @@ class TrainingLog:
         if self.write:
             with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
-        shown = (f"{name.replace('_', ' ')} {value:.4f}" for name, value in entry.items() if name in SHOWN)
-        return f"epoch {entry['epoch']:<6} step {entry['step']:<6} {'  '.join(shown)}"
+        shown = "  ".join(f"{name.replace('_', ' ')} {entry[name]:.4f}" for name in ("loss", *self._scores()))
+        return f"epoch {entry['epoch']:<6} step {entry['step']:<6} {shown}"
+
+    def _scores(self) -> list[str]:
+        """The names of the metrics to show, the one that the run is selected by first."""
+        names = (name for entry in self.entries for name in entry if name.startswith("dev_"))
+        return list(dict.fromkeys((f"dev_{self.best_by}", *names)))[:SHOWN]
 
     def draw(self) -> None:
-        """Draw losses, dev scores and speed over the epochs."""
+        """Draw losses, dev metrics and speed over the epochs."""
+        if not self.write:
+            return
         from matplotlib.figure import Figure
 
+        scores = [name for name in self._scores() if name != "dev_loss"]
         figure = Figure(figsize=(12, 3.6), layout="constrained")
-        for axes, names in zip(figure.subplots(1, 3), CURVES, strict=True):
+        for axes, names in zip(figure.subplots(1, 3), (("loss", "dev_loss"), scores, ("tokens_per_s",)), strict=True):
             for name in names:
                 if points := [(entry["epoch"], entry[name]) for entry in self.entries if name in entry]:
                     label = "train loss" if name == "loss" else name.replace("_", " ")

@@ -1,6 +1,6 @@
 """Recipes: what may be added to plain fine-tuning, by name; `experiments/ablation.py` measures what each is worth.
 
-A recipe hands `train.fit` another loss, and says what is cut of long texts; `fit` knows none of them. What was measured
+A recipe hands `fit` another loss, and says what is cut of long texts; `fit` knows none of them. What was measured
 and helped nowhere is gone from here: results/ablation/ablation.md has the figures.
 """
 
@@ -12,7 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from core.console import UserError
-from core.training.updater import Batch, LossFn
+from core.model_files.module import call
+from core.training.units import Batch, Units
+from core.training.updater import LossFn
 
 PLAIN = "plain"
 RECIPES = {
@@ -58,19 +60,38 @@ class Recipe:
         """What is cut of texts that are too long."""
         return "head_tail" if "head_tail" in self.names else "end"
 
-    def loss_fn(self, plain: LossFn, labels: Sequence[int], num_labels: int, embedding: nn.Embedding) -> LossFn:
-        """What to lessen.
+    def loss_fn(self, units: Units, labels: Sequence[int], num_labels: int, embedding: nn.Embedding) -> LossFn:
+        """The loss of fine-tuning with this recipe.
 
         Args:
-            plain: the loss of plain fine-tuning.
-            labels: of the training rows.
+            units: what the loss is a mean over.
+            labels: of the training data.
             num_labels: number of classes.
             embedding: of the tokens, in the model.
         """
-        loss = plain
+        loss = cross_entropy(units)
         for name in self.names & BETA.keys():
-            loss = weighted_cross_entropy(balanced_weights(labels, num_labels, BETA[name]))
+            loss = cross_entropy(units, balanced_weights(labels, num_labels, BETA[name]))
         return adversarial(loss, embedding, MOVE) if "fgm" in self.names else loss
+
+
+def cross_entropy(units: Units, weights: torch.Tensor | None = None) -> LossFn:
+    """Loss of plain fine-tuning: cross-entropy to the labels, the mean over the units.
+
+    Args:
+        units: what it is a mean over.
+        weights: (classes,) what the loss of a unit is multiplied by. The mean still divides by the number of units, so
+            that a batch may come in pieces.
+    """
+
+    def loss_fn(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        logits, labels = units(call(model, batch), batch)
+        if weights is None:
+            return F.cross_entropy(logits, labels), {}
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        return (weights.to(labels.device)[labels] * losses).mean(), {}
+
+    return loss_fn
 
 
 def balanced_weights(labels: Sequence[int], num_labels: int, beta: float) -> torch.Tensor:
@@ -85,19 +106,8 @@ def balanced_weights(labels: Sequence[int], num_labels: int, beta: float) -> tor
     return (weights * len(labels) / (weights * counts).sum()).float()
 
 
-def weighted_cross_entropy(weights: torch.Tensor) -> LossFn:
-    """Cross-entropy times the weight of the label. The mean divides by the rows, so a batch may come in pieces."""
-
-    def loss_fn(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        logits, labels = model(batch["input_ids"], batch["attention_mask"]), batch["labels"]
-        losses = F.cross_entropy(logits, labels, reduction="none")
-        return (weights.to(labels.device)[labels] * losses).mean(), {}
-
-    return loss_fn
-
-
 def adversarial(loss_fn: LossFn, embedding: nn.Embedding, size: float) -> LossFn:
-    """A loss, and the same loss after the worst small move of the token vectors (Miyato et al. 2017; called FGM).
+    """Adversarial training (FGM, Miyato et al. 2017): the loss, and again after the worst small move of token vectors.
 
     Args:
         loss_fn: the loss.

@@ -1,19 +1,21 @@
-"""Stopping a training run and going on with it: its state on disk, and a Ctrl-C that waits for the step to end."""
+"""Resuming: the state of a training run on disk, and a Ctrl-C that waits for the step to end."""
 
 import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from core.console import UserError
-from core.model_files.checkpoint import read_tensors, write_tensors
+from core.model_files.checkpoint import read_tensors, save, write_tensors
+from core.model_files.facts import Facts
 
 
 @dataclass
@@ -27,6 +29,29 @@ class Progress:
     losses: dict[str, list[float]] = field(default_factory=dict)  # since the last evaluation
     tokens: int = 0  # of real text so far
     log: list[dict[str, Any]] = field(default_factory=list)
+
+    def count(self, parts: dict[str, float], tokens: int, seconds: float) -> None:
+        """Count a step: its loss and the parts of it, the tokens of real text in it, and how long it took."""
+        self.step += 1
+        self.tokens += tokens
+        self.seconds += seconds
+        for name, part in parts.items():
+            self.losses.setdefault(name, []).append(part)
+
+    def judge(self, metrics: dict[str, Any], best_by: str, model: nn.Module) -> bool:
+        """Whether an evaluation is the best so far; if so, its weights are kept."""
+        if self.best and metrics[best_by] <= self.best["metrics"][best_by]:
+            self.misses += 1
+            return False
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+        self.misses, self.best = 0, {"metrics": metrics, "step": self.step, "weights": weights}
+        return True
+
+    def mean_losses(self) -> dict[str, float]:
+        """The mean of the loss and of each part since the last call."""
+        means = {name: sum(values) / len(values) for name, values in self.losses.items()}
+        self.losses.clear()
+        return means
 
 
 class RunState:
@@ -88,6 +113,35 @@ class RunState:
             self.folder.parent.rmdir()
 
 
+def finish(
+    artefact: Path,
+    model: nn.Module,
+    facts: Facts,
+    run_state: RunState,
+    stale: Iterable[Path],
+    export: Callable[[], object] | None = None,
+) -> None:
+    """Write what a run has made, and remove what it does not need any more.
+
+    Args:
+        artefact: the checkpoint to write.
+        model: the module.
+        facts: of the model.
+        run_state: the state to resume from; it goes last, so that a kill before loses nothing.
+        stale: files made from an earlier checkpoint of this name, which would be preferred to this one.
+        export: writes what else is made of the model.
+
+    Raises:
+        UserError: a file could not be written.
+    """
+    for file in stale:
+        file.unlink(missing_ok=True)
+    save(artefact, model.state_dict(), facts)
+    if export:
+        export()
+    run_state.drop()
+
+
 def has_finished(artefact: Path) -> bool:
     """Whether there is nothing to resume because the run that makes a file has ended; says so if it has."""
     finished = artefact.is_file() and not RunState(artefact, {}).exists()
@@ -111,7 +165,7 @@ def set_rng_state(state: dict[str, torch.Tensor]) -> None:
 
 @contextmanager
 def hold_ctrl_c() -> Iterator[threading.Event]:
-    """Within the block the first Ctrl-C or SIGTERM only sets the event, so that no step is cut in half.
+    """Hold back the first Ctrl-C or SIGTERM: it only sets the event, so that no step is cut in half.
 
     A second one stops at once.
     """

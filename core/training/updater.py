@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from core.console import UserError
 from core.training.device import Devices
-
-Batch = dict[str, torch.Tensor]
+from core.training.knobs import LoopConfig
+from core.training.units import Batch
 
 
 class BatchSource(Protocol):
@@ -29,7 +29,7 @@ class BatchSource(Protocol):
         """A fingerprint of the data."""
 
 
-# (model, batch) -> (mean loss over the batch, {name: part of it worth logging})
+# (model, batch) -> (mean loss over the units of the batch, {name: part of it worth logging})
 LossFn = Callable[[nn.Module, Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
 
 
@@ -53,33 +53,28 @@ def make_optimizer(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
 class Updater:
     """The optimizer of a model at work.
 
-    A batch is shared out over the processes, and each computes its share in `pieces`; the update is the same as if it
-    were computed at once, dropout apart. Where memory runs out, pieces are halved and the step repeated.
+    A batch is shared out over the processes, and each computes its share in pieces, weighted by their units; so the
+    update is the same as if the batch were computed at once, dropout apart. Where memory runs out, pieces are halved
+    and the step repeated.
 
     Args:
         model: on its device already.
-        loss_fn: what to lessen.
+        loss_fn: the loss, a mean over units.
         devices: what to compute on.
-        pieces: parts that a batch is computed in.
-        weight_decay: of matrices.
-        max_grad_norm: gradients are clipped to this norm.
+        units: batch -> how many there are in it: rows, tokens, masked tokens.
+        knobs: `gradient_accumulation`, `weight_decay` and `max_grad_norm` are used.
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        loss_fn: LossFn,
-        devices: Devices,
-        pieces: int,
-        weight_decay: float,
-        max_grad_norm: float,
+        self, model: nn.Module, loss_fn: LossFn, devices: Devices, units: Callable[[Batch], int], knobs: LoopConfig
     ) -> None:
-        self.optimizer = make_optimizer(model, weight_decay)
+        self.optimizer = make_optimizer(model, knobs.weight_decay)
         self.model = devices.parallel(model)
         self.loss_fn = loss_fn
         self.devices = devices
-        self.pieces = pieces
-        self.max_grad_norm = max_grad_norm
+        self.units = units
+        self.pieces = knobs.gradient_accumulation
+        self.max_grad_norm = knobs.max_grad_norm
         self.scaler = torch.amp.GradScaler(devices.device.type, enabled=devices.dtype == torch.float16)
 
     def step(self, batch: Batch, rate: float) -> dict[str, float]:
@@ -88,15 +83,15 @@ class Updater:
         Raises:
             UserError: out of memory with nothing left to halve, or a loss that is not a number.
         """
-        rank, world, rows = self.devices.rank, self.devices.world, len(batch["row"])
+        rank, world, units = self.devices.rank, self.devices.world, self.units(batch)
         own = slice(rank, None, world)
-        if rank >= rows:  # a process without a row of a small last batch computes the first one, as nothing of it
-            own, rows = slice(1), inf
+        if rank >= len(batch["row"]):  # a process without a row of a small last batch computes one, as nothing of it
+            own, units = slice(1), inf
         mine = {name: tensor[own].to(self.devices.device) for name, tensor in batch.items()}
         while True:
             self.optimizer.zero_grad()
             try:
-                numbers = self._accumulate(mine, rows)
+                numbers = self._accumulate(mine, units)
                 break
             except RuntimeError as fault:
                 if not should_reduce_batch_size(fault):
@@ -121,24 +116,27 @@ class Updater:
         self.scaler.update()
         return numbers
 
-    def _accumulate(self, mine: Batch, rows: float) -> dict[str, float]:
-        """Add up the gradient of this process's share of a batch of `rows` titles."""
+    def _accumulate(self, mine: Batch, units: float) -> dict[str, float]:
+        """Add up the gradient of this process's share of a batch of so many units."""
         numbers: dict[str, float] = {}
         size = -(-len(mine["row"]) // self.pieces)
         starts = range(0, len(mine["row"]), size)
+        own_units = max(1, self.units(mine))
         for start in starts:
             piece = {name: tensor[start : start + size] for name, tensor in mine.items()}
-            share = len(piece["row"]) / rows
+            here = self.units(piece)
             with nullcontext() if start == starts[-1] else self.devices.no_sync(self.model):
                 with self.devices.autocast():
                     loss, parts = self.loss_fn(self.model, piece)
+                if not here:  # the mean over nothing, which counts for nothing
+                    loss, parts = loss.nan_to_num(), {name: part.nan_to_num() for name, part in parts.items()}
                 if not torch.isfinite(loss):
                     shown = ", ".join(str(row) for row in piece["row"].tolist()[:20])
                     raise UserError(f"the loss is {loss.item()} on training rows {shown} …: lower --learning-rate")
                 # Processes average their gradients; times their number that is the sum.
-                self.scaler.scale(loss * share * self.devices.world).backward()
+                self.scaler.scale(loss * (here / max(1, units)) * self.devices.world).backward()
             for name, value in {"loss": loss, **parts}.items():
-                numbers[name] = numbers.get(name, 0.0) + value.item() * len(piece["row"]) / len(mine["row"])
+                numbers[name] = numbers.get(name, 0.0) + value.item() * here / own_units
         return numbers
 
     def state_dict(self) -> dict[str, Any]:

@@ -29,7 +29,16 @@ ARCHITECTURE = {
 }
 TYPES = {"bert": "BERT", "bilstm": "双向 LSTM"}
 SPLITS = {"dev": "验证集", "test": "测试集"}
-SCORES = {"accuracy": float, "macro_f1": float, "n": int}
+METRICS = {  # others stand under their own name
+    "accuracy": "准确率",
+    "macro_f1": "宏平均 F1",
+    "macro_precision": "宏平均精确率",
+    "macro_recall": "宏平均召回率",
+    "weighted_f1": "加权 F1",
+    "weighted_precision": "加权精确率",
+    "weighted_recall": "加权召回率",
+    "loss": "损失",
+}
 ROW = {"name": str, "runtime": str, "accuracy": float, "p50_ms": float}
 
 
@@ -42,23 +51,36 @@ def show_model(model: dict[str, Any], default: bool) -> None:
         scores = known_scores(model.get("metrics"))
         with st.container(horizontal=True, gap="large"):
             for split, values in scores.items():
-                st.metric(f"{SPLITS[split]}准确率", f"{values['accuracy']:.2%}", width="content")
+                name, value = next(iter(values.items()))  # the one that the model was selected by
+                st.metric(SPLITS[split] + plain(METRICS.get(name, name)), share(value), width="content")
         st.table({plain(name): plain(value) for name, value in facts(model, scores).items()}, border="horizontal")
         st.caption("文件的 SHA-256")
         st.code(words(model.get("sha256")), language=None, wrap_lines=True)
 
 
 def known_scores(metrics: object) -> dict[str, dict[str, float]]:
-    """The scores of the splits that the page has a name for."""
+    """The numbers measured on the splits that the page has a name for, whatever they are."""
     metrics = metrics if isinstance(metrics, dict) else {}
-    return {split: metrics[split] for split in SPLITS if fits(metrics.get(split), SCORES)}
+    splits = {split: metrics[split] for split in SPLITS if isinstance(metrics.get(split), dict)}
+    numbers = {
+        split: {str(name): value for name, value in values.items() if fits(value, float)}
+        for split, values in splits.items()
+    }
+    return {split: values for split, values in numbers.items() if values}
+
+
+def share(value: float) -> str:
+    """A metric for a person: a fraction as a percentage."""
+    return f"{value:.2%}" if 0 <= value <= 1 else f"{value:.4g}"
 
 
 def facts(model: dict[str, Any], scores: dict[str, dict[str, float]]) -> dict[str, str]:
     """What is known of a model."""
     table = {}
     for split, values in scores.items():
-        table[SPLITS[split]] = f"{values['n']:,} 条，宏平均 F1 {values['macro_f1']:.2%}"
+        found = [f"{METRICS.get(name, name)} {share(value)}" for name, value in values.items() if name != "n"]
+        rows = [f"{values['n']:,.0f} 条"] if "n" in values else []
+        table[SPLITS[split]] = "，".join([*rows, *found])
     architecture = model.get("architecture")
     for name, value in architecture.items() if isinstance(architecture, dict) else ():
         if name in ARCHITECTURE:

@@ -12,7 +12,7 @@ from conftest import ROOT
 import utils
 from core.console import UserError
 from core.measure import data_report, plots
-from core.text.tokenizer import SPECIAL_TOKENS, Encoder
+from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 LABELS = ("体育", "财经", "科技")
 CLEAN = {
@@ -140,7 +140,7 @@ def test_lengths_in_tokens_and_what_is_cut(check, tmp_path: Path):
         assert table[2].split() == ["52", "97", "101", "102", share, "0.00%", "train"]
         assert table[3].split()[:4] == ["4", "10", "10", "10"]
         vocab = [*SPECIAL_TOKENS, *KNOWN]
-        assert sum(Encoder(vocab, max_length).encode(texts).truncated) == cut  # as training does it
+        assert sum(Tokenizer(vocab, max_length).encode(texts).truncated) == cut  # as training does it
         complaints = [line for line in lines if line.startswith("titles cut at")]
         expected = {101: [], 100: ["2.0% of train"], 3: ["99.0% of train, 66.7% of dev"]}[max_length]
         assert complaints == [f"titles cut at {max_length} tokens: {part}: raise --max-length" for part in expected]

@@ -17,7 +17,7 @@ from conftest import COMMON, LABELS, WORDS
 from page_driver import BROWSER, DESKTOP, DRIVER, MAIN, NEEDS, PHONE, ROOT, SIDEBAR, Page, Servers, browser
 
 from core.compression import export
-from predict_fun import load_module
+from core.model_files.module import load_module
 
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason=NEEDS)
 SCRIPT = '<script>window.hacked=1;alert(1)</script><img src="x" onerror="window.hacked=1">'

@@ -714,6 +714,18 @@ def test_models_are_described_and_the_frontier_drawn(server):
     assert table(page, 0)["最优"] == [True, False, True]
 
 
+def test_whatever_was_measured_is_shown_the_selecting_metric_first(server):
+    odd = {"dev": {"f1": 0.71, "n": 12, "loss": 2.5, "per_class": {}}, "test": {"exact*": 0.5}}
+    server.models = {"models": [described("fake*", metrics=odd)]}
+    page = open_page("models")
+    assert [(metric.label, metric.value) for metric in page.metric] == [
+        ("验证集f1", "71.00%"),
+        (r"测试集exact\*", "50.00%"),
+    ]
+    shown = str(page.table[0].value).replace("\\", "")
+    assert "12 条，f1 71.00%，损失 2.5" in shown and "per_class" not in shown
+
+
 def test_without_a_benchmark_the_page_says_how_to_get_one(server):
     page = open_page("models")
     assert "python benchmark.py" in page.info[0].value

@@ -1,0 +1,184 @@
+"""A trained model, whatever it runs on, ready to answer: what is the same for every task."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from core.console import UserError
+from core.model_files import onnx_model, openvino_model
+from core.model_files.facts import CLASSIFICATION, INPUTS, Facts
+from core.model_files.find import ONNX, OPENVINO
+from core.model_files.onnx_model import Run
+from core.text.tokenizer import Tokenizer, collate
+
+if TYPE_CHECKING:
+    from core.model_files.module import Build
+
+BATCH = 128  # rows in a forward pass
+CHUNK = 1024  # items answered at a time where there are many
+
+
+class Rows(NamedTuple):
+    """Items as a model reads them; an item may take several rows (windows of a long text).
+
+    Attributes:
+        columns: by name of the input, the values of each row, `input_ids` among them; the attention mask is added.
+        item_of_row: the index of the item that each row belongs to, in order.
+        notes: what `Predictor.decode` needs to know of each row.
+    """
+
+    columns: Mapping[str, Sequence]
+    item_of_row: Sequence[int]
+    notes: Sequence[Any]
+
+
+class Predictor:
+    """A model file ready to answer; a task says in a subclass how its items become rows, and logits an answer.
+
+    Args:
+        facts: of the model.
+        run: computes logits from the model's inputs.
+        path: of the file; None for a model that has none yet.
+    """
+
+    task: ClassVar[str] = CLASSIFICATION
+    builds: ClassVar[Mapping[str, "Build"]] = {}  # by type of architecture, the function that builds its module
+
+    def __init__(self, facts: Facts, run: Run, path: Path | None = None) -> None:
+        self.facts, self.run, self.path = facts, run, path
+        self.labels: list[str] = facts["labels"]
+        self.name: str = facts["stage"]
+        self.tokenizer = Tokenizer.from_facts(facts)
+        self.batch_size = BATCH
+        self._per_token = facts.get("per_token", False)
+
+    @classmethod
+    def load(cls, path: Path, device: str = "auto", in_server: bool = False) -> Self:
+        """Open a model file; weights, labels, vocabulary and sizes all come from it.
+
+        Args:
+            path: the file.
+            device: as `--device`.
+            in_server: whether other threads of the process need the cores too.
+
+        Raises:
+            UserError: the file is missing, damaged, foreign, of another task, or its parts do not fit together.
+        """
+
+        def own(facts: Facts) -> type[Self]:
+            cls.check_task(facts, path)  # before the weights are looked at: those of another task do not fit anything
+            return cls
+
+        facts, run = open_file(path, device, in_server, own)
+        return cls.around(facts, run, path)
+
+    @classmethod
+    def check_task(cls, facts: Facts, path: Path) -> None:
+        """Refuse a model of another task.
+
+        Raises:
+            UserError: it is one.
+        """
+        if (task := facts.get("task", CLASSIFICATION)) != cls.task:
+            raise UserError(f"{path} is a model for {task}, not for {cls.task}: give a model of this task")
+
+    @classmethod
+    def around(cls, facts: Facts, run: Run, path: Path) -> Self:
+        """The predictor of an opened file.
+
+        Raises:
+            UserError: the file is of another task, or its facts are damaged.
+        """
+        cls.check_task(facts, path)
+        try:
+            return cls(facts, run, path)
+        except (KeyError, TypeError, ValueError) as fault:
+            raise UserError(f"{path} has a damaged vocabulary or labels: make the model again") from fault
+
+    def encode(self, items: Sequence[Any]) -> Rows:
+        """The rows of some items."""
+        raise NotImplementedError
+
+    def decode(self, item: Any, notes: Sequence[Any], logits: Sequence[np.ndarray]) -> Any:
+        """The answer for an item.
+
+        Args:
+            item: what was asked.
+            notes: what `encode` noted of each of its rows.
+            logits: of each of its rows, (labels,) or (tokens, labels) float32, without padding.
+        """
+        raise NotImplementedError
+
+    def predict(self, items: Sequence[Any], batch_size: int | None = None) -> list[Any]:
+        """The answers for some items, in order; rows of like length share a forward pass of at most `batch_size`."""
+        rows = self.encode(items)
+        logits = self.logits(rows.columns, batch_size)
+        notes: list[list[Any]] = [[] for _ in items]
+        own: list[list[np.ndarray]] = [[] for _ in items]
+        for row, item in enumerate(rows.item_of_row):
+            notes[item].append(rows.notes[row])
+            own[item].append(logits[row])
+        return [self.decode(*each) for each in zip(items, notes, own, strict=True)]
+
+    def logits(self, columns: Mapping[str, Sequence], batch_size: int | None = None) -> list[np.ndarray]:
+        """The logits of encoded rows, in order, without padding."""
+        batch_size = batch_size or self.batch_size
+        lengths = list(map(len, columns["input_ids"]))
+        by_length = sorted(range(len(lengths)), key=lengths.__getitem__)
+        logits: dict[int, np.ndarray] = {}
+        for start in range(0, len(lengths), batch_size):
+            taken = by_length[start : start + batch_size]
+            found = self.run(self.collate({name: [values[row] for row in taken] for name, values in columns.items()}))
+            for row, values in zip(taken, found, strict=True):
+                logits[row] = values[: lengths[row]] if self._per_token else values
+        return [logits[row] for row in range(len(lengths))]
+
+    def collate(self, columns: Mapping[str, Sequence]) -> dict[str, np.ndarray]:
+        """The arrays that the model computes from."""
+        arrays = collate(columns, {"input_ids": self.tokenizer.pad_id})
+        return {name: arrays[name] for name in self.facts.get("inputs", INPUTS)}
+
+
+def predict_all(predictor: Predictor, items: Sequence[Any], description: str) -> list[Any]:
+    """The answers for many items, in order, with a progress bar."""
+    from tqdm import tqdm
+
+    answers: list[Any] = []
+    with tqdm(total=len(items), desc=description, unit="item", mininterval=1.0, delay=1.0, leave=False) as bar:
+        for start in range(0, len(items), CHUNK):
+            answers += predictor.predict(items[start : start + CHUNK])
+            bar.update(len(answers) - bar.n)
+    return answers
+
+
+def open_file(
+    path: Path, device: str, in_server: bool, predictor_of: Callable[[Facts], type[Predictor]]
+) -> tuple[Facts, Run]:
+    """Open a model file of any kind: its facts, and the function that computes logits.
+
+    Args:
+        path: the file.
+        device: as `--device`.
+        in_server: whether other threads of the process need the cores too.
+        predictor_of: facts -> the class whose `builds` know the architecture of a checkpoint.
+
+    Raises:
+        UserError: the file is missing, damaged or foreign, or a package that it needs is not installed.
+    """
+    if path.suffix == ONNX:
+        return onnx_model.load(path, device, in_server)
+    if path.suffix == OPENVINO:
+        return openvino_model.load(path, device)
+    try:
+        from core.model_files import checkpoint
+        from core.model_files.module import CPU, pick_device, restore_module, run_module
+    except ImportError as fault:
+        raise UserError(
+            f"{path} needs {fault.name}: `pip install -r requirements.txt`, or use an ONNX model"
+        ) from fault
+    state_dict, facts = checkpoint.load(path)
+    model = restore_module(path, state_dict, facts, predictor_of(facts).builds)
+    # Integer kernels of this kind are the CPU's alone.
+    return facts, run_module(model, CPU if facts["architecture"].get("quantization") else pick_device(device))

@@ -1,0 +1,105 @@
+"""Questions: how a task asks and answers on the API, POST /predict."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from core.answers import text_fault
+from core.serving.answers import ApiError
+from core.text.tokenizer import replace_surrogates
+
+
+class Limits(NamedTuple):
+    """What a request may ask for."""
+
+    max_chars: int
+    max_texts: int
+
+
+class Asked(NamedTuple):
+    """A request that has been read.
+
+    Attributes:
+        items: what the predictor is to answer, or the error of what it cannot answer.
+        echoes: the beginning of the answer for each item: {"text": …}.
+        single: whether one item is asked for, rather than a list.
+        options: what `Question.answer` needs to know of the request.
+    """
+
+    items: list[Any]
+    echoes: list[dict[str, Any]]
+    single: bool
+    options: Any
+
+
+class Question(Protocol):
+    """How a task asks and answers.
+
+    Attributes:
+        warm_up: an item to answer before the first request, and to see whether a model still answers.
+    """
+
+    warm_up: Any
+
+    def read(self, body: dict[str, Any], limits: Limits) -> Asked:
+        """Read the JSON object of a request; ApiError where it asks for nothing that can be answered."""
+
+    def answer(self, prediction: Any, options: Any) -> dict[str, Any]:
+        """The JSON of an item's answer."""
+
+    def count_as(self, prediction: Any) -> str:
+        """What the counters of GET /metrics count an answer as; one of few."""
+
+
+@dataclass(frozen=True)
+class TextQuestion:
+    """The question of a task whose items are texts: {"text": "…"} or {"text": ["…", "…"]}.
+
+    Args:
+        answer: (prediction, options) -> JSON.
+        count_as: what an answer is counted as.
+        read_options: the request's JSON object -> options; ApiError where it is wrong.
+    """
+
+    answer: Callable[[Any, Any], dict[str, Any]]
+    count_as: Callable[[Any], str]
+    read_options: Callable[[dict[str, Any]], Any] = lambda body: None
+    warm_up: str = "预热"
+
+    def read(self, body: dict[str, Any], limits: Limits) -> Asked:
+        """Read the texts of a request."""
+        options, texts = self.read_options(body), read_texts(body, limits.max_texts)
+        items = [text_error(text, limits.max_chars) or text for text in texts]
+        return Asked(items, [{"text": text} for text in texts], not isinstance(body["text"], list), options)
+
+
+def read_top_k(body: dict[str, Any]) -> int:
+    """How many classes a request asks for."""
+    top_k = body.get("top_k", 3)
+    if type(top_k) is not int or top_k < 1:
+        raise ApiError(422, "bad_top_k", "top_k 应为不小于 1 的整数")
+    return top_k
+
+
+def read_texts(body: dict[str, Any], max_texts: int) -> list[str | None]:
+    """The texts of a request, fit to be echoed in UTF-8; None in place of what is no string."""
+    if "text" not in body:
+        raise ApiError(422, "text_missing", '缺少 text：请发送 {"text": "新闻标题"}')
+    texts = body["text"] if isinstance(body["text"], list) else [body["text"]]
+    if not texts:
+        raise ApiError(422, "empty_list", "text 是空列表：请至少放入一条标题")
+    if len(texts) > max_texts:
+        raise ApiError(413, "too_many_texts", f"一次最多 {max_texts} 条标题，收到 {len(texts)} 条：请分批发送")
+    return [replace_surrogates(text) if isinstance(text, str) else None for text in texts]
+
+
+def text_error(text: str | None, max_chars: int) -> ApiError | None:
+    """The error of a text that cannot be answered, or None."""
+    fault = text_fault(text)
+    if fault == "not_a_string":
+        return ApiError(422, "text_not_a_string", "text 的类型不对：应为字符串，或由字符串组成的列表")
+    if fault == "empty":
+        return ApiError(422, "text_empty", "标题是空的：请填写新闻标题")
+    if len(text) > max_chars:
+        return ApiError(413, "text_too_long", f"标题有 {len(text)} 个字，最多 {max_chars} 个：请缩短后再试")
+    return None

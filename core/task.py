@@ -1,0 +1,90 @@
+"""A task: what the scripts that serve every task need to know of a kind of model."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from core.console import UserError
+from core.model_files.facts import Facts
+from core.model_files.predictor import Predictor
+from core.serving.questions import Question
+from core.text.tokenizer import Tokenizer
+from core.training.units import Units
+
+if TYPE_CHECKING:
+    from core.training.batches import Batches
+
+
+class Split(Protocol):
+    """A labelled file that has been read.
+
+    Attributes:
+        items: those of it that a model can answer, as its predictor takes them.
+        warnings: what was odd about the file, in sentences.
+    """
+
+    items: Sequence[Any]
+    warnings: list[str]
+
+    def __len__(self) -> int:
+        """Rows of the file."""
+
+
+class Task(NamedTuple):
+    """One kind of model: how its files are opened, its data read and scored, and its questions answered.
+
+    Attributes:
+        predictor: the class that answers; `predictor.task` is the name that the facts of its models carry.
+        suffix: the end of the names of its labelled files, train, dev and test: ".txt".
+        labels: data folder -> the classes that it names, in order; None where it does not say.
+        read: (file, classes, limit) -> the file, at most so many rows of it.
+        batches: (split, tokenizer, batch size, seed) -> its rows as the model reads them, with `labels`.
+        units: what of logits and labels a loss compares.
+        count: how many units a batch has.
+        score: (predictor, split, folder) -> metrics; into a folder also pictures and lists of mistakes.
+        best_by: the metric that models are selected by.
+        question: how the API asks and answers.
+        baseline: the module whose `competitors` stand beside the models in a benchmark.
+    """
+
+    predictor: type[Predictor]
+    suffix: str
+    labels: Callable[[Path], list[str] | None]
+    read: Callable[[Path, Sequence[str], int | None], Any]
+    batches: Callable[[Any, Tokenizer, int, int | None], "Batches"]
+    units: Units
+    count: Callable[[dict], int]
+    score: Callable[[Predictor, Any, Path | None], dict[str, Any]]
+    best_by: str
+    question: Question
+    baseline: str
+
+    def check_labels(self, facts: Facts, folder: Path) -> None:
+        """Refuse a data folder that names other classes than a model has.
+
+        Raises:
+            UserError: it does.
+        """
+        labels = self.labels(folder)
+        if labels is not None and labels != facts["labels"]:
+            raise UserError(
+                f"{folder} names other classes than the model ({facts['stage']}): take the data that it was trained "
+                "on, or train a model on these with `python train.py`\n"
+                f"  model: {' '.join(facts['labels'])}\n  data:  {' '.join(labels)}"
+            )
+
+    def read_splits(self, folder: Path, labels: Sequence[str], limit: int | None = None) -> dict[str, Any]:
+        """The labelled files of a data folder, of train the first so many rows; test may be missing.
+
+        Raises:
+            UserError: a file is missing or faulty.
+        """
+        splits = {}
+        for name in ("train", "dev", "test"):
+            path = folder / f"{name}{self.suffix}"
+            if name != "test" or path.exists():
+                splits[name] = self.read(path, labels, limit if name == "train" else None)
+                print(f"{path}: {len(splits[name])} rows")
+                for warning in splits[name].warnings:
+                    print(f"  warning: {warning}")
+        return splits
