@@ -12,6 +12,7 @@ together share a forward pass. Where the environment has NEWS_API_KEY, all but /
 import logging
 import os
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,8 @@ from werkzeug.exceptions import HTTPException
 import tasks
 from config import MODELS
 from core.console import UserError, parse, run
-from core.model_files.find import find_model, model_name
+from core.model_files.find import find_model
+from core.model_files.names import called, canonical
 from core.model_files.predictor import Predictor
 from core.serving.answers import (
     NOT_ANSWERED,
@@ -54,8 +56,8 @@ class ApiConfig:
     """What is served, where, and how much a request may ask."""
 
     model: UseAppendAction[tuple[str, ...]] = ()
-    """Name (soft_bert, soft, teacher, int8, pruned, hard) or path of a model, NAME=PATH to give it a name of your own;
-    may be repeated. None: NEWS_MODEL, else the first one present."""
+    """Name (teacher, soft_int8, …) or path of a model, NAME=PATH to give it a name of your own; may be repeated. None:
+    NEWS_MODEL, else what save_models/default.json names."""
     host: str = "0.0.0.0"
     """Address to listen on: 0.0.0.0 is every network card, 127.0.0.1 this machine only."""
     port: int = 8004
@@ -100,6 +102,7 @@ def create_app(predictors: Mapping[str, Predictor], config: ApiConfig) -> Flask:
     app.json.mimetype = "application/json; charset=utf-8"  # PowerShell 5 needs the charset
     names, key = list(predictors), os.environ.get("NEWS_API_KEY", "").strip()
     metrics = HttpMetrics(lambda: batcher.waiting)
+    aliases = other_names(predictors)
     limits = Limits(config.max_chars, config.max_texts)
     questions = {name: tasks.task_of(predictor.facts).question for name, predictor in predictors.items()}
     functions = {name: predictor.predict for name, predictor in predictors.items()}
@@ -141,7 +144,7 @@ def create_app(predictors: Mapping[str, Predictor], config: ApiConfig) -> Flask:
     def predict() -> Response:
         with batcher.admit():
             body = read_object(request)
-            name = read_model(body, names)
+            name = read_model(body, names, aliases)
             asked = questions[name].read(body, limits)
             if asked.single and isinstance(asked.items[0], ApiError):
                 raise asked.items[0]
@@ -202,6 +205,18 @@ def trace() -> dict[str, float | str]:
     return {"elapsed_ms": round((time.perf_counter() - g.started) * 1000, 2), "request_id": g.request_id}
 
 
+def other_names(predictors: Mapping[str, Predictor]) -> dict[str, str]:
+    """What else a request may call each served model: its own name, aliases, what made it, and its file."""
+    aliases: dict[str, str] = {}
+    for name, predictor in predictors.items():
+        own = called(predictor.path, MODELS) if predictor.path else name
+        others = [own, predictor.facts["stage"], *(MODELS[own].aliases if own in MODELS else ())]
+        if predictor.path:
+            others += [predictor.path.name, predictor.path.stem]
+        aliases = {**dict.fromkeys(others, name), **aliases}  # of two models with one name the first one has it
+    return aliases
+
+
 def load_models(models: Sequence[str]) -> dict[str, Predictor]:
     """Open the models that --model names, by the names that requests choose them by, and have each answer once.
 
@@ -216,9 +231,10 @@ def load_models(models: Sequence[str]) -> dict[str, Predictor]:
         if not equals or Path(model).is_file():
             name, path = "", model
         file = find_model(path, MODELS)
-        name = name or (path if path in MODELS else model_name(file, MODELS))
+        name = name or (path if canonical(path or "", MODELS) and not Path(path).is_file() else called(file, MODELS))
         if name in predictors:
             raise UserError(f"two models are called {name}: give one a name of its own, --model NAME={path}")
+        print(f"loading {name} ({file})", file=sys.stderr, flush=True)
         task, predictors[name] = tasks.load(file, in_server=True)
         predictors[name].predict([task.question.warm_up])
     return predictors

@@ -19,21 +19,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from tqdm import tqdm
 
 import tasks
 from config import MODELS, Config
 from core.bert.shape import encoder_flops
-from core.console import UserError, parse, run
+from core.console import UserError, parse, progress, run
 from core.files import atomic_write, sha256, write_json
 from core.measure.alone import measure_alone
-from core.measure.benchmark_report import add_ratios, advise, as_markdown, draw
+from core.measure.benchmark_report import add_ratios, advise, as_markdown, choose, draw
 from core.measure.latency import Predict, compare_speed, spread_sample
 from core.measure.metrics import headline
 from core.measure.stats import wilson_interval
-from core.model_files import openvino_model
-from core.model_files.find import ONNX, OPENVINO, find_model
+from core.model_files import lineage, openvino_model
+from core.model_files.find import find_model
 from core.model_files.module import build_module
+from core.model_files.names import ONNX, OPENVINO, called, canonical
 from core.model_files.predictor import Predictor
 from core.task import Task
 from core.training.device import cpu_flags, measured_on
@@ -52,7 +52,7 @@ class BenchmarkConfig:
     data_dir: Path = Config.data_dir
     """Folder with class.txt, train.txt, dev.txt and test.txt; dev.txt is measured on where there is no test.txt."""
     model: tuple[str, ...] = ()
-    """Names (soft_bert, soft, teacher, int8, pruned, hard) or paths of models. None: all that are present."""
+    """Names (teacher, soft_int8, …) or paths of models. None: all that are present."""
     output: Path = Config.output
     """Folder for the table and the picture."""
 
@@ -80,15 +80,13 @@ def find_files(models: Sequence[str]) -> list[ModelFile]:
     Raises:
         UserError: one that is asked for is not there.
     """
+    paths = [path for name in (MODELS if not models else ["teacher"]) for path in MODELS[name].paths]
+    asked = []
     for model in models:
-        find_model(model, MODELS)
-    files = []
-    for name in dict.fromkeys([*models, "teacher"] if models else MODELS):
-        for path in MODELS[name].paths if name in MODELS else [Path(name)]:
-            if path.is_file():
-                runtime = RUNTIMES.get(path.suffix, "torch")
-                files.append(ModelFile(name if name in MODELS else path.stem, runtime, path))
-    return files
+        found, name = find_model(model, MODELS), None if Path(model).is_file() else canonical(model, MODELS)
+        asked += MODELS[name].paths if name and found in MODELS[name].paths else [found]
+    files = [path for path in dict.fromkeys([*asked, *paths]) if path.is_file()]
+    return [ModelFile(called(path, MODELS), RUNTIMES.get(path.suffix, "torch"), path) for path in files]
 
 
 def open_models(files: Sequence[ModelFile]) -> list[tuple[ModelFile, Task, Predictor]]:
@@ -119,7 +117,7 @@ def measure(candidates: Sequence[Candidate], items: Sequence[Any]) -> list[dict[
     """Fill the rows with speed, memory and ratios, and return them; the models take turns."""
     timed = [candidate for candidate in candidates if candidate.predict]
     turns: list[list[dict[str, float]]] = [[] for _ in timed]
-    with tqdm(total=TURNS * len(timed), desc="measuring", unit="run", leave=False) as bar:
+    with progress(total=TURNS * len(timed), desc="measuring", unit="run", leave=False) as bar:
         for _ in range(TURNS):
             for candidate, mine in zip(timed, turns, strict=True):
                 if candidate.predictor:
@@ -178,6 +176,10 @@ def benchmark_models(config: BenchmarkConfig) -> dict[str, Any]:
     if rows[-1]["ratio_p50"] is None:
         print("warning: without a teacher (`python train.py`) there is nothing to give ratios to")
     name = f"{split}{task.suffix}"
+    chosen = choose(rows, by)
+    for candidate in candidates:  # the baselines have no file to answer with
+        if candidate.row is chosen and candidate.predictor:
+            lineage.advise(MODELS, chosen["name"], candidate.predictor.facts)
     facts = {"data": f"{name}, {n} titles", "data_sha256": sha256(config.data_dir / name)}
     return {**facts, "by": by, "best_by": task.best_by, "rows": rows, "advice": advise(rows, by)}
 

@@ -28,11 +28,12 @@ from core.console import UserError, parse, run
 from core.files import sha256, write_json
 from core.measure.latency import compare_speed, spread_sample
 from core.measure.metrics import headline, readable
-from core.model_files import checkpoint, openvino_model
+from core.model_files import checkpoint, lineage, openvino_model
 from core.model_files.facts import Facts, numbers_of, provenance
-from core.model_files.find import OPENVINO, find_model
+from core.model_files.find import find_model
 from core.model_files.int8 import SCHEME, quantize
 from core.model_files.module import CPU, restore_module, run_module
+from core.model_files.names import OPENVINO
 from core.model_files.predictor import Predictor
 from core.training.device import measured_on
 from tasks import task_of
@@ -166,6 +167,7 @@ def write_forms(
             print(f"warning: {form.path}: {fault}, but {rows} rows are too few to judge by")
         form.write(form.path, {**facts, "metrics": {"dev": found, "test": None}})
         form.size = openvino_model.size(form.path)
+        lineage.descend(MODELS, form.path, facts)
         print(f"saved {form.path}")
     return refused
 
@@ -190,13 +192,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     vnni = "with" if has_vnni() else "without"
     print(f"INT8 weights: {variant}: the best of {len(variants)} on this CPU, {vnni} VNNI")
     is_teacher = path.name == MODELS["teacher"].path.name
-    folder, stem = config.save_dir or path.parent, MODELS["int8"].paths[0].stem if is_teacher else f"{path.stem}_int8"
+    folder, stem = (
+        config.save_dir or path.parent,
+        MODELS["teacher_int8"].paths[0].stem if is_teacher else f"{path.stem}_int8",
+    )
     forms = fp32_forms(model, graph, predictor, path.stat().st_size)
     forms.append(onnx_form(predictor, int8_graph, variant, folder / f"{stem}.onnx"))
     if openvino_model.is_installed() and "bert_config" in facts["architecture"]:
         forms.append(openvino_form(predictor, graph, dev.items, folder / f"{stem}{OPENVINO}"))
     if is_teacher:
-        state_dict = folder / MODELS["int8"].path.name
+        state_dict = folder / MODELS["teacher_int8"].path.name
         try:
             forms.append(torch_form(model, predictor, state_dict))
         except UserError as fault:

@@ -11,33 +11,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.console import UserError, require_one_or_more
-from core.model_files.find import Artefact
+from core.model_files.names import ONNX, OPENVINO, Artefact
 from core.training.knobs import LoopConfig
 
 BUNDLED_BERT = Path("bert-mini-chinese")
 BEST_BY = "macro_f1"  # the metric that news classifiers are selected by
 
 
-# The first one present is what predict_fun.py and api.py take when nobody names a model.
+def _student(script: str, stem: Path) -> Artefact:
+    """A student: the file that predicts without torch, and the checkpoint."""
+    return Artefact(script, (stem.with_suffix(ONNX), stem.with_suffix(".pth")))
+
+
+def _int8(parent: str, stem: Path) -> Artefact:
+    """The INT8 form of a model, in a file beside it."""
+    files = (stem.with_name(f"{stem.name}_int8{end}") for end in (ONNX, OPENVINO))
+    return Artefact(f"bert_model_quantization.py --model {parent}", tuple(files), parent)
+
+
+# By name, in the order in which they answer when nobody names a model and save_models/default.json does not either.
 MODELS = {
-    "soft_bert": Artefact(
-        "soft_label_distillation.py --bert-layers 2",
-        (
-            Path("models_save/bert_soft_distill_int8.onnx"),
-            Path("models_save/bert_soft_distill.onnx"),
-            Path("models_save/bert_soft_distill.pth"),
-        ),
-    ),
-    "soft": Artefact(
-        "soft_label_distillation.py",
-        (
-            Path("models_save/bilstm_soft_distill_int8.onnx"),
-            Path("models_save/bilstm_soft_distill.onnx"),
-            Path("models_save/bilstm_soft_distill.pth"),
-        ),
-    ),
+    "soft_bert_int8": _int8("soft_bert", Path("models_save/bert_soft_distill")),
+    "soft_bert": _student("soft_label_distillation.py --bert-layers 2", Path("models_save/bert_soft_distill")),
+    "soft_int8": _int8("soft", Path("models_save/bilstm_soft_distill")),
+    "soft": _student("soft_label_distillation.py", Path("models_save/bilstm_soft_distill")),
     "teacher": Artefact("train.py", (Path("save_models/test_bertclassifer_model.pt"),)),
-    "int8": Artefact(
+    "teacher_int8": Artefact(
         "bert_model_quantization.py",
         (
             Path("save_models/bertclassifer_int8.onnx"),
@@ -45,24 +44,22 @@ MODELS = {
             Path("save_models/bertclassifer_int8.xml"),
         ),
         parent="teacher",
+        aliases=("int8",),
     ),
+    "structured_pruned_int8": _int8("structured_pruned", Path("models_save/structured_pruned_model")),
+    "structured_pruned": Artefact(
+        "custom_pruning.py --keep-flops 0.5", (Path("models_save/structured_pruned_model.pth"),)
+    ),
+    "pruned_int8": _int8("pruned", Path("models_save/pruned_model")),
     "pruned": Artefact(
         "custom_pruning.py",
-        (
-            Path("models_save/structured_pruned_model_int8.onnx"),
-            Path("models_save/structured_pruned_model.pth"),
-            Path("models_save/pruned_model_int8.onnx"),
-            Path("models_save/pruned_model.pth"),
-        ),
+        (Path("models_save/pruned_model.pth"),),
+        instead=("structured_pruned_int8", "structured_pruned"),
     ),
-    "hard": Artefact(
-        "hard_label_distillation.py",
-        (
-            Path("models_save/bilstm_hard_distill_int8.onnx"),
-            Path("models_save/bilstm_hard_distill.onnx"),
-            Path("models_save/bilstm_hard_distill.pth"),
-        ),
-    ),
+    "hard_int8": _int8("hard", Path("models_save/bilstm_hard_distill")),
+    "hard": _student("hard_label_distillation.py", Path("models_save/bilstm_hard_distill")),
+    "hard_bert_int8": _int8("hard_bert", Path("models_save/bert_hard_distill")),
+    "hard_bert": _student("hard_label_distillation.py --bert-layers 2", Path("models_save/bert_hard_distill")),
 }
 
 

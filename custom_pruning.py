@@ -34,10 +34,11 @@ from core.compression.unstructured_pruning import prune_weights
 from core.console import UserError, parse, require_one_or_more, run
 from core.files import sha256, write_json
 from core.measure.latency import compare_speed, spread_sample
-from core.model_files import checkpoint
+from core.model_files import checkpoint, lineage
 from core.model_files.facts import Facts, is_per_token, new_facts
-from core.model_files.find import find_model, made_from
+from core.model_files.find import find_model
 from core.model_files.module import build_module, restore_module
+from core.model_files.names import made_from
 from core.model_files.predictor import Predictor
 from core.task import Task
 from core.text.tokenizer import Tokenizer
@@ -242,8 +243,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         report |= {"scope": config.scope, "amount": config.amount, **prune_weights(model, config.amount, config.scope)}
     metrics = {"dev": score(model, kept), "test": score(model, kept, "test") if "test" in splits else None}
     knobs, parent, by = config.plain(), original.sha256, task.best_by
-    made = new_facts("pruned", model, facts["labels"], kept, knobs, metrics, training, parent, by, before.task)
-    finish(artefact, model, made, run_state, made_from(artefact, MODELS))
+    name = "structured_pruned" if config.structured else "pruned"
+    made = new_facts(name, model, facts["labels"], kept, knobs, metrics, training, parent, by, before.task)
+    made |= {name: facts.get(name) for name in ("data_sha256", "lineage")}
+    descend = partial(lineage.descend, MODELS, artefact, made)
+    finish(artefact, model, made, run_state, made_from(artefact, MODELS), descend)
     pair = [before.predict, original.predictor(model, kept, devices).predict]
     times = [found["p50_ms"] for found in compare_speed(pair, timed)]
     report |= {"training": training, **measured_on(devices.device), "seq_len": seq_len}

@@ -25,9 +25,11 @@ from core.compression.teacher_cache import RowLogits, cached_logits, logits_of
 from core.console import UserError, require_one_or_more
 from core.files import detect_encoding, read_lines, sha256
 from core.measure.metrics import in_words, metrics_table
+from core.model_files import lineage
 from core.model_files.facts import Facts, new_facts
-from core.model_files.find import ONNX, find_model, made_from
+from core.model_files.find import find_model
 from core.model_files.module import load_module
+from core.model_files.names import ONNX, made_from
 from core.text.augment import augment
 from core.text.tokenizer import Tokenizer, check_coverage
 from core.training.batches import Batches
@@ -91,6 +93,7 @@ class Lesson:
     titles: dict[str, Titles]
     batches: Batches
     logits: RowLogits
+    data_sha256: str  # of the labelled titles
 
 
 def default_epochs(batches: int) -> int:
@@ -174,7 +177,8 @@ def prepare(config: DistillConfig, devices: Devices) -> Lesson:
     logits = RowLogits.mean([judge(*each) for each in zip(teachers, config.teacher_sha256, strict=True)])
     columns = {name: [value for part in parts for value in part.columns[name]] for name in labelled.columns}
     batches = Batches(columns, labelled.pads, config.batch_size, config.seed)
-    return Lesson(teachers[0], all_facts, tokenizer, titles, batches, logits)
+    fingerprint = lineage.data_fingerprint(labels, labelled.sha256())
+    return Lesson(teachers[0], all_facts, tokenizer, titles, batches, logits, fingerprint)
 
 
 def build_student(teacher: BertClassifier, bert_layers: int | None, start: Start) -> nn.Module:
@@ -232,19 +236,18 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
     training = {"rows": rows, "step": fitted.best["step"], "seconds": round(fitted.seconds)}
     training["preparing"] = round(preparing)
     parent, tokenizer = config.teacher_sha256[0], lesson.tokenizer
+    name = f"{stage}_bert" if config.bert_layers else stage
     facts = new_facts(
-        stage, student, of_teacher["labels"], tokenizer, config.plain(), metrics, training, parent, BEST_BY
+        name, student, of_teacher["labels"], tokenizer, config.plain(), metrics, training, parent, BEST_BY
     )
+    facts |= {"data_sha256": lesson.data_sha256, "lineage": of_teacher.get("lineage")}
     onnx = artefact.with_suffix(ONNX)
-    finish(
-        artefact,
-        student,
-        facts,
-        run_state,
-        made_from(artefact, MODELS),
-        (lambda: export(student, onnx, facts)) if deploy else None,
-    )
 
+    def then() -> None:
+        export(student, onnx, facts)
+        lineage.descend(MODELS, artefact, facts)
+
+    finish(artefact, student, facts, run_state, made_from(artefact, MODELS), then if deploy else None)
     split = "test" if metrics["test"] else "dev"
     print(metrics_table(metrics[split]))
     print(f"{split} {in_words(metrics[split], BEST_BY)}; trained in {fitted.seconds:.0f} s; ", end="")

@@ -23,6 +23,7 @@ from core.files import atomic_write, sha256, write_json
 from core.measure.metrics import in_words, metrics_table
 from core.measure.stats import paired_bootstrap
 from core.model_files.find import find_model
+from core.model_files.names import called
 from core.training.device import measured_on, pick_device
 
 
@@ -31,8 +32,7 @@ class EvaluateConfig:
     """Knobs of an evaluation."""
 
     model: str | None = None
-    """Name (soft_bert, soft, teacher, int8, pruned, hard) or path of a model. None: NEWS_MODEL, else the first of
-    these that is present."""
+    """Name (teacher, soft_int8, …) or path of a model. None: NEWS_MODEL, else what save_models/default.json names."""
     data: Path = Config.data_dir / "test.txt"
     """Labelled file; label ids follow the classes in the model."""
     against: Path | None = None
@@ -74,19 +74,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     path = find_model(config.model, MODELS)
     task, predictor = tasks.load(path, config.device)
     predictor.batch_size = config.batch_size
-    try:
-        task.check_labels(predictor.facts, config.data.parent)
-    except UserError as fault:
-        print(f"warning: {fault}\nlabel ids are read as the model's classes")
+    task.check_labels(predictor.facts, config.data.parent)
     split = task.read(config.data, predictor.labels, config.limit)
     for warning in split.warnings:
         print(f"warning: {config.data}: {warning}")
 
     folder = config.output / "evaluate"
-    facts = {"model": predictor.name, "data": config.data.name, "data_sha256": sha256(config.data)}
-    facts |= {name: predictor.facts.get(name) for name in ("seed", "training")}
+    name = called(path, MODELS)
+    facts = {"model": name, "data": config.data.name, "data_sha256": sha256(config.data)}
+    facts |= {fact: predictor.facts.get(fact) for fact in ("seed", "training")}
     metrics = {**task.score(predictor, split, folder), **facts, **measured_on(pick_device(config.device))}
-    report = f"model: {predictor.name} ({path})\n{metrics_table(metrics)}\n"
+    report = f"model: {name} ({path})\n{metrics_table(metrics)}\n"
     report += f"{config.data} {in_words(metrics, task.best_by)}, n {metrics['n']}"
     if config.against:
         metrics["against"] = found = compare(metrics, split.labels, config.against)

@@ -27,9 +27,10 @@ import numpy as np
 
 from config import BEST_BY, MODELS, Config
 from core.answers import FAULTS, Prediction, show, text_fault, write_csv
-from core.console import UserError, parse, require_one_or_more, run
+from core.console import UserError, parse, progress, require_one_or_more, run
 from core.files import atomic_write, detect_encoding, read_lines
 from core.model_files.find import find_model
+from core.model_files.names import called
 from core.model_files.predictor import Predictor, Rows
 from core.serving.questions import TextQuestion, read_top_k
 from core.task import Task
@@ -167,8 +168,7 @@ class PredictConfig:
     """Knobs of prediction."""
 
     model: str | None = None
-    """Name (soft_bert, soft, teacher, int8, pruned, hard) or path of a model. None: NEWS_MODEL, else the first of
-    these that is present."""
+    """Name (teacher, soft_int8, …) or path of a model. None: NEWS_MODEL, else what save_models/default.json names."""
     text: str | None = None
     """One title to predict."""
     file: Path | None = None
@@ -211,17 +211,17 @@ def answer(config: PredictConfig) -> None:
     encoding = detect_encoding(config.file) if config.file and str(config.file) != "-" else None
     path = find_model(config.model, MODELS)
     classifier = NewsClassifier.load(path, config.device)
-    print(f"model: {classifier.name} ({path})", file=sys.stderr)
+    print(f"model: {called(path, MODELS)} ({path})", file=sys.stderr)
     if config.file is None:
         texts = [config.text] if config.text is not None else list(SAMPLES)
         show(zip(texts, classifier.predict(texts), strict=True), config.top_k)
         return
 
-    from tqdm import tqdm
-
     with sys.stdin.buffer if encoding is None else config.file.open("rb") as file:
-        lines = tqdm(read_lines(file, encoding), desc="predicting", unit="title", disable=config.output is None)
-        answers = predict_lines(classifier, iter(lines), config.batch_size)
+        answers = predict_lines(classifier, read_lines(file, encoding), config.batch_size)
+        answers = progress(
+            answers, desc="predicting", unit="title", **({"disable": True} if config.output is None else {})
+        )
         if config.output is None:
             show(answers, config.top_k)
         else:

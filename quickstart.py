@@ -110,9 +110,17 @@ def run_stage(command: str, product: str) -> str:
 
 def print_summary(rows: list) -> None:
     print("\n== summary\nstage                    seconds  accuracy  macro F1  titles   model", *rows, sep="\n")
-    print(f"\nNext, in {Path.cwd()}:\n  one title       {PYTHON} predict_fun.py --text 主队加时绝杀夺冠")
+    print(f"\nNext, in {Path.cwd()}:\n  one title       {PYTHON} predict_fun.py --text 主队加时绝杀夺冠{answering()}")
     print(f"  API, page       {PYTHON} api.py   {PYTHON} -m streamlit run app.py   (both: quickstart.py --serve)")
     print(f"  your own data   {PYTHON} train.py --data-dir FOLDER   (class.txt, train.txt and dev.txt, as in data/)")
+
+
+def answering() -> str:
+    """Which model answers where none is named, and why."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        default = json.loads(Path("save_models/default.json").read_text(encoding="utf-8"))
+        return f"   (--model {default['model']}: {default['why']})"
+    return ""
 
 
 def serve() -> None:

@@ -11,6 +11,7 @@ curve of the run to reports/train/.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,11 +23,12 @@ from core.bert.folder import find_bert, find_weights, finetune_defaults, read_to
 from core.console import parse, run
 from core.files import sha256
 from core.measure.metrics import in_words, metrics_table
+from core.model_files import lineage
 from core.model_files.facts import new_facts
-from core.model_files.find import made_from
+from core.model_files.names import made_from
 from core.text.tokenizer import check_coverage
 from core.training.device import Devices
-from core.training.loop import fit
+from core.training.loop import MAY_CHANGE, fit
 from core.training.recipes import PLAIN, Recipe
 from core.training.resume import RunState, finish, has_finished
 from core.training.units import row_units
@@ -86,8 +88,12 @@ def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
     training = {"rows": len(train_labels), "step": fitted.best["step"], "seconds": round(fitted.seconds, 1)}
     parent = sha256(find_weights(bert_path))
     facts = new_facts("teacher", model, labels, tokenizer, config.plain(), metrics, training, parent, BEST_BY)
+    facts["data_sha256"] = data = lineage.data_fingerprint(labels, batches.sha256())
+    knobs = {name: value for name, value in config.plain().items() if name not in MAY_CHANGE}
+    facts["lineage"] = lineage.new_lineage(data, parent, knobs)
     if devices.is_main:
-        finish(artefact, model, facts, run_state, made_from(artefact, MODELS))
+        begin = partial(lineage.begin, MODELS, artefact, facts)
+        finish(artefact, model, facts, run_state, made_from(artefact, MODELS), begin)
     devices.leave()
 
     split = "test" if metrics["test"] else "dev"

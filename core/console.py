@@ -1,7 +1,7 @@
 """The command line of a script: flags, UTF-8 output, one-sentence errors, exit codes."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 # What PyTorch says, on one device or system or another, when memory has run out.
@@ -38,6 +38,18 @@ def run(main: Callable[[], object]) -> None:
         sys.exit(0)
     except OSError as fault:
         sys.exit(f"error: {fault}: check the path, its permissions and the disk space")
+
+
+def progress(rows: Iterable[Any] | None = None, **looks: Any) -> Any:
+    """A progress bar (tqdm's) on a terminal, nothing where the output goes to a file or a pipe.
+
+    Args:
+        rows: what is gone through; None: the bar is updated by hand.
+        looks: further arguments of tqdm.
+    """
+    from tqdm import tqdm
+
+    return tqdm(rows, **{"mininterval": 1.0, "disable": None, **looks})
 
 
 def require_one_or_more(config: Any, *names: str) -> None:

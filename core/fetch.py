@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from core.console import UserError
+from core.console import UserError, progress
 from core.files import sha256
 
 CHUNK_BYTES = 1 << 16
@@ -146,7 +146,6 @@ def fetch(url: str, path: Path, size: int | None = None) -> None:
 def _transfer(url: str, path: Path, size: int | None) -> None:
     """One attempt: ask for the rest of the file and append it to what is there."""
     import requests
-    from tqdm import tqdm
 
     start = _size(path)
     headers = {"Accept-Encoding": "identity"}
@@ -164,7 +163,7 @@ def _transfer(url: str, path: Path, size: int | None) -> None:
         total = start + int(length) if length.isdigit() else size
         with (
             path.open("ab" if start else "wb") as file,
-            tqdm(desc=path.name, total=total, initial=start, unit="B", unit_scale=True) as bar,
+            progress(desc=path.name, total=total, initial=start, unit="B", unit_scale=True) as bar,
         ):
             _receive(response.raw, file, bar, limit=(size or total or MAX_BYTES) - start)
 

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
-from core.console import UserError
+from core.console import UserError, progress
 from core.model_files.checkpoint import read_tensors, write_tensors
 from core.model_files.module import call
 from core.training.batches import Batches
@@ -113,7 +112,7 @@ def cached_logits(
         print(f"teacher's logits: {rows} rows, read from {path}")
         return logits
     saved = time.perf_counter()
-    with tqdm(total=rows, initial=rows - int(todo.sum()), desc="teacher", unit="row", mininterval=1.0) as bar:
+    with progress(total=rows, initial=rows - int(todo.sum()), desc="teacher", unit="row") as bar:
         for batch in batches.epoch():
             if not todo[batch["row"]].any():
                 continue

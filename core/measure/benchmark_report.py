@@ -46,12 +46,20 @@ def frontier(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> list[dict[
     return best
 
 
-def advise(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> str:
-    """Which model to deploy: the fastest one whose accuracy, or other metric, is within half a point of the best."""
+def choose(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> dict[str, Any]:
+    """The row to deploy: the fastest one whose accuracy, or other metric, is within half a point of the best."""
+    return min(_near_best(rows, by)[1], key=lambda row: row["p50_ms"])
+
+
+def _near_best(rows: Sequence[dict[str, Any]], by: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     timed = [row for row in rows if row["p50_ms"]]
     best = max(timed, key=lambda row: row[by])
-    near = [row for row in timed if row[by] >= best[by] - NEAR - 1e-9]
-    choice = min(near, key=lambda row: row["p50_ms"])
+    return best, [row for row in timed if row[by] >= best[by] - NEAR - 1e-9]
+
+
+def advise(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> str:
+    """Which model to deploy, and why, for people."""
+    (best, near), choice = _near_best(rows, by), choose(rows, by)
     figures = f"{choice['p50_ms']:.2f} ms a title, {readable(by)} {choice[by]:.2%}"
     advice = f"deploy {label(choice, rows)} on this machine: {figures}"
     if choice is best:
@@ -65,9 +73,9 @@ def advise(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> str:
 
 
 def label(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """What a row is called for people: its name, or its file where another row has the same name."""
+    """What a row is called for people: its name, with the runtime where another row has the same name."""
     alone = sum(other["name"] == row["name"] for other in rows) == 1
-    return row["name"] if alone or not row.get("file") else Path(row["file"]).name
+    return row["name"] if alone else f"{row['name']} ({row['runtime']})"
 
 
 def as_markdown(report: dict[str, Any]) -> str:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
-from core.console import UserError
+from core.console import UserError, progress
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +29,7 @@ def compare_speed(predictors: Sequence[Predict], items: Sequence[Any], rounds: i
         For each model `p50_ms` and `p95_ms` of an item alone, `titles_per_s` in batches of 32: medians of the rounds.
     """
     found: list[list[dict[str, float]]] = [[] for _ in predictors]
-    with tqdm(total=rounds * len(predictors), desc="speed", unit="run", leave=False) as bar:
+    with progress(total=rounds * len(predictors), desc="speed", unit="run", leave=False) as bar:
         for _ in range(rounds):
             for mine, predict in zip(found, predictors, strict=True):
                 times = []

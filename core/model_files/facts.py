@@ -34,6 +34,8 @@ class Facts(TypedDict, total=False):
     best_by: str  # the metric that the state was selected by
     metrics: dict[str, Any]  # {"dev": {…}, "test": {…} or None}
     training: dict[str, Any] | None  # rows, step, seconds
+    data_sha256: str  # fingerprint of the class names and training rows
+    lineage: str | None  # fingerprint of the training that it comes from; see core/model_files/lineage
     parent_sha256: str  # hash of the weights it started from
     seed: int
     project: str  # version of this project

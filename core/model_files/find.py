@@ -1,82 +1,93 @@
-"""Models by name: which files a name stands for, and which of them is used."""
+"""The file of a model that is named, or of the one that answers when none is."""
 
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from core.console import UserError
+from core.model_files.lineage import default_file, read_default
+from core.model_files.names import LIGHT, Models, canonical, children, present
 
-ONNX = ".onnx"
-OPENVINO = ".xml"
-LIGHT = (ONNX, OPENVINO)  # only predict, and need no PyTorch
-
-
-class Artefact(NamedTuple):
-    """A model that `--model` knows by name: its files, the one to prefer first, and the command that makes them."""
-
-    script: str
-    paths: tuple[Path, ...]
-    parent: str | None = None  # the model whose checkpoint these files are made from, if they are not named after it
-
-    @property
-    def path(self) -> Path:
-        """The checkpoint among its files."""
-        return next(path for path in self.paths if path.suffix not in LIGHT)
-
-
-Models = Mapping[str, Artefact]  # the first one present is what predicts when nobody names a model
-
-
-def made_from(checkpoint: Path, models: Models) -> list[Path]:
-    """The files that may have been made from a checkpoint, to predict with; another checkpoint makes them stale."""
-    files = [checkpoint.with_suffix(ONNX), *(checkpoint.with_name(f"{checkpoint.stem}_int8{end}") for end in LIGHT)]
-    for artefact in models.values():
-        if artefact.parent and models[artefact.parent].path.name == checkpoint.name:
-            files += [checkpoint.with_name(path.name) for path in artefact.paths]
-    return files + [file.with_suffix(".bin") for file in files if file.suffix == OPENVINO]
-
-
-def model_name(path: Path, models: Models) -> str:
-    """What a model file is called: the name that it has among `models`, else that of the file."""
-    named = (name for name, artefact in models.items() if path in artefact.paths)
-    return next(named, path.stem)
+NO_LIGHT = (
+    "there is no ONNX file of {what} here, and without PyTorch no other can be used: run "
+    "`python bert_model_quantization.py` where PyTorch is installed and copy its file to the same folder here"
+)
 
 
 def find_model(model: str | None, models: Models, onnx: bool = True) -> Path:
-    """The file of a model; without PyTorch installed names mean files that need none, ONNX ones above all.
+    """The file of a model; without PyTorch installed names mean files that need none.
 
     Args:
-        model: a name (`teacher`, …) or a path; None: the environment's NEWS_MODEL, else the first model present.
+        model: a name (`teacher`, …), an alias, or a path; None: the environment's NEWS_MODEL, else what `default.json`
+            names, else the first model present.
         models: those that have names.
         onnx: whether a file that only predicts will do; False where a stage starts from the weights.
 
     Raises:
         UserError: there is no such model.
     """
-    torch = importlib.util.find_spec("torch") is not None
-    model = model or os.environ.get("NEWS_MODEL")
-    if model is not None and model not in models:
-        if not Path(model).is_file():
-            raise UserError(f"there is no model {model}: give the path of a model file or one of {', '.join(models)}")
+    model = model or os.environ.get("NEWS_MODEL") or None
+    if model is None:
+        return _find_default(models)
+    if model not in models and Path(model).is_file():
         if not onnx and Path(model).suffix in LIGHT:
             raise UserError(f"{model} can only predict: give the checkpoint (.pt, .pth) that it was made from")
         return Path(model)
-    named = models.values() if model is None else [models[model]]
-    usable = [path for artefact in named for path in artefact.paths if (onnx if path.suffix in LIGHT else torch)]
-    for path in usable:
-        if path.is_file():
-            teacher = models["teacher"].path
-            if model is None and teacher.is_file() and path.stat().st_mtime < teacher.stat().st_mtime:
-                print(f"warning: {path} is older than {teacher}; --model teacher takes that", file=sys.stderr)
+    name = canonical(model, models)
+    if name is None:
+        raise UserError(f"there is no model {model}: give the path of a model file or a name; here: {_here(models)}")
+    if path := _usable(name, models, onnx):
+        return path
+    for other in (*children(name, models), *models[name].instead) if onnx else models[name].instead:
+        if path := _usable(other, models, onnx):
+            print(f"there is no {name} here: {other} ({path}) is taken in its place", file=sys.stderr)
             return path
-    if not torch:
+    if not onnx and models[name].parent:
+        raise UserError(f"{name} is INT8, which can only predict: give the model that it was made from")
+    if _has_torch():
+        raise UserError(f"{models[name].paths[0]} does not exist: run `python {models[name].script}`")
+    raise UserError(NO_LIGHT.format(what=name))
+
+
+def _find_default(models: Models) -> Path:
+    """The file of the model that answers when none is named; says what it passes over."""
+    default = read_default(models)
+    order: Iterable[str] = models if default is None else dict.fromkeys([default.model, *default.made, "teacher"])
+    found = next(((name, path) for name in order if (path := _usable(name, models, onnx=True))), None)
+    if found is None and default is None:
         raise UserError(
-            f"there is no ONNX file of {model or 'any model'} here, and without PyTorch no other can be used: run "
-            "`python bert_model_quantization.py` where PyTorch is installed and copy its file to the same folder here"
+            "there is no trained model yet: run `python train.py`, or name a file with --model"
+            if _has_torch()
+            else NO_LIGHT.format(what="any model")
         )
-    if model is None:
-        raise UserError("there is no trained model yet: run `python train.py`, or name a file with --model")
-    raise UserError(f"{usable[0]} does not exist: run `python {models[model].script}`")
+    if found is None:
+        raise UserError(
+            f"{default_file(models)} names {default.model}, which is gone or cannot be used here, as are all others of "
+            f"that training: run `python train.py`, or name a model with --model; here: {_here(models)}"
+        )
+    name, path = found
+    if default is not None:
+        if name != default.model:
+            print(f"warning: {default.model} is gone or cannot be used here: {name} answers instead", file=sys.stderr)
+        others = [each for each in present(models) if each not in default.made]
+        before = [each for each in others if list(models).index(each) < list(models).index(name)]
+        for each in before[:1]:
+            again = f"`python {models[each].script}` makes a new one"
+            print(f"{each} is of another training and does not answer by default: {again}", file=sys.stderr)
+    return path
+
+
+def _usable(name: str, models: Models, onnx: bool) -> Path | None:
+    """The file of a model that can be used here, the one to prefer."""
+    fit = (path for path in models[name].paths if (onnx if path.suffix in LIGHT else _has_torch()))
+    return next((path for path in fit if path.is_file()), None)
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+def _here(models: Models) -> str:
+    return ", ".join(present(models)) or "none yet, run `python train.py`"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from core.console import UserError
+from core.console import UserError, progress
 from core.model_files import onnx_model, openvino_model
 from core.model_files.facts import CLASSIFICATION, INPUTS, Facts
-from core.model_files.find import ONNX, OPENVINO
+from core.model_files.names import ONNX, OPENVINO
 from core.model_files.onnx_model import Run
 from core.text.tokenizer import Tokenizer, collate
 
@@ -143,10 +143,8 @@ class Predictor:
 
 def predict_all(predictor: Predictor, items: Sequence[Any], description: str) -> list[Any]:
     """The answers for many items, in order, with a progress bar."""
-    from tqdm import tqdm
-
     answers: list[Any] = []
-    with tqdm(total=len(items), desc=description, unit="item", mininterval=1.0, delay=1.0, leave=False) as bar:
+    with progress(total=len(items), desc=description, unit="item", delay=1.0, leave=False) as bar:
         for start in range(0, len(items), CHUNK):
             answers += predictor.predict(items[start : start + CHUNK])
             bar.update(len(answers) - bar.n)

@@ -15,9 +15,8 @@ import torch
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import WordPiece
 from tokenizers.trainers import WordPieceTrainer
-from tqdm import tqdm
 
-from core.console import UserError
+from core.console import UserError, progress
 from core.files import atomic_write, detect_encoding, sha256, write_json
 from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer, build_tokenizer, collate
 
@@ -51,7 +50,7 @@ def build_vocab(files: Sequence[Path], size: int) -> list[str]:
         continuing_subword_prefix="",
         show_progress=False,
     )
-    tokenizer.train_from_iterator(tqdm(read_texts(files), desc="vocabulary", unit="text", mininterval=1.0), trainer)
+    tokenizer.train_from_iterator(progress(read_texts(files), desc="vocabulary", unit="text"), trainer)
     return [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
 
 
@@ -97,7 +96,7 @@ def encode_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path) -> 
     dtype = np.uint16 if len(tokenizer.vocab) < 2**16 else np.uint32
     lengths: list[int] = []
     with (folder / "ids.bin").open("wb") as out:
-        for chunk in _chunks(tqdm(read_texts(files), desc="encoding", unit="text", mininterval=1.0)):
+        for chunk in _chunks(progress(read_texts(files), desc="encoding", unit="text")):
             for ids in tokenizer.encode_pieces(chunk):
                 if len(ids) >= MIN_TOKENS:
                     np.array(ids, dtype=dtype).tofile(out)

@@ -2,7 +2,7 @@
 
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,9 +75,11 @@ def read_object(request: "Request") -> dict[str, Any]:
     return body
 
 
-def read_model(body: dict[str, Any], names: Sequence[str]) -> str:
-    """The model that a request chooses, the first one if it chooses none."""
+def read_model(body: dict[str, Any], names: Sequence[str], aliases: Mapping[str, str]) -> str:
+    """The model that a request chooses, by its name or an alias; the first one if it chooses none."""
     name = body.get("model", names[0])
+    if name not in names and isinstance(name, str):
+        name = aliases.get(name)
     if name not in names:
         raise ApiError(404, "unknown_model", f"没有这个模型：请去掉 model，或改为 {'、'.join(names)}")
     return name

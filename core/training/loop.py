@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
-from core.console import UserError
+from core.console import UserError, progress
 from core.model_files.facts import is_per_token
 from core.model_files.module import call, run_module
 from core.model_files.onnx_model import Run
@@ -45,11 +44,11 @@ class Budget(NamedTuple):
         """How far a run is and where it ends, in seconds or in steps; the same in all processes."""
         return (devices.gather(now.seconds)[0], self.seconds) if self.seconds else (now.step, self.steps)
 
-    def bar(self, now: Progress, devices: Devices) -> tqdm:
+    def bar(self, now: Progress, devices: Devices) -> Any:
         """The progress bar of a run."""
         total = None if self.seconds else self.steps
-        looks = {"desc": "training", "unit": "step", "mininterval": 1.0, "disable": not devices.is_main}
-        return tqdm(total=total, initial=now.step, **looks)
+        shown = {} if devices.is_main else {"disable": True}
+        return progress(total=total, initial=now.step, desc="training", unit="step", **shown)
 
     def told(self, step: int) -> str:
         """`step 5 of 100` for people."""

@@ -119,7 +119,7 @@ def finish(
     facts: Facts,
     run_state: RunState,
     stale: Iterable[Path],
-    export: Callable[[], object] | None = None,
+    then: Callable[[], object] | None = None,
 ) -> None:
     """Write what a run has made, and remove what it does not need any more.
 
@@ -129,7 +129,7 @@ def finish(
         facts: of the model.
         run_state: the state to resume from; it goes last, so that a kill before loses nothing.
         stale: files made from an earlier checkpoint of this name, which would be preferred to this one.
-        export: writes what else is made of the model.
+        then: writes what else is to be written, while the run can still be resumed.
 
     Raises:
         UserError: a file could not be written.
@@ -137,8 +137,8 @@ def finish(
     for file in stale:
         file.unlink(missing_ok=True)
     save(artefact, model.state_dict(), facts)
-    if export:
-        export()
+    if then:
+        then()
     run_state.drop()
 
 

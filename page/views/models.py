@@ -11,8 +11,11 @@ from page.client import fits, plain
 STAGES = {
     "teacher": "教师模型（BERT 微调）",
     "soft": "软标签蒸馏的学生模型",
+    "soft_bert": "软标签蒸馏的 BERT 学生模型",
     "hard": "硬标签蒸馏的学生模型",
+    "hard_bert": "硬标签蒸馏的 BERT 学生模型",
     "pruned": "剪枝模型",
+    "structured_pruned": "结构化剪枝模型",
 }
 ARCHITECTURE = {
     "type": "类型",
