@@ -21,7 +21,7 @@ from config import MODELS, Config
 from core.console import UserError, parse, require_one_or_more, run
 from core.files import atomic_write, sha256, write_json
 from core.measure.metrics import in_words, metrics_table
-from core.measure.stats import paired_bootstrap
+from core.measure.stats import interval, paired_bootstrap
 from core.model_files.find import find_model
 from core.model_files.names import called
 from core.training.device import measured_on, pick_device
@@ -88,8 +88,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     report += f"{config.data} {in_words(metrics, task.best_by)}, n {metrics['n']}"
     if config.against:
         metrics["against"] = found = compare(metrics, split.labels, config.against)
-        interval = f"95 % interval {100 * found['low']:+.1f} to {100 * found['high']:+.1f}, p {found['p']:.4f}"
-        report += f"\naccuracy {100 * found['difference']:+.1f} points against {found['model']} ({interval})"
+        words = "{difference} points against {model} (95 % interval {low} to {high}, p {p})"
+        report += f"\naccuracy {interval(found, words)}"
     write_json(folder / "metrics.json", metrics)
     atomic_write(folder / "report.txt", lambda file: file.write(f"{report}\n".encode()))
     print(f"{report}\nwrote metrics.json and report.txt to {folder}")

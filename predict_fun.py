@@ -86,14 +86,11 @@ class NewsClassifier(Predictor):
         return Rows({"input_ids": encoded.input_ids}, range(len(items)), encoded.truncated)
 
     def decode(self, item: str, notes: Sequence[bool], logits: Sequence[np.ndarray]) -> Prediction:
-        [truncated], [values] = notes, logits
-        shares = np.exp(values - values.max())
-        shares /= shares.sum()
-        best = int(shares.argmax())
-        by_name = dict(zip(self.labels, shares.tolist(), strict=True))
-        return Prediction(
-            replace_surrogates(item), self.labels[best], best, by_name[self.labels[best]], by_name, truncated
-        )
+        shares = np.exp(logits[0] - logits[0].max())
+        shares = (shares / shares.sum()).tolist()
+        best = shares.index(max(shares))
+        by_name = dict(zip(self.labels, shares, strict=True))
+        return Prediction(replace_surrogates(item), self.labels[best], best, shares[best], by_name, notes[0])
 
 
 def _labels(folder: Path) -> list[str] | None:

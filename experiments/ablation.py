@@ -1,4 +1,4 @@
-"""Which recipes are worth their time: each is trained beside plain fine-tuning, with the same seeds, on the same rows.
+"""Ablation of the recipes: each is trained beside plain fine-tuning, with the same seeds, on the same rows.
 
     python -m experiments.ablation                                        # every recipe on data/
     python -m experiments.ablation --recipes fgm fgm,class_weights plain@0.5  # these: joined, at half the learning rate
@@ -14,24 +14,24 @@ ablation.json, ablation.md and ablation.png to the output folder; what they hold
 stays.
 """
 
-import hashlib
 import itertools
-import json
-import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bert_classifer_model import find_bert, find_weights, finetune_defaults, read_finetune
-from config import MODELS, Config, parse
-from core.console import UserError, run
+from config import BUNDLED_BERT, Config
+from core.bert.folder import find_bert, find_weights, finetune_defaults, read_finetune
+from core.console import UserError, parse, run
 from core.files import sha256, write_json
 from core.model_files.checkpoint import load
-from core.training.device import Devices, measured_on
+from core.model_files.module import pick_device
+from core.training.device import measured_on
 from core.training.recipes import PLAIN, RECIPES, Recipe
-from experiments.ablation_report import as_markdown, choose, draw, merge, summarise
-from experiments.report import open_report, predict_classes, write_views
+from experiments.ablation_report import choose, draw, merge, summarise, table
+from experiments.trials import Trials, as_text, knobs_of, open_report, predict_classes, write_views
 from soft_label_distillation import SoftConfig, distil_soft
 from train import TrainConfig, fine_tune
 from utils import Titles, read_data
@@ -39,7 +39,6 @@ from utils import Titles, read_data
 PLAIN_RATES = ("plain@0.5", "plain@0.7", "plain@1.4", "plain@2")
 AGAIN, ENSEMBLE, TRANSFER = "again", "ensemble", "transfer"
 STUDENTS = (f"{PLAIN}+{AGAIN}", f"{PLAIN}+{ENSEMBLE}")
-RESULT, MODEL = "result.json", MODELS["teacher"].path.name
 
 
 @dataclass
@@ -91,19 +90,89 @@ class AblationConfig:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data folder, read and checked, and how much of it is trained on."""
+    """A data folder, read and checked, how much of it is trained on, and its trainings with these knobs."""
 
     folder: Path
     labels: list[str]
     titles: dict[str, Titles]
     rows: int
     final_rows: int | None
-    work: Path  # where its trainings go
-    unlabeled: Path | None = None
+    unlabeled: Path | None
+    trials: Trials
+    config: AblationConfig
 
-    @property
-    def name(self) -> str:
-        return self.folder.resolve().name
+    def key(self, rows: int, recipe: str, seed: int) -> dict[str, Any]:
+        """The key of a training among all others."""
+        key: dict[str, Any] = {"rows": rows, "recipe": recipe, "seed": seed}
+        if recipe.endswith((f"+{ENSEMBLE}", f"+{TRANSFER}")):
+            key["teachers"] = self.config.seeds
+        if recipe.endswith(f"+{TRANSFER}"):
+            key["unlabeled"] = sha256(self.unlabeled)[:12]
+        return key
+
+    def predict(self, key: dict[str, Any], split: str) -> str:
+        """The class ids that the model of a training predicts for a split."""
+        config = self.config
+        return as_text(predict_classes(self.trials.model(key), self.titles[split], config.batch_size, config.device))
+
+    def train(self, rows: int, recipe: str, seed: int, need_model: bool) -> dict[str, Any]:
+        """One training and what it predicts for dev.txt; `need_model`: its model must be there too."""
+        make = partial(self.distil if "+" in recipe else self.fine_tune, rows, recipe, seed)
+        return self.trials.once("cells", self.key(rows, recipe, seed), make, need_model)
+
+    def fine_tune(self, rows: int, recipe: str, seed: int, folder: Path) -> dict[str, Any]:
+        """Train a recipe."""
+        name, factor = split_recipe(recipe)
+        knobs = knobs_of(self.config, "bert_path batch_size max_length device", folder, seed)
+        knobs["learning_rate"] = factor * finetune_defaults(self.config.bert_path, rows)[1]
+        fine_tune(TrainConfig(**knobs, data_dir=self.folder, limit=rows, recipe=name), score_test=False)
+        return self.describe(self.key(rows, recipe, seed))
+
+    def distil(self, rows: int, recipe: str, seed: int, folder: Path) -> dict[str, Any]:
+        """Distil trainings of a recipe into one more model; its seconds are the teachers' too."""
+        taught, _, students = recipe.partition("+")
+        others = [other for other in range(1, self.config.seeds + 1) if other != seed and students != AGAIN]
+        teachers = [self.train(rows, taught, teacher, need_model=True) for teacher in (seed, *others)]
+        paths = [self.trials.model(self.key(rows, taught, teacher["seed"])) for teacher in teachers]
+        knobs = knobs_of(self.config, "batch_size device", folder, seed)
+        knobs |= {"model": tuple(map(str, paths)), "num_epochs": finetune_defaults(self.config.bert_path, rows)[0]}
+        knobs["bert_layers"] = load(paths[0])[1]["architecture"]["bert_config"]["num_hidden_layers"]
+        knobs["unlabeled"] = self.unlabeled if students == TRANSFER else None
+        student = SoftConfig(**knobs, data_dir=self.folder, limit=rows)
+        student.logits_dir = self.trials.work / "teacher_logits"  # all students share them
+        distil_soft(student, deploy=False)
+        found = self.describe(self.key(rows, recipe, seed))
+        return {**found, "seconds": found["seconds"] + found["preparing"] + sum(cell["seconds"] for cell in teachers)}
+
+    def describe(self, key: dict[str, Any]) -> dict[str, Any]:
+        """The record of a training that has ended."""
+        facts, data = load(self.trials.model(key))[1], self.folder.resolve().name
+        return {"data": data, **facts["training"], "git_commit": facts["git_commit"], "dev": self.predict(key, "dev")}
+
+    def train_all(self, rows: int, recipes: Sequence[str], for_test: bool) -> dict[str, list[dict[str, Any]]]:
+        """The trainings of some recipes, one for each seed. Models go, but for those that others learn from."""
+        cells: dict[str, list[dict[str, Any]]] = {recipe: [] for recipe in recipes}
+        for seed, recipe in itertools.product(range(1, self.config.seeds + 1), recipes):
+            known = self.trials.find("cells", self.key(rows, recipe, seed)) or {}
+            cells[recipe].append(self.train(rows, recipe, seed, need_model=for_test and "test" not in known))
+            if rows != self.final_rows:
+                self.drop_model(rows, recipe, seed)
+        return cells
+
+    def test_all(self, cells: dict[str, list[dict[str, Any]]]) -> None:
+        """Add to the last trainings what their models predict for test.txt; then no more models are needed."""
+        for cell in itertools.chain(*cells.values()):
+            if "test" not in cell:
+                cell["test"] = self.predict(self.key(cell["rows"], cell["recipe"], cell["seed"]), "test")
+                self.trials.save()
+        for seed, recipe in itertools.product(range(1, self.config.seeds + 1), self.config.recipes):
+            self.drop_model(self.final_rows, recipe, seed)
+
+    def drop_model(self, rows: int, recipe: str, seed: int) -> None:
+        """Remove the model of a training that nothing else learns from."""
+        model = self.trials.model(self.key(rows, recipe, seed))
+        if model and not any(other.startswith(f"{recipe}+") for other in self.config.recipes):
+            model.unlink()
 
 
 def split_recipe(text: str) -> tuple[str, float]:
@@ -112,18 +181,12 @@ def split_recipe(text: str) -> tuple[str, float]:
     Raises:
         UserError: no such recipe, no such factor, or something else behind the +.
     """
-    teacher, plus, students = text.partition("+")
-    if plus and students not in (AGAIN, ENSEMBLE, TRANSFER):
-        raise UserError(f"--recipes has {text}: what follows + must be {AGAIN}, {ENSEMBLE} or {TRANSFER}")
-    recipe, at, factor = teacher.partition("@")
-    Recipe.read(recipe)
-    try:
-        number = float(factor) if at else 1.0
-        if not 0 < number < float("inf"):
-            raise ValueError
-    except ValueError:
-        raise UserError(f"--recipes has {text}: what follows @ must be a number above 0") from None
-    return recipe, number
+    found = re.fullmatch(rf"([^@+]*)(?:@(\d+(?:\.\d+)?))?(?:\+({AGAIN}|{ENSEMBLE}|{TRANSFER}))?", text)
+    if not found or not float(found[2] or 1):
+        must = f"what follows @ must be a number above 0, and what follows + {AGAIN}, {ENSEMBLE} or {TRANSFER}"
+        raise UserError(f"--recipes has {text}: {must}")
+    Recipe.read(found[1])
+    return found[1], float(found[2] or 1)
 
 
 def read_data_sets(config: AblationConfig, settings: dict[str, Any]) -> Iterator[DataSet]:
@@ -136,143 +199,40 @@ def read_data_sets(config: AblationConfig, settings: dict[str, Any]) -> Iterator
         labels, titles = read_data(folder)
         if config.final_rows and "test" not in titles:
             raise UserError(f"{folder} has no test.txt, which --final-rows needs: add one, or leave --final-rows out")
-        present = len(titles["train"].texts)
+        present = len(titles["train"])
         rows = min((config.limit[index] if config.limit else 0) or present, present)
         final = min(config.final_rows[index] or present, present) if config.final_rows else None
-        files = {**settings, **{name: sha256(folder / f"{name}.txt") for name in ("class", *titles)}}
-        key = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-        work = config.save_dir / "ablation" / f"{folder.resolve().name}-{key[:12]}"
-        yield DataSet(folder, labels, titles, rows, final, work, config.unlabeled[index] if config.unlabeled else None)
-
-
-def cell_folder(data: DataSet, rows: int, recipe: str, seed: int) -> Path:
-    """Where a training is kept."""
-    titles = f"-{sha256(data.unlabeled)[:12]}" if recipe.endswith(f"+{TRANSFER}") else ""
-    return data.work / f"{rows}-{recipe}{titles}-seed{seed}"
-
-
-def predict_split(model: Path, titles: Titles, config: AblationConfig) -> str:
-    """The class ids that a model predicts for some titles, separated by spaces."""
-    return " ".join(map(str, predict_classes(model, titles, config.batch_size, config.device)))
-
-
-def distil_cell(data: DataSet, rows: int, recipe: str, seed: int, config: AblationConfig) -> dict[str, Any]:
-    """Distil trainings of a recipe into one more model; returns what is said of that, the teachers' time included."""
-    taught, _, students = recipe.partition("+")
-    others = [other for other in range(1, config.seeds + 1) if other != seed and students != AGAIN]
-    teachers = [train_cell(data, rows, taught, teacher, config, need_model=True) for teacher in (seed, *others)]
-    paths = [cell_folder(data, rows, taught, teacher["seed"]) / MODEL for teacher in teachers]
-    facts = load(paths[0])[1]
-    save_dir = cell_folder(data, rows, recipe, seed)
-    knobs = {name: getattr(config, name) for name in ("batch_size", "device")}
-    knobs |= {"data_dir": data.folder, "save_dir": save_dir, "output": save_dir / "reports", "limit": rows}
-    knobs |= {"model": tuple(map(str, paths)), "num_epochs": finetune_defaults(config.bert_path, rows)[0]}
-    knobs |= {"bert_layers": facts["architecture"]["bert_config"]["num_hidden_layers"], "seed": seed}
-    knobs["unlabeled"] = data.unlabeled if students == TRANSFER else None
-    student = SoftConfig(**knobs, resume=True)
-    student.logits_dir = data.work / "teacher_logits"  # all students share them
-    distil_soft(student, deploy=False)
-    os.replace(save_dir / "bert_soft_distill.pth", save_dir / MODEL)
-    meta = load(save_dir / MODEL)[1]
-    seconds = meta["training"]["seconds"] + meta["training"]["preparing"] + sum(cell["seconds"] for cell in teachers)
-    found = {"rows": rows, "seconds": seconds, "git_commit": meta["git_commit"], "teachers": len(paths)}
-    return {**meta["training"], **found}
-
-
-def train_cell(
-    data: DataSet, rows: int, recipe: str, seed: int, config: AblationConfig, need_model: bool
-) -> dict[str, Any]:
-    """One training and what it predicts for dev.txt, unless it is there already.
-
-    Args:
-        data: what to train on.
-        rows: how many of its rows.
-        recipe: as in `--recipes`.
-        seed: of the training.
-        config: the knobs.
-        need_model: whether its model must be there too.
-    """
-    folder = cell_folder(data, rows, recipe, seed)
-    result, model = folder / RESULT, folder / MODEL
-    found = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
-    if found.get("teachers", 1) not in (1, config.seeds):
-        found = {}  # the ensemble of a run with another number of seeds
-    if found and (model.is_file() or not need_model):
-        return found
-    print(f"\n== {data.name}, {rows} rows, {recipe}, seed {seed}")
-    if "+" in recipe:
-        training = distil_cell(data, rows, recipe, seed, config)
-    else:
-        name, factor = split_recipe(recipe)
-        knobs = {knob: getattr(config, knob) for knob in ("bert_path", "batch_size", "max_length", "device")}
-        knobs |= {"data_dir": data.folder, "save_dir": folder, "output": folder / "reports", "limit": rows}
-        knobs |= {"learning_rate": factor * finetune_defaults(config.bert_path, rows)[1], "recipe": name, "seed": seed}
-        fine_tune(TrainConfig(**knobs, resume=True), score_test=False)
-        meta = load(model)[1]
-        training = {**meta["training"], "git_commit": meta["git_commit"]}
-    dev = predict_split(model, data.titles["dev"], config)
-    found = {**found, "data": data.name, "recipe": recipe, "seed": seed, **training, "dev": dev}
-    write_json(result, found)
-    return found
-
-
-def train_cells(
-    data: DataSet, rows: int, recipes: Sequence[str], config: AblationConfig, for_test: bool
-) -> dict[str, list[dict[str, Any]]]:
-    """The trainings of some recipes, one for each seed. Models are removed, but for those that others learn from."""
-    cells: dict[str, list[dict[str, Any]]] = {recipe: [] for recipe in recipes}
-    for seed, recipe in itertools.product(range(1, config.seeds + 1), recipes):
-        result = cell_folder(data, rows, recipe, seed) / RESULT
-        tested = result.is_file() and "test" in json.loads(result.read_text(encoding="utf-8"))
-        cells[recipe].append(train_cell(data, rows, recipe, seed, config, for_test and not tested))
-        if rows != data.final_rows:
-            drop_model(data, rows, recipe, seed, config)
-    return cells
-
-
-def drop_model(data: DataSet, rows: int, recipe: str, seed: int, config: AblationConfig) -> None:
-    """Remove the model of a training that nothing else learns from."""
-    if not any(other.startswith(f"{recipe}+") for other in config.recipes):
-        (cell_folder(data, rows, recipe, seed) / MODEL).unlink(missing_ok=True)
-
-
-def read_test(data: DataSet, cell: dict[str, Any], config: AblationConfig) -> None:
-    """Add to a training what its model predicts for test.txt."""
-    if "test" not in cell:
-        folder = cell_folder(data, cell["rows"], cell["recipe"], cell["seed"])
-        cell["test"] = predict_split(folder / MODEL, data.titles["test"], config)
-        write_json(folder / RESULT, cell)
+        own = {**settings, **{name: sha256(folder / f"{name}.txt") for name in ("class", *titles)}}
+        trials = Trials(config.save_dir / "ablation" / folder.resolve().name, own, ["cells"], device=config.device)
+        unlabeled = config.unlabeled[index] if config.unlabeled else None
+        yield DataSet(folder, labels, titles, rows, final, unlabeled, trials, config)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(AblationConfig, argv, __doc__)
-    config.bert_path = find_bert(config.bert_path)
+    config.bert_path = find_bert(config.bert_path, Config.bert_path, BUNDLED_BERT)
     settings = {"bert": sha256(find_weights(config.bert_path)), "finetune": read_finetune(config.bert_path)}
     settings |= {"batch_size": config.batch_size, "max_length": config.max_length}
     path = config.output / "ablation.json"
     report = open_report(path, settings, ["rows"])
-    data_sets = list(read_data_sets(config, settings))
 
-    def add(rows: list[dict[str, Any]]) -> None:
-        report.update(measured_on(Devices.find(config.device, "auto").device))
+    def add(data: DataSet, cells: dict[str, list[dict[str, Any]]], split: str, against: str) -> list[dict[str, Any]]:
+        rows = summarise(cells, split, data.titles[split].labels, len(data.labels), PLAIN, against)
+        report.update(measured_on(pick_device(config.device)))
         report["rows"] = merge(report["rows"], rows)
         write_json(path, report)
+        return rows
 
     finals = []
-    for data in data_sets:
-        cells = train_cells(data, data.rows, config.recipes, config, for_test=False)
-        rows = summarise(cells, "dev", data.titles["dev"].labels, len(data.labels), PLAIN, PLAIN)
-        add(rows)
-        finals.append((data, *choose(rows)))
+    for data in list(read_data_sets(config, settings)):
+        cells = data.train_all(data.rows, config.recipes, for_test=False)
+        finals.append((data, *choose(add(data, cells, "dev", PLAIN))))
     finals = finals if config.final_rows else []
-    last = [train_cells(data, data.final_rows, recipes, config, for_test=True) for data, _, recipes in finals]
+    last = [data.train_all(data.final_rows, recipes, for_test=True) for data, _, recipes in finals]
     for (data, plain, _), cells in zip(finals, last, strict=True):
-        for cell in itertools.chain(*cells.values()):
-            read_test(data, cell, config)
-        add(summarise(cells, "test", data.titles["test"].labels, len(data.labels), PLAIN, plain))
-        for seed, recipe in itertools.product(range(1, config.seeds + 1), config.recipes):
-            drop_model(data, data.final_rows, recipe, seed, config)
-    write_views(report, path, as_markdown, draw)
+        data.test_all(cells)
+        add(data, cells, "test", plain)
+    write_views(report, path, table, draw)
 
 
 if __name__ == "__main__":

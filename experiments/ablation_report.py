@@ -9,16 +9,13 @@ from typing import Any
 import numpy as np
 
 from core.files import atomic_write
-from core.measure.stats import macro_f1, paired_bootstrap, paired_bootstrap_f1
+from core.measure.stats import interval, macro_f1, paired_bootstrap, paired_bootstrap_f1
 from core.training.recipes import PLAIN
+from experiments.readme_words import Words, each_seed, markdown, percent
+from experiments.trials import as_array
 
 FINALISTS = 3  # recipes of a data set that are better than the best plain one
 KEY = ("data", "split", "rows", "recipe")  # what tells the rows of the table apart
-
-
-def predicted(cells: Sequence[dict[str, Any]], split: str) -> np.ndarray:
-    """(seeds, titles) class ids that the trainings of a recipe predicted."""
-    return np.array([cell[split].split() for cell in cells], dtype=int)
 
 
 def summarise(
@@ -34,28 +31,29 @@ def summarise(
         plain: the recipe whose time is 1.
         against: the recipe that all are compared with.
     """
-    labels = np.array(true)
+    labels, rows = np.array(true), []
     seconds = {recipe: statistics.mean(cell["seconds"] for cell in each) for recipe, each in cells.items()}
-    other = predicted(cells[against], split)
-    rows = []
+    predicted = {recipe: as_array(cell[split] for cell in each) for recipe, each in cells.items()}
+    right = {recipe: (each == labels).mean(axis=0) for recipe, each in predicted.items()}
     for recipe, each in cells.items():
-        ours = predicted(each, split)
-        scores = [macro_f1(labels, one, num_labels) for one in ours]
+        scores = [macro_f1(labels, one, num_labels) for one in predicted[recipe]]
         row = {name: each[0][name] for name in ("data", "rows", "recipe", "git_commit")}
-        row |= {"split": split, "seeds": len(each), "accuracy": float((ours == labels).mean())}
+        row |= {"split": split, "seeds": len(each), "accuracy": float(right[recipe].mean())}
         row |= {"macro_f1": statistics.mean(scores), "macro_f1_each": scores}
         row |= {"seconds": seconds[recipe], "time_ratio": seconds[recipe] / max(seconds[plain], 0.1)}
         row |= {"plain": against, "against": None}
         if recipe != against:
-            accuracy = paired_bootstrap((ours == labels).mean(axis=0), (other == labels).mean(axis=0))
-            f1 = paired_bootstrap_f1(labels, ours, other, num_labels)
-            row["against"] = {"accuracy": asdict(accuracy), "macro_f1": asdict(f1)}
+            f1 = paired_bootstrap_f1(labels, predicted[recipe], predicted[against], num_labels)
+            row["against"] = {
+                "accuracy": asdict(paired_bootstrap(right[recipe], right[against])),
+                "macro_f1": asdict(f1),
+            }
         rows.append(row)
     return rows
 
 
 def choose(rows: Sequence[dict[str, Any]]) -> tuple[str, list[str]]:
-    """Who comes to the last comparison, by the macro-F1 of a table of trials.
+    """The finalists, by the macro-F1 of a table of trials.
 
     Returns:
         The best plain fine-tuning; and all that come: the usual plain one, the best plain one, and the best recipes
@@ -69,8 +67,7 @@ def choose(rows: Sequence[dict[str, Any]]) -> tuple[str, list[str]]:
 
 def merge(rows: list[dict[str, Any]], fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows with fresh ones in the place of those about the same; a recipe that is gone keeps its figures."""
-    measured = {tuple(row[name] for name in KEY) for row in fresh}
-    return [row for row in rows if tuple(row[name] for name in KEY) not in measured] + fresh
+    return list({tuple(row[name] for name in KEY): row for row in rows + fresh}.values())
 
 
 def grouped(rows: list[dict[str, Any]]) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
@@ -81,26 +78,22 @@ def grouped(rows: list[dict[str, Any]]) -> dict[tuple[str, str, int], list[dict[
     return dict(sorted(tables.items()))
 
 
-def as_markdown(report: dict[str, Any]) -> str:
+def table(report: dict[str, Any], words: Words) -> str:
     """The report as tables."""
-    lines = [f"{report['machine']}, {report['date']}"]
+
+    def score(row: dict[str, Any], metric: str, *more: str) -> list[str]:
+        difference = interval(row["against"][metric], words["an interval"]) if row["against"] else "–"
+        return [percent(row[metric]), *more, difference]
+
+    tables = []
     for (data, split, count), rows in grouped(report["rows"]).items():
-        lines += ["", f"**{data}, {count:,} training rows, {split}** (differences to {rows[0]['plain']})", ""]
-        lines += ["| recipe | macro-F1 | each seed | difference | accuracy | difference | time | commit |"]
-        lines += ["|---|---|---|---|---|---|---|---|"]
+        lines = []
         for row in rows:
-            each = " · ".join(f"{score:.2%}" for score in row["macro_f1_each"])
-            cells = [row["recipe"], f"{row['macro_f1']:.2%}", each, _difference(row, "macro_f1")]
-            cells += [f"{row['accuracy']:.2%}", _difference(row, "accuracy"), f"{row['time_ratio']:.2f}×"]
-            lines.append(f"| {' | '.join(cells)} | {(row['git_commit'] or '–')[:7]} |")
-    return "\n".join(lines) + "\n"
-
-
-def _difference(row: dict[str, Any], metric: str) -> str:
-    if row["against"] is None:
-        return "–"
-    found = row["against"][metric]
-    return f"{100 * found['difference']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
+            cells = score(row, "macro_f1", each_seed(row["macro_f1_each"])) + score(row, "accuracy")
+            lines.append([row["recipe"], *cells, f"{row['time_ratio']:.2f}×", (row["git_commit"] or "–")[:7]])
+        title = words["title of ablation"].format(data, count, split, rows[0]["plain"])
+        tables.append(f"{title}\n\n{markdown(words['table ablation'], lines)}")
+    return "\n\n".join(tables)
 
 
 def draw(report: dict[str, Any], path: Path) -> None:

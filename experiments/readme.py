@@ -16,26 +16,25 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from config import parse
-from core.console import UserError, run
+from core.console import UserError, parse, run
 from core.files import atomic_write
-from experiments.readme_tables import KINDS, Kind
-from experiments.readme_words import CHINESE, ENGLISH, reword
+from core.measure import benchmark_report
+from experiments import ablation_report, rows, speed, students
+from experiments.readme_words import CHINESE, ENGLISH, Words, markdown, percent
+from experiments.trials import CHECKPOINTS
 
 RESULTS = Path("results")
-PAGES = {
-    folder / name: words
-    for folder in (Path(), RESULTS)
-    for name, words in (("README.md", (ENGLISH, CHINESE)), ("README_EN.md", (ENGLISH,)))
-}
-MARKER = re.compile(r"^(<!--\s*/?table\b.*)$", re.MULTILINE)
-START = re.compile(r"<!-- table: (\S+) (\S+) -->")
-END = "<!-- /table -->"
+PAGES = {Path("README.md"): CHINESE, Path("README_EN.md"): ENGLISH, RESULTS / "README.md": CHINESE}
+TABLE = re.compile(r"^(<!-- table: (\S+) (\S+) -->)$((?:(?!^<!--).)*)(?=^<!-- /table -->$)", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"^<!--\s*/?table\b.*$", re.MULTILINE)
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s:]+)\)")
+# The models whose files bear other names.
+FILES = {"bilstm_soft_distill": "soft", "bilstm_hard_distill": "hard", "bert_soft_distill": "soft_bert"}
+FILES |= {"bertclassifer_int8": "int8", "quantized_model_bertclassifer_model": "int8"}
+FIGURES = {"size_mb": ".1f", "p50_ms": ".2f", "ratio_p50": ".1f", "titles_per_s": ",.0f", "ratio_throughput": ".1f"}
 
 
 @dataclass
@@ -46,102 +45,171 @@ class ReadmeConfig:
     """Only tell what is not as it should be."""
 
 
-class Table(NamedTuple):
-    """A table of a page: its first comment, its kind, where its figures are, and what stands there now."""
+class Kind(NamedTuple):
+    """A kind of table: the command that writes its file, the table in Markdown, and the picture where there is one."""
 
-    marker: str
-    kind: Kind
-    source: Path
-    shown: str
-
-
-def find_tables(page: Path, text: str) -> list[Table]:
-    """The tables of a page, in order.
-
-    Raises:
-        UserError: a comment is wrong, or the other one of its pair is missing.
-    """
-    pieces = MARKER.split(text)  # text, comment, table, comment, text, comment, …
-    tables = []
-    for start, shown, end in zip_longest(pieces[1::4], pieces[2::4], pieces[3::4], fillvalue=""):
-        found = START.fullmatch(start)
-        if not found:
-            raise UserError(f"{page} has {start} where a table should begin: write <!-- table: KIND FILE -->")
-        if found[1] not in KINDS:
-            raise UserError(f"{page} has {start}: there is no such kind, take one of {', '.join(KINDS)}")
-        if end != END:
-            raise UserError(f"{page} has {start} without {END}: add that on a line of its own, after the table")
-        tables.append(Table(start, KINDS[found[1]], RESULTS / found[2], shown))
-    return tables
+    command: str
+    table: Callable[[dict[str, Any], Words], str]
+    draw: Callable[[dict[str, Any], Path], None] | None = None
 
 
-def use(table: Table, function: Callable[..., Any], *args: Path) -> Any:
-    """What a function makes of a table's figures.
+def model_name(label: str, words: Words) -> str:
+    """The name of a model, or of its file, on a page."""
+    path = Path(label)
+    stem = path.stem if path.suffix in (*CHECKPOINTS, ".onnx", ".xml") else label
+    name, plain = FILES.get(stem, stem), stem.removesuffix("_int8")
+    return words.get(name, name) if name in words or plain == name else f"{model_name(plain, words)} + INT8"
+
+
+def benchmark(report: dict[str, Any], words: Words) -> str:
+    """The columns of the comparison of all models that a reader needs first, but for those that no model has."""
+
+    def share(row: dict[str, Any], metric: str) -> str:
+        if row[metric] is None:
+            return "–"
+        ends = [row.get(f"{metric}_{end}") for end in ("low", "high")]
+        found = percent(row[metric])
+        return found if None in ends else words["a share"].format(found, *(percent(end, 1) for end in ends))
+
+    lines = []
+    for row in report["rows"]:
+        cells = [model_name(benchmark_report.label(row, report["rows"]), words)]
+        cells += [words.get(row["runtime"], row["runtime"]), share(row, "accuracy"), share(row, "macro_f1")]
+        for name, form in FIGURES.items():
+            unit = "×" if name.startswith("ratio") else ""
+            cells.append("–" if row[name] is None else f"{row[name]:{form}}{unit}")
+        lines.append(cells)
+    columns = zip(words["table benchmark"].split(" | "), *lines, strict=True)
+    headers, *lines = zip(*(column for column in columns if set(column[1:]) != {"–"}), strict=True)
+    return markdown(" | ".join(headers), lines)
+
+
+def ablation(report: dict[str, Any], words: Words) -> str:
+    """The recipes on the test titles; on the dev titles, where none has come to the test."""
+    tested = [row for row in report["rows"] if row["split"] == "test"]
+    return ablation_report.table({**report, "rows": tested or report["rows"]}, words)
+
+
+def teacher_once(report: dict[str, Any], words: Words) -> str:
+    """Distillation with the teacher in every step, and judging each title once."""
+    lines = []
+    for row in report["rows"]:
+        minutes = f"{100 * row['seconds_a_1000_titles'] / 60:,.0f}"
+        lines.append([words.get(row["name"], row["name"]), minutes, f"{row['ratio']:.1f}×"])
+    table = markdown(words["table teacher_once"].format(report["epochs"]), lines)
+    return f"{table}\n\n{words['from one pass'].format(report['titles'])}"
+
+
+def serving(report: dict[str, Any], words: Words) -> str:
+    """The rates of the server, and how it bears load, of the parts that were measured."""
+
+    def answers(found: dict[str, Any]) -> str:
+        statuses = " · ".join(f"{status} × {count:,}" for status, count in sorted(found["statuses"].items()))
+        return words["all answers"].format(statuses, sum(found["errors"].values()))
+
+    lines = []
+    for part in ("predictor", "server", "nothing", "flask"):
+        for ask, found in report.get(part, {}).items():
+            times = [f"{found[name]:,.1f}" if name in found else "–" for name in ("p50_ms", "p95_ms", "p99_ms")]
+            rate = f"{found['requests_per_s']:,.0f}"
+            lines.append([words[f"part {part}"], re.sub(r"\D+", "", ask), rate, *times])
+    told = []
+    if found := report.get("overload"):
+        crowd = found["crowd"]
+        memory = found["before_mb"], found["during_mb"]
+        told.append(words["a crowd"].format(crowd["clients"], crowd["seconds"], answers(crowd), *memory))
+    if found := report.get("soak"):
+        told.append(words["a soak"].format(found["seconds"] / 60, answers(found), found["growth_mb"]))
+    if found := report.get("restart"):
+        told.append(words["a restart"].format(found["seconds_to_ready"]))
+    if found := report.get("equal"):
+        told.append(words["equal answers"].format(found["same_class"], found["titles"]))
+    title = f"**{words.get(report['model'], report['model'])}**"
+    table = [markdown(words["table serving"], lines)] if lines else []
+    return "\n\n".join(filter(None, [title, *table, "\n".join(told)]))
+
+
+KINDS = {
+    "speed": Kind("python -m experiments.speed", speed.table),
+    "benchmark": Kind(
+        "python benchmark.py", benchmark, lambda report, path: benchmark_report.draw(report["rows"], path)
+    ),
+    "rows": Kind("python -m experiments.rows", rows.table, rows.draw),
+    "students": Kind("python -m experiments.students", students.table, students.draw),
+    "teacher_once": Kind("git restore results/teacher_once", teacher_once),  # its command is gone, its figures stay
+    "ablation": Kind("python -m experiments.ablation", ablation, ablation_report.draw),
+    "serving": Kind("python -m experiments.serving", serving),
+}
+
+
+def use(kind: Kind, source: Path, function: Callable[..., Any], *args: Any) -> Any:
+    """The result of a function on the figures in a file.
 
     Raises:
         UserError: they are not what the command writes.
     """
     try:
-        return function(json.loads(table.source.read_text(encoding="utf-8")), *args)
+        return function(json.loads(source.read_text(encoding="utf-8")), *args)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as fault:
-        raise UserError(
-            f"{table.source} is damaged, unfinished or not for {table.marker}: run `{table.kind.command}` again"
-        ) from fault
+        raise UserError(f"{source} is damaged, unfinished or not of this kind: run `{kind.command}` again") from fault
 
 
-def remake(page: Path, table: Table) -> str:
-    """What should stand between the comments of a table.
+def remake(page: Path, found: re.Match[str], sources: dict[Path, Kind]) -> str:
+    """A table as it should be, from its first comment on; its file is added to `sources`.
 
     Raises:
-        UserError: its file is gone, damaged or unfinished.
+        UserError: its kind is unknown, or its file is gone, damaged or unfinished.
     """
-    if table.source.exists():
-        text = reword(use(table, table.kind.table), PAGES[page])
-        if not re.search(r"^(\|---.*\n\||- )", text, re.MULTILINE):
-            raise UserError(f"{table.source} holds no figures yet: run `{table.kind.command}` to its end")
-        return f"\n\n{text}\n\n"
-    if table.shown.strip():
-        raise UserError(f"{page} has figures at {table.marker}, but there is no {table.source}: bring it back")
-    return "\n"
+    marker, name, file, shown = found.groups()
+    if name not in KINDS:
+        raise UserError(f"{page} has {marker}: there is no such kind, take one of {', '.join(KINDS)}")
+    kind, source = KINDS[name], RESULTS / file
+    sources[source] = kind
+    if not source.exists():
+        if shown.strip():
+            raise UserError(f"{page} has figures at {marker}, but there is no {source}: bring it back")
+        return f"{marker}\n"
+    text = use(kind, source, kind.table, PAGES[page])
+    if not re.search(r"^(\|---.*\n\||- )", text, re.MULTILINE):
+        raise UserError(f"{source} holds no figures yet: run `{kind.command}` to its end")
+    return f"{marker}\n\n{text}\n\n"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(ReadmeConfig, argv, __doc__)
     fresh: dict[Path, str] = {}
-    tables: dict[Path, Table] = {}
+    sources: dict[Path, Kind] = {}
     pictures: dict[Path, Path] = {}
-    faults = []
+    stale = []
     for page in PAGES:
         try:
             text = page.read_text(encoding="utf-8")
         except (OSError, ValueError) as fault:
             raise UserError(f"{page} cannot be read: run this in the folder of the project") from fault
-        pieces = MARKER.split(text)
-        for index, table in enumerate(find_tables(page, text)):
-            pieces[4 * index + 2] = remake(page, table)
-            tables[table.source] = table
-            if pieces[4 * index + 2] != table.shown:
-                faults.append(
-                    f"{page}: {table.marker} is not what {table.source} says: run `python -m experiments.readme`"
-                )
-        fresh[page] = "".join(pieces)
+        pairs = list(TABLE.finditer(text))
+        whole = {line for found in pairs for line in (found.start(), found.end())}
+        if stray := next((found for found in COMMENT.finditer(text) if found.start() not in whole), None):
+            raise UserError(f"{page} has {stray[0]}, which is no half of <!-- table: KIND FILE --> … <!-- /table -->")
+        fresh[page] = TABLE.sub(lambda found, page=page: remake(page, found, sources), text)
+        for before, after in zip(pairs, TABLE.finditer(fresh[page]), strict=True):
+            if before[0] != after[0]:
+                file = RESULTS / before[3]
+                stale.append(f"{page}: {before[1]} is not what {file} says: run `python -m experiments.readme`")
         pictures |= {page.parent / link: page for link in PICTURE.findall(text)}
-    for source in tables:
+    for source, kind in sources.items():
         if not source.exists():
-            print(
-                f"there is no {source} yet: its table stays empty until `{tables[source].kind.command}` has written it"
-            )
+            print(f"there is no {source} yet: its table stays empty until `{kind.command}` has written it")
     if not config.check:
-        for source, table in tables.items():
-            if table.kind.draw and source.is_file() and (picture := source.with_suffix(".png")) in pictures:
-                use(table, table.kind.draw, picture)
+        for source, kind in sources.items():
+            if kind.draw and source.is_file() and (picture := source.with_suffix(".png")) in pictures:
+                use(kind, source, kind.draw, picture)
         for page, text in fresh.items():
             atomic_write(page, lambda file, text=text: file.write(text.encode("utf-8")))
-        print(f"{len(faults)} table(s) changed in {', '.join(map(str, PAGES))}")
-        faults = []
-    faults += [f"{page} shows {path}, which does not exist" for path, page in pictures.items() if not path.is_file()]
-    if faults:
-        raise UserError("\n".join(faults))
+        print(f"{len(stale)} table(s) changed in {', '.join(map(str, PAGES))}")
+        stale = []
+    stale += [f"{page} shows {path}, which does not exist" for path, page in pictures.items() if not path.is_file()]
+    if stale:
+        raise UserError("\n".join(stale))
 
 
 if __name__ == "__main__":

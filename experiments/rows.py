@@ -1,4 +1,4 @@
-"""How many labelled titles it takes: BERT and the linear model, trained on more and more of them.
+"""Learning curves over labelled titles: BERT and the linear model, trained on more and more of them.
 
     python -m experiments.rows                                              # the bundled data, 3 seeds
     python -m experiments.rows --data-dir my_data --rows 1000 5000 20000 --output results/my_data
@@ -8,27 +8,25 @@ and selected on dev.txt; both models are scored on test.txt. Finished trainings 
 where it was. Writes rows.json, rows.md and rows.png to the output folder.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import baseline
-import evaluate
-import train
-from bert_classifer_model import find_bert, find_weights, read_finetune
-from config import MODELS, Config, parse
-from core.console import UserError, run
-from core.files import atomic_write, sha256, write_json
-from core.measure.stats import paired_bootstrap
-from core.training.device import measured_on
-from experiments.report import open_report, write_views
-from utils import read_data
-
-KEPT = ("accuracy", "macro_f1", "predicted")
+from config import BUNDLED_BERT, MODELS, Config
+from core.bert.folder import find_bert, find_weights, read_finetune
+from core.console import UserError, parse, run
+from core.files import atomic_write, sha256
+from core.measure.metrics import classification_metrics
+from core.measure.stats import interval, paired_bootstrap
+from core.model_files.checkpoint import load
+from experiments.readme_words import Words, markdown, percent
+from experiments.trials import Trials, as_array, as_text, knobs_of, predict_classes, predict_linear, write_views
+from train import TrainConfig, fine_tune
+from utils import Titles, read_data
 
 
 @dataclass
@@ -53,56 +51,55 @@ class RowsConfig:
             raise UserError("--seeds and --rows must be 1 or more")
 
 
-def measure(rows: int, seed: int | None, config: RowsConfig, work: Path) -> dict[str, Any]:
+def measure(
+    rows: int, seed: int | None, labels: Sequence[str], titles: dict[str, Titles], config: RowsConfig, folder: Path
+) -> dict[str, Any]:
     """Train and score one model: BERT with a seed, or the linear one (seed None)."""
-    data, limit = ["--data-dir", str(config.data_dir)], ["--limit", str(rows)]
+    train, test = titles["train"], titles["test"]
     if seed is None:
-        baseline.main([*data, *limit, "--output", str(work)])
-        report = json.loads((work / "baseline/metrics.json").read_text(encoding="utf-8"))
-        return {**{name: report[name] for name in KEPT}, "seconds": report["seconds"]}
-    model = work / f"rows_{rows}_seed_{seed}" / MODELS["teacher"].path.name
-    flags = ["--bert-path", str(config.bert_path), "--save-dir", str(model.parent), "--output", str(work)]
-    train.main([*data, *limit, *flags, "--seed", str(seed), "--device", config.device, "--resume"])
-    test = ["--model", str(model), "--data", str(config.data_dir / "test.txt"), "--output", str(work)]
-    evaluate.main([*test, "--device", config.device])
-    report = json.loads((work / "evaluate/metrics.json").read_text(encoding="utf-8"))
-    model.unlink()
-    return {**{name: report[name] for name in KEPT}, "seconds": report["training"]["seconds"]}
+        first = Titles(train.texts[:rows], train.labels[:rows])
+        predicted, seconds = predict_linear(first, titles["dev"], test)
+    else:
+        knobs = knobs_of(config, "data_dir bert_path device", folder, seed)
+        fine_tune(TrainConfig(**knobs, limit=rows), score_test=False)
+        model = folder / MODELS["teacher"].path.name
+        predicted = predict_classes(model, test, Config.batch_size, config.device)
+        seconds = load(model)[1]["training"]["seconds"]
+        model.unlink()
+    scores = classification_metrics(test.labels, predicted, labels)
+    kept = {name: scores[name] for name in ("accuracy", "macro_f1")}
+    return {**kept, "predicted": as_text(predicted), "seconds": seconds}
 
 
 def summarise(cells: list[dict[str, Any]], true: list[int]) -> list[dict[str, Any]]:
-    """For each number of rows both accuracies, and how sure their difference is (the mean over the seeds)."""
-    table = []
+    """Both accuracies for each number of rows, and how sure their difference is (the mean over the seeds)."""
+    summary = []
     for rows in sorted({cell["rows"] for cell in cells}):
-        of = {model: [c for c in cells if c["rows"] == rows and c["model"] == model] for model in ("linear", "bert")}
-        right = {
-            model: np.mean([np.array(c["predicted"].split(), int) == true for c in runs], axis=0)
-            for model, runs in of.items()
-        }
-        entry: dict[str, Any] = {"rows": rows, **asdict(paired_bootstrap(right["bert"], right["linear"]))}
-        for model, runs in of.items():
-            entry[model] = [cell["accuracy"] for cell in runs]
-            entry |= {f"{model}_{name}": float(np.mean([c[name] for c in runs])) for name in ("macro_f1", "seconds")}
-        table.append(entry)
-    return table
+        entry: dict[str, Any] = {"rows": rows}
+        right = []
+        for model in ("bert", "linear"):
+            runs = [cell for cell in cells if (cell["rows"], cell["model"]) == (rows, model)]
+            right.append((as_array(run["predicted"] for run in runs) == true).mean(axis=0))
+            entry[model] = [run["accuracy"] for run in runs]
+            entry |= {
+                f"{model}_{name}": float(np.mean([run[name] for run in runs])) for name in ("macro_f1", "seconds")
+            }
+        summary.append(entry | asdict(paired_bootstrap(*right)))
+    return summary
 
 
-def as_markdown(report: dict[str, Any]) -> str:
+def table(report: dict[str, Any], words: Words) -> str:
     """The summary as a table."""
-    lines = [f"{report['machine']}, {report['date']}; test accuracy, BERT's the mean over the seeds", ""]
-    lines += [
-        "| training titles | linear | BERT | difference, 95 % interval | p | macro-F1, linear | macro-F1, BERT "
-        "| training, linear | training, BERT |"
-    ]
-    lines += ["|---" * 9 + "|"]
+    lines = []
     for entry in report["summary"]:
-        interval = f"{100 * entry['difference']:+.2f} ({100 * entry['low']:+.1f} to {100 * entry['high']:+.1f})"
-        cells = [f"{entry['rows']:,}", f"{entry['linear'][0]:.2%}", f"{np.mean(entry['bert']):.2%}", interval]
-        cells += [f"{entry['p']:.4f}", f"{entry['linear_macro_f1']:.3f}", f"{entry['bert_macro_f1']:.3f}"]
-        seconds = [entry[f"{model}_seconds"] for model in ("linear", "bert")]
-        cells += [f"{taken:.0f} s" if taken >= 1 else "<1 s" for taken in seconds]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        scores, seconds = (
+            [entry[f"{model}_{name}"] for model in ("linear", "bert")] for name in ("macro_f1", "seconds")
+        )
+        cells = [f"{entry['rows']:,}", percent(entry["linear"][0]), percent(np.mean(entry["bert"]))]
+        cells += [interval(entry, words["an interval"], 2), f"{entry['p']:.4f}", *(f"{score:.3f}" for score in scores)]
+        times = (f"{taken:.0f}" if taken >= 1 else "<1" for taken in seconds)
+        lines.append(cells + [words["so many seconds"].format(taken) for taken in times])
+    return markdown(words["table rows"], lines)
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
@@ -128,27 +125,22 @@ def draw(report: dict[str, Any], path: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(RowsConfig, argv, __doc__)
-    _, titles = read_data(config.data_dir)
+    labels, titles = read_data(config.data_dir)
     if "test" not in titles:
         raise UserError(f"{config.data_dir} has no test.txt: the models are scored on it")
-    bert = find_bert(config.bert_path)
+    bert = find_bert(config.bert_path, Config.bert_path, BUNDLED_BERT)
     settings = {"data": {name: sha256(config.data_dir / f"{name}.txt") for name in ("class", "train", "dev", "test")}}
     settings |= {"bert": sha256(find_weights(bert)), "finetune": read_finetune(bert)}
     path = config.output / "rows.json"
-    report = open_report(path, settings, ["cells"])
-    most = len(titles["train"].texts)
+    trials = Trials(config.output / "rows_work", settings, ["cells"], path, config.device)
+    most = len(titles["train"])
     for rows in [*(count for count in sorted(config.rows) if count < most), most]:
         for seed in (None, *range(1, config.seeds + 1)):
             cell = {"rows": rows, "model": "linear" if seed is None else "bert", "seed": seed}
-            if any(cell.items() <= done.items() for done in report["cells"]):
-                continue
-            print(f"\n== {cell['model']}, {rows:,} titles" + (f", seed {seed}" if seed else ""))
-            report["cells"].append({**cell, **measure(rows, seed, config, config.output / "rows_work")})
-            report |= {**measured_on(), "summary": []}
-            write_json(path, report)
-    report["summary"] = summarise(report["cells"], titles["test"].labels)
-    write_json(path, report)
-    write_views(report, path, as_markdown, draw)
+            trials.once("cells", cell, partial(measure, rows, seed, labels, titles, config))
+    trials.report["summary"] = summarise(trials.report["cells"], titles["test"].labels)
+    trials.save()
+    write_views(trials.report, path, table, draw)
 
 
 if __name__ == "__main__":

@@ -24,15 +24,15 @@ from predict_fun import NewsClassifier
 
 
 @contextmanager
-def running_function(serve: Callable[..., None], *args: Any) -> Iterator[str]:
-    """The address of a server that `serve(*args, pipe)` runs, which sends its port through the pipe."""
+def running_function(serve: Callable[..., None], *args: Any) -> Iterator[tuple[str, Any]]:
+    """The address of a server that `serve(*args, pipe)` runs, which sends its port through the pipe; its process."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(*args, theirs), daemon=True)
     process.start()
     theirs.close()
     try:
-        yield f"http://127.0.0.1:{ours.recv()}"
+        yield f"http://127.0.0.1:{ours.recv()}", process
     except EOFError as fault:
         raise UserError(f"{serve.__name__} did not start: see the lines above") from fault
     finally:
@@ -74,12 +74,12 @@ def watched_memory(pid: int) -> Iterator[list[float]]:
 
 
 class Nothing:
-    """A model that computes nothing."""
+    """A predictor that computes nothing."""
 
     name, labels, path = "nothing", ["财经"], None
-    meta = {"stage": "nothing", "architecture": {}, "labels": labels, "max_length": 0}
+    facts = {"stage": name, "architecture": {}, "labels": labels, "max_length": 0}
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+    def predict(self, texts: Sequence[str], batch_size: int | None = None) -> list[Prediction]:
         return [Prediction(text, "财经", 0, 1.0, {"财经": 1.0}, False) for text in texts]
 
 
@@ -93,7 +93,7 @@ def serve_nothing(port: Connection) -> None:
 
 
 def serve_minimal(path: Path, port: Connection) -> None:
-    """What most tutorials show: Flask's development server, a forward pass a request; runs in a process of its own."""
+    """The server of most tutorials: Flask's own, a forward pass a request; runs in a process of its own."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     app, classifier = Flask("minimal"), NewsClassifier.load(path, "cpu")
 

@@ -1,4 +1,4 @@
-"""What the HTTP server adds to the model, what it bears, and whether it answers as predict_fun does.
+"""Measurements of the HTTP server: its cost beside the model, its limits, and whether it answers as predict_fun does.
 
     python -m experiments.serving                                          # all but the soak
     python -m experiments.serving --random-bert-base --parts predictor server nothing flask
@@ -21,38 +21,40 @@ import json
 import tempfile
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from bert_classifer_model import BERT_BASE
-from config import Config, find_model, parse
-from core.answers import text_fault
+from config import MODELS, Config
+from core.bert.encoder import BERT_BASE
 from core.compression import export
 from core.compression.quantize import VARIANTS, quantize_onnx
-from core.console import UserError, run
+from core.console import UserError, parse, run
 from core.files import sha256, write_json
+from core.measure.latency import in_own_process
 from core.model_files import checkpoint
-from core.serving.load import ask_all, load, predict_bodies
+from core.model_files.find import find_model
+from core.serving.load import ask_all, measure_load, predict_bodies
 from core.training.device import measured_on
-from experiments.report import open_report
 from experiments.servers import api_server, running_function, serve_minimal, serve_nothing, watched_memory
-from experiments.shapes import facts, quantized_facts, random_bert
-from experiments.training import in_a_process_of_its_own
+from experiments.shapes import facts_of, quantized_facts, random_bert
+from experiments.trials import open_report
 from predict_fun import NewsClassifier
 from utils import read_labels, read_titles
 
 RATES = ("predictor", "server", "nothing", "flask")
 CLIENTS = (1, 16)
 SOAK_SHARE = 0.8
+WARM_UP_SECONDS = 1.0
 Part = Literal["predictor", "server", "nothing", "flask", "overload", "soak", "restart", "equal"]
 
 
 @dataclass
-class ApiBenchmarkConfig:
+class ServingConfig:
     """Knobs of the measurements."""
 
     parts: tuple[Part, ...] = (*RATES, "overload", "restart", "equal")
@@ -95,49 +97,47 @@ def predictor_rates(path: Path, texts: Sequence[str], seconds: float) -> dict[st
     return rates
 
 
-def server_rates(url: str, bodies: Sequence[bytes], seconds: float) -> dict[str, Any]:
-    """What clients get of a server that has been warmed up."""
-    load(url, bodies, max(CLIENTS), min(1.0, seconds))
-    return {f"{clients} client(s)": load(url, bodies, clients, seconds) for clients in CLIENTS}
+def warm(url: str, texts: Sequence[str]) -> Callable[..., dict[str, Any]]:
+    """Load on a server that has been warmed up, as a function of clients and seconds."""
+    ask = partial(measure_load, url, predict_bodies(texts))
+    ask(max(CLIENTS), WARM_UP_SECONDS)
+    return ask
 
 
 def measure_rates(part: str, model: Path, fp32: Path, texts: Sequence[str], seconds: float) -> dict[str, Any]:
     """One round of one part."""
-    bodies = predict_bodies(texts)
     if part == "predictor":
-        return in_a_process_of_its_own(predictor_rates, model, texts, seconds)
-    if part == "server":
-        with api_server(model) as (url, _):
-            return server_rates(url, bodies, seconds)
-    with running_function(*((serve_nothing,) if part == "nothing" else (serve_minimal, fp32))) as url:
-        return server_rates(url, bodies, seconds)
+        return in_own_process(predictor_rates, model, texts, seconds)
+    serve = (serve_nothing,) if part == "nothing" else (serve_minimal, fp32)
+    with api_server(model) if part == "server" else running_function(*serve) as (url, _):
+        ask = warm(url, texts)
+        return {f"{clients} client(s)": ask(clients, seconds) for clients in CLIENTS}
 
 
-def measure_overload(model: Path, bodies: Sequence[bytes], config: ApiBenchmarkConfig) -> dict[str, Any]:
+def measure_overload(model: Path, texts: Sequence[str], config: ServingConfig) -> dict[str, Any]:
     """A crowd of clients, and one client before it and in the seconds after."""
     with api_server(model) as (url, process):
-        load(url, bodies, max(CLIENTS), min(1.0, config.seconds))
+        ask = warm(url, texts)
         with watched_memory(process.pid) as before:
-            calm = load(url, bodies, 1, 1.0)
+            calm = ask(1, 1.0)
         with watched_memory(process.pid) as during:
-            crowd = load(url, bodies, config.crowd, config.seconds)
-        after = load(url, bodies, 1, 1.0)
-        memory = {"before_mb": before[-1], "during_mb": max(during)}
-        return {"before": calm, "crowd": crowd, "second_after": after, **memory}
+            crowd = ask(config.crowd, config.seconds)
+        found = {"before": calm, "crowd": crowd, "second_after": ask(1, 1.0)}
+        return {**found, "before_mb": before[-1], "during_mb": max(during)}
 
 
-def measure_soak(model: Path, bodies: Sequence[bytes], config: ApiBenchmarkConfig) -> dict[str, Any]:
+def measure_soak(model: Path, texts: Sequence[str], config: ServingConfig) -> dict[str, Any]:
     """Load below the limit for long; the memory after the first tenth of the time, at the end, and in between."""
     with api_server(model) as (url, process):
-        load(url, bodies, max(CLIENTS), min(1.0, config.seconds))
-        fastest = load(url, bodies, max(CLIENTS), config.seconds)["requests_per_s"]
+        ask = warm(url, texts)
+        rate = SOAK_SHARE * ask(max(CLIENTS), config.seconds)["requests_per_s"]
         with watched_memory(process.pid) as memory:
-            found = load(url, bodies, max(CLIENTS), 60 * config.minutes, rate=SOAK_SHARE * fastest)
-    warm = memory[len(memory) // 10 :]
-    return {**found, "memory_mb": warm[:: -(-len(warm) // 100)], "growth_mb": round(warm[-1] - warm[0], 1)}
+            found = ask(max(CLIENTS), 60 * config.minutes, rate=rate)
+    later = memory[len(memory) // 10 :]
+    return {**found, "memory_mb": later[:: -(-len(later) // 100)], "growth_mb": round(later[-1] - later[0], 1)}
 
 
-def measure_restart(model: Path) -> dict[str, float]:
+def measure_restart(model: Path, *_: Any) -> dict[str, float]:
     """Kill the server without warning, start it again."""
     with api_server(model) as (_, process):
         process.kill()
@@ -149,47 +149,44 @@ def measure_restart(model: Path) -> dict[str, float]:
         return {"seconds_to_ready": round(time.perf_counter() - started, 2)}
 
 
-def measure_equal(model: Path, texts: Sequence[str]) -> dict[str, Any]:
-    """Whether concurrent clients get the classes that predict_fun gives the same titles."""
+def measure_equal(model: Path, texts: Sequence[str], *_: Any) -> dict[str, Any]:
+    """Agreement of what concurrent clients are answered with what predict_fun gives for the same titles."""
     expected = NewsClassifier.load(model, "cpu").predict(texts)
     with api_server(model) as (url, _):
-        answers = ask_all(url, predict_bodies(texts), max(CLIENTS))
-    found = [json.loads(body) for _, body in answers]
-    same = sum(ours.get("pred_class") == theirs.pred_class for ours, theirs in zip(found, expected, strict=True))
-    gaps = [abs(ours.get("confidence", 9) - theirs.confidence) for ours, theirs in zip(found, expected, strict=True)]
-    return {"titles": len(texts), "same_class": same, "largest_confidence_gap": round(max(gaps), 6)}
+        answers = [json.loads(body) for _, body in ask_all(url, predict_bodies(texts), max(CLIENTS))]
+    pairs = list(zip(answers, expected, strict=True))
+    same = sum(ours.get("pred_class") == theirs.pred_class for ours, theirs in pairs)
+    gap = max(abs(ours.get("confidence", 9) - theirs.confidence) for ours, theirs in pairs)
+    return {"titles": len(texts), "same_class": same, "largest_confidence_gap": round(gap, 6)}
+
+
+OTHERS = {"overload": measure_overload, "soak": measure_soak, "restart": measure_restart, "equal": measure_equal}
 
 
 def random_bert_base(folder: Path) -> tuple[Path, Path]:
     """INT8 ONNX and FP32 PyTorch files of a BERT-base whose weights are random, the same ones each time."""
     model = random_bert(BERT_BASE)
-    meta = facts("bert-base", model, BERT_BASE["vocab_size"])
+    facts = facts_of("bert-base", model, BERT_BASE["vocab_size"])
     int8, fp32 = folder / "int8.onnx", folder / "fp32.pt"
-    checkpoint.save(fp32, model.state_dict(), meta)
-    export.write(int8, quantize_onnx(export.to_onnx(model, meta), VARIANTS["signed"]), quantized_facts(meta))
+    checkpoint.save(fp32, model.state_dict(), facts)
+    export.write(int8, quantize_onnx(export.to_onnx(model, facts), VARIANTS["signed"]), quantized_facts(facts))
     return int8, fp32
 
 
-def benchmark_api(config: ApiBenchmarkConfig, path: Path, folder: Path) -> dict[str, Any]:
-    """Make all measurements that are asked for, saving the report after each part.
-
-    Args:
-        config: the knobs.
-        path: of the report.
-        folder: for files that nobody needs afterwards.
+def measure_all(config: ServingConfig, path: Path, folder: Path) -> dict[str, Any]:
+    """All measurements that are asked for; the report is saved after each part.
 
     Raises:
         UserError: there is no such model, or the report is damaged or another model's.
     """
     labels = read_labels(config.data_dir / "class.txt")
     data = config.data_dir / "test.txt"
-    titles = read_titles(data if data.is_file() else config.data_dir / "dev.txt", labels)
-    texts = [text for text in titles.texts if not text_fault(text)][: config.titles]
+    texts = read_titles(data if data.is_file() else config.data_dir / "dev.txt", labels).items[: config.titles]
     if config.random_bert_base:
         (model, fp32), name = random_bert_base(folder), "bert-base at random, INT8"
     else:
-        model, fp32 = find_model(config.model), find_model(config.fp32) if "flask" in config.parts else Path()
-        name = model.name
+        model = find_model(config.model, MODELS)
+        fp32, name = find_model(config.fp32, MODELS) if "flask" in config.parts else model, model.name
     report = open_report(path, {"model": name, "sha256": sha256(model)}, [])
     report |= {"model": name, **measured_on(), "threads": torch.get_num_threads()}
     rounds: dict[str, list[dict[str, Any]]] = {part: [] for part in RATES if part in config.parts}
@@ -200,27 +197,20 @@ def benchmark_api(config: ApiBenchmarkConfig, path: Path, folder: Path) -> dict[
     for part, found in rounds.items():  # of each way of asking the round in the middle
         middle = {ask: sorted((row[ask] for row in found), key=lambda row: row["requests_per_s"]) for ask in found[0]}
         report[part] = {ask: rows[(len(rows) - 1) // 2] for ask, rows in middle.items()}
-    bodies = predict_bodies(texts)
-    others = {
-        "overload": lambda: measure_overload(model, bodies, config),
-        "soak": lambda: measure_soak(model, bodies, config),
-        "restart": lambda: measure_restart(model),
-        "equal": lambda: measure_equal(model, texts),
-    }
     write_json(path, report)
-    for part, measure in others.items():
+    for part, measure in OTHERS.items():
         if part in config.parts:
             print(part, flush=True)
-            report[part] = measure()
+            report[part] = measure(model, texts, config)
             write_json(path, report)
     return report
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = parse(ApiBenchmarkConfig, argv, __doc__)
+    config = parse(ServingConfig, argv, __doc__)
     path = config.output / "api_benchmark.json"
     with tempfile.TemporaryDirectory() as folder:
-        report = benchmark_api(config, path, Path(folder))
+        report = measure_all(config, path, Path(folder))
     for part in config.parts:
         for name, found in report[part].items():
             print(f"{part:<10} {name:<22} {json.dumps(found, ensure_ascii=False)[:160]}")

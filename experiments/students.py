@@ -1,4 +1,4 @@
-"""What distillation gains: students with and without a teacher, beside the teacher, the linear model and chance.
+"""Comparison of students with and without a teacher, beside the teacher, the linear model and chance.
 
     python -m experiments.students                                        # the bundled data, 3 seeds
     python -m experiments.students --data-dir my_data --unlabeled titles.txt --augment 0 --output results/mine
@@ -9,30 +9,29 @@ once for each row of the table, when all trainings of that row are done. A run t
 Writes distillation.json, distillation.md and distillation.png to the output folder.
 """
 
-import hashlib
-import json
-import os
-import re
 import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import baseline
-from config import Config, find_model, parse, require_one_or_more
-from core.answers import every
-from core.console import UserError, run
-from core.files import sha256, write_json
-from core.measure.latency import compare_speed
+from config import MODELS, Config
+from core.console import UserError, parse, require_one_or_more, run
+from core.files import atomic_write, sha256
+from core.measure.latency import compare_speed, spread_sample
+from core.measure.metrics import classification_metrics
+from core.measure.stats import interval, paired_bootstrap
 from core.model_files.checkpoint import load
+from core.model_files.facts import Facts
+from core.model_files.find import find_model
 from core.training.device import measured_on
 from distillation import STUDENT_RATE, DistillConfig, default_epochs, read_unlabeled
-from experiments.distillation_report import as_markdown, compare, draw, summarise
-from experiments.report import open_report, predict_classes, write_views
+from experiments.readme_words import Words, each_seed, markdown, percent
+from experiments.trials import Trials, as_array, as_text, knobs_of, predict_classes, predict_linear, write_views
 from hard_label_distillation import distil_hard
 from predict_fun import NewsClassifier
 from soft_label_distillation import SoftConfig, distil_soft
@@ -46,7 +45,7 @@ TIMED_TITLES = 200
 
 
 @dataclass
-class BenchmarkConfig:
+class StudentsConfig:
     """Knobs of the comparison."""
 
     data_dir: Path = Config.data_dir
@@ -84,8 +83,8 @@ class BenchmarkConfig:
             raise UserError("without --unlabeled and with --augment 0 there is no transfer set: give one of them")
 
 
-def settings_of(config: BenchmarkConfig, teacher: Path) -> dict[str, Any]:
-    """What makes two comparisons the same: knobs, data and teacher."""
+def settings_of(config: StudentsConfig, teacher: Path) -> dict[str, Any]:
+    """The settings that make two comparisons the same: knobs, data and teacher."""
     settings = {name: value for name, value in asdict(config).items() if not isinstance(value, Path)}
     settings |= {"learning_rates": list(config.learning_rates), "model": sha256(teacher)}
     settings["data"] = {name: sha256(config.data_dir / f"{name}.txt") for name in ("class", "train", "dev", "test")}
@@ -93,26 +92,11 @@ def settings_of(config: BenchmarkConfig, teacher: Path) -> dict[str, Any]:
     return settings
 
 
-def student_file(row: str, seed: int, factor: float, config: BenchmarkConfig) -> Path:
-    """Where a trained student of the comparison lies."""
-    return config.save_dir / f"{re.sub('[^A-Za-z]+', '_', row)}_seed{seed}_x{factor:g}.pth"
-
-
 def train_student(
-    row: str, seed: int, factor: float, config: BenchmarkConfig, teacher: dict[str, Any], updates: int
-) -> None:
-    """Train one student, or finish its training.
-
-    Args:
-        row: one of `STUDENTS`.
-        seed: of the training.
-        factor: of the usual learning rate.
-        config: the knobs.
-        teacher: the teacher's `meta`.
-        updates: of the weights.
-    """
-    knobs = {name: getattr(config, name) for name in ("data_dir", "save_dir", "batch_size", "limit", "device")}
-    knobs |= {"model": (config.model,), "output": config.save_dir / "reports", "seed": seed, "resume": True}
+    row: str, seed: int, factor: float, config: StudentsConfig, teacher: Facts, updates: int, folder: Path
+) -> dict[str, Any]:
+    """Train one of `STUDENTS`, or finish its training, at a factor of the usual learning rate."""
+    knobs = knobs_of(config, "data_dir batch_size limit device", folder, seed) | {"model": (config.model,)}
     knobs |= {"max_steps": updates, "num_epochs": updates, "learning_rate": STUDENT_RATE * factor}
     if row == ALONE:
         knobs["alpha"] = 0.0
@@ -121,95 +105,131 @@ def train_student(
     elif row == SHALLOW:
         layers = config.bert_layers or -(-teacher["architecture"]["bert_config"]["num_hidden_layers"] // 2)
         knobs |= {"bert_layers": layers, "learning_rate": teacher["config"]["learning_rate"] * factor}
-    if row == HARD:
-        distil_hard(DistillConfig(**knobs), deploy=False)
-    else:
-        distil_soft(SoftConfig(**knobs), deploy=False)
-    made = f"{'bert' if row == SHALLOW else 'bilstm'}_{'hard' if row == HARD else 'soft'}_distill.pth"
-    os.replace(config.save_dir / made, student_file(row, seed, factor, config))
+    distil, stage = (distil_hard, DistillConfig(**knobs)) if row == HARD else (distil_soft, SoftConfig(**knobs))
+    stage.logits_dir = folder.parent / "teacher_logits"  # all students share them
+    distil(stage, deploy=False)
+    made = load(folder / f"{'bert' if row == SHALLOW else 'bilstm'}_{'hard' if row == HARD else 'soft'}_distill.pth")[1]
+    return {"dev_macro_f1": made["metrics"]["dev"]["macro_f1"], "seconds": made["training"]["seconds"]}
 
 
-def choose(row: str, report: dict[str, Any]) -> dict[str, Any]:
-    """The run of a row's first seed that is best on dev.txt; a tie goes to the lower learning rate."""
-    runs = [entry for entry in report["runs"] if entry["row"] == row and entry["seed"] == 1]
-    return max(runs, key=lambda entry: (entry["dev_macro_f1"], -entry["factor"]))
-
-
-def measure(paths: Sequence[Path], texts: Sequence[str]) -> list[dict[str, Any]]:
-    """Size, parameters and speed (on the CPU, from text to answer) of models, which take turns."""
-    speeds = compare_speed([NewsClassifier.load(path, "cpu").predict for path in paths], every(texts, TIMED_TITLES))
-    return [
-        {"params": sum(map(torch.numel, load(path)[0].values())), "size_mb": path.stat().st_size / 1e6, **speed}
-        for path, speed in zip(paths, speeds, strict=True)
-    ]
-
-
-def fill(report: dict[str, Any], config: BenchmarkConfig, teacher: Path) -> None:
-    """Make all rows that the report lacks, saving it after each training and each row."""
+def fill(trials: Trials, config: StudentsConfig, teacher: Path) -> None:
+    """Make all rows and runs that the report lacks."""
     labels, titles = read_data(config.data_dir, config.limit)
-    test, meta = titles["test"], load(teacher)[1]
-    path = config.output / "distillation.json"
-    present = {row["name"] for row in report["rows"]}
+    test, facts, report = titles["test"], load(teacher)[1], trials.report
     extra = len(read_unlabeled(config.unlabeled, labels, titles)) if config.unlabeled else 0
-    steps = -(-(len(titles["train"].texts) * (1 + config.augment) + extra) // config.batch_size)
-    factors = [rate / STUDENT_RATE for rate in config.learning_rates]
+    steps = -(-(len(titles["train"]) * (1 + config.augment) + extra) // config.batch_size)
     updates = report["updates"] = config.updates or steps * default_epochs(steps)
+
+    def figures(name: str, predicted: list[list[int]], **more: float) -> dict[str, Any]:
+        return summarise(name, test.labels, predicted, labels) | more
 
     def predict(model: Path) -> list[int]:
         return predict_classes(model, test, config.batch_size, config.device)
 
-    def add(row: dict[str, Any]) -> None:
-        report["rows"].append(row)
-        write_json(path, report)
+    def trained(name: str, seed: int, factor: float) -> tuple[dict[str, Any], Path]:
+        """A run and its student."""
+        key = {"row": name, "seed": seed, "factor": factor}
+        make = partial(train_student, name, seed, factor, config, facts, updates)
+        return trials.once("runs", key, make, need_model=True), trials.model(key)
 
-    if "majority" not in present:
+    def chance(_: Path) -> dict[str, Any]:
         majority = Counter(titles["train"].labels).most_common(1)[0][0]
-        add(summarise("majority", test.labels, [[majority] * len(test.labels)], labels))
-    if "linear" not in present:
-        limit = ["--limit", str(config.limit)] if config.limit else []
-        baseline.main(["--data-dir", str(config.data_dir), "--output", str(config.save_dir / "reports"), *limit])
-        metrics = json.loads((config.save_dir / "reports/baseline/metrics.json").read_text(encoding="utf-8"))
-        row = summarise("linear", test.labels, [list(map(int, metrics["predicted"].split()))], labels)
-        add({**row, "seconds": metrics["seconds"]})
-    for name in STUDENTS:
-        if name in present:
-            continue
-        for seed in range(1, config.seeds + 1):
-            for factor in factors if seed == 1 else [choose(name, report)["factor"]]:
-                if any((run["row"], run["seed"], run["factor"]) == (name, seed, factor) for run in report["runs"]):
-                    continue
-                print(f"\n== {name}, seed {seed}, {factor:g} times the usual learning rate")
-                train_student(name, seed, factor, config, meta, updates)
-                made = load(student_file(name, seed, factor, config))[1]
-                found = {"dev_macro_f1": made["metrics"]["dev"]["macro_f1"], "seconds": made["training"]["seconds"]}
-                report["runs"].append({"row": name, "seed": seed, "factor": factor, **found})
-                write_json(path, report)
-        factor = choose(name, report)["factor"]
-        runs = [run for run in report["runs"] if (run["row"], run["factor"]) == (name, factor)]
-        predicted = [predict(student_file(name, run["seed"], factor, config)) for run in runs]
-        seconds = statistics.mean(run["seconds"] for run in runs)
-        add({**summarise(name, test.labels, predicted, labels), "factor": factor, "seconds": seconds})
-    if "teacher" not in present:
-        row = summarise("teacher", test.labels, [predict(teacher)], labels)
-        add({**row, "seconds": meta["training"]["seconds"]})
-    files = {name: student_file(name, 1, choose(name, report)["factor"], config) for name in STUDENTS}
-    files["teacher"] = teacher
-    found = dict(zip(files, measure(list(files.values()), test.texts), strict=True))
-    report["rows"] = [row | found.get(row["name"], {}) for row in report["rows"]]
+        return figures("majority", [[majority] * len(test)])
+
+    def linear(_: Path) -> dict[str, Any]:
+        predicted, seconds = predict_linear(titles["train"], titles["dev"], test)
+        return figures("linear", [predicted], seconds=seconds)
+
+    def student(name: str, _: Path) -> dict[str, Any]:
+        first = [trained(name, 1, rate / STUDENT_RATE)[0] for rate in config.learning_rates]
+        factor = max(first, key=lambda run: (run["dev_macro_f1"], -run["factor"]))["factor"]
+        runs = [trained(name, seed, factor) for seed in range(1, config.seeds + 1)]
+        seconds = statistics.mean(run["seconds"] for run, _ in runs)
+        return figures(name, [predict(path) for _, path in runs], factor=factor, seconds=seconds)
+
+    makers = {"majority": chance, "linear": linear, **{name: partial(student, name) for name in STUDENTS}}
+    makers["teacher"] = lambda _: figures("teacher", [predict(teacher)], seconds=facts["training"]["seconds"])
+    rows = {name: trials.once("rows", {"name": name}, make) for name, make in makers.items()}
+    files = {name: trained(name, 1, rows[name]["factor"])[1] for name in STUDENTS} | {"teacher": teacher}
+    predictors = [NewsClassifier.load(path, "cpu").predict for path in files.values()]
+    speeds = compare_speed(predictors, spread_sample(test.items, TIMED_TITLES))
+    for (name, path), speed in zip(files.items(), speeds, strict=True):
+        params = sum(map(torch.numel, load(path)[0].values()))
+        rows[name] |= {"params": params, "size_mb": path.stat().st_size / 1e6, **speed}
     report |= {**measured_on(), "threads": torch.get_num_threads(), **compare(report["rows"], test.labels, PAIRS)}
-    write_json(path, report)
+    trials.save()
+
+
+def summarise(name: str, true: list[int], predicted: list[list[int]], labels: Sequence[str]) -> dict[str, Any]:
+    """A row of the table from its predictions, one list for each seed."""
+    found = [classification_metrics(true, one, labels) for one in predicted]
+    row: dict[str, Any] = {"name": name}
+    for metric in ("accuracy", "macro_f1"):
+        row[f"{metric}_each"] = [metrics[metric] for metrics in found]
+        row[metric] = statistics.mean(row[f"{metric}_each"])
+    return {**row, "predicted": list(map(as_text, predicted))}
+
+
+def compare(rows: list[dict[str, Any]], true: list[int], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Differences of some pairs of rows, by paired bootstrap over the titles (the mean of the seeds).
+
+    The first row of the first pair is also held against the teacher by its share of the accuracy.
+    """
+    accuracy = {row["name"]: row["accuracy"] for row in rows}
+    right = {row["name"]: (as_array(row["predicted"]) == true).mean(axis=0) for row in rows}
+    found = [{"of": one, "against": by, **asdict(paired_bootstrap(right[one], right[by]))} for one, by in pairs]
+    return {"comparisons": found, "ratio_to_teacher": accuracy[pairs[0][0]] / accuracy["teacher"]}
+
+
+def table(report: dict[str, Any], words: Words) -> str:
+    """The report as a table, and how sure its differences are."""
+    lines = []
+    for row in report["rows"]:
+        seeds, sizes = row["accuracy_each"], ["–"] * 3
+        if "params" in row:
+            sizes = [f"{row['params'] / 1e6:.1f} M", f"{row['size_mb']:.1f}", f"{row['p50_ms']:.2f}"]
+        cells = [words.get(row["name"], row["name"]), percent(row["accuracy"]), each_seed(seeds) if seeds[1:] else "–"]
+        lines.append([*cells, percent(row["macro_f1"]), *sizes, f"{row['seconds']:.0f}" if "seconds" in row else "–"])
+    told = []
+    for found in report["comparisons"]:
+        named = {name: words.get(found[name], found[name]) for name in ("of", "against")}
+        told.append(interval({**found, **named}, words["pair of students"]))
+    best = report["comparisons"][0]["of"]
+    told.append(words["ratio to teacher"].format(words.get(best, best), percent(report["ratio_to_teacher"], 1)))
+    return markdown(words["table students"], lines) + "\n\n" + "\n".join(told)
+
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """Accuracy (a dot for each seed, a line at the linear model) and latency of all models but chance as a PNG."""
+    from matplotlib.figure import Figure
+
+    rows = [row for row in report["rows"][::-1] if row["name"] != "majority"]
+    names = [row["name"] for row in rows]
+    figure = Figure(figsize=(10, 0.8 + 0.4 * len(rows)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for name, row in zip(names, rows, strict=True):
+        scores, mean = [100 * score for score in row["accuracy_each"]], 100 * row["accuracy"]
+        left.plot(scores, [name] * len(scores), "k.", markersize=4)
+        left.plot(mean, name, "o", color="tab:blue", alpha=0.5, markersize=11)
+        left.annotate(f"{mean:.1f}", (mean, name), (0, 8), textcoords="offset points", ha="center", fontsize=8)
+        if name == "linear":
+            left.axvline(mean, color="gray", linestyle=":", linewidth=1)
+    left.margins(x=0.1, y=0.12)
+    left.set_xlabel("test accuracy, % (small dots: each seed)")
+    bars = right.barh(names, [row.get("p50_ms", 0) for row in rows], color="tab:orange", alpha=0.6)
+    right.bar_label(bars, [f"{row['p50_ms']:.1f}" if "p50_ms" in row else "" for row in rows], padding=3, fontsize=8)
+    right.margins(x=0.15)
+    right.set_xlabel("one title on the CPU, ms")
+    atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config = parse(BenchmarkConfig, argv, __doc__)
-    teacher = find_model(config.model, onnx=False)
-    settings = settings_of(config, teacher)
+    config = parse(StudentsConfig, argv, __doc__)
+    teacher = find_model(config.model, MODELS, onnx=False)
     path = config.output / "distillation.json"
-    report = open_report(path, settings, ["runs", "rows"])
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    config.save_dir = config.save_dir / "benchmark" / key[:12]  # no file of other runs is met there
-    fill(report, config, teacher)
-    write_views(report, path, as_markdown, draw)
+    trials = Trials(config.save_dir / "benchmark", settings_of(config, teacher), ["runs", "rows"], path)
+    fill(trials, config, teacher)
+    write_views(trials.report, path, table, draw)
 
 
 if __name__ == "__main__":

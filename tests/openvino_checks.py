@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from conftest import LABELS, ROOT
 
 import bert_model_quantization as quantization
 from core.compression import export
 from core.console import UserError
 from core.model_files import checkpoint, openvino_model
-from core.model_files.module import load_module
+from core.model_files.module import CPU, load_module, run_module
 from experiments import shapes
 from predict_fun import NewsClassifier
 from utils import read_titles
 
 IR = "bertclassifer_int8.xml"
+NEW = ("task", "inputs", "per_token", "best_by", "project")  # facts that files of earlier versions lack
 FILES = ("bertclassifer_int8.onnx", "bertclassifer_int8.bin", IR, "quantized_model_bertclassifer_model.pt")
 
 
@@ -43,9 +43,10 @@ def test_it_answers_as_the_teacher_does_and_says_all_about_itself(int8: Path, te
     assert sum(one.label_id == other.label_id for one, other in zip(answers, expected, strict=True)) >= 19
     alone = classifier.predict(texts[:1])[0]
     assert alone.confidence == pytest.approx(answers[0].confidence, abs=0.05)
-    meta, before = classifier.meta, checkpoint.load(teacher)[1]
-    assert before.keys() <= meta.keys() and meta["stage"] == "teacher_int8" and meta["vocab"] == before["vocab"]
-    assert meta["architecture"]["quantization"] and meta["metrics"]["dev"]["n"] == 20
+    facts, before = classifier.facts, checkpoint.load(teacher)[1]
+    assert before.keys() <= facts.keys() and facts["stage"] == "teacher_int8" and facts["vocab"] == before["vocab"]
+    assert facts["architecture"]["quantization"] and facts["metrics"]["dev"]["n"] == 20
+    assert all(facts[name] == before[name] for name in ("task", "inputs", "per_token", "best_by"))
     assert dict(checkpoint.describe(int8 / IR))["stage"] == "teacher_int8"
     rows = json.loads((int8 / "quantization" / "report.json").read_text(encoding="utf-8"))["rows"]
     (row,) = (row for row in rows if row["name"] == "INT8 OpenVINO")
@@ -99,22 +100,36 @@ def test_damaged_and_foreign_files(int8: Path, tmp_path: Path):
     assert NewsClassifier.load(path).predict(["球赛"])
 
 
+def test_a_file_of_an_earlier_version_answers_the_same_and_one_of_another_task_is_refused(int8: Path, tmp_path: Path):
+    facts = NewsClassifier.load(int8 / IR).facts
+    old = {name: value for name, value in facts.items() if name not in NEW}
+    assert len(old) == len(facts) - len(NEW)
+    for name, its in (("old", old), ("tagger", {**facts, "task": "tagging"})):
+        model = openvino_model.import_openvino().Core().read_model(int8 / IR)
+        openvino_model.write(tmp_path / f"{name}.xml", model, its)
+    texts = ["球队夺冠", "银行利率", "芯"]
+    before, after = (NewsClassifier.load(path) for path in (int8 / IR, tmp_path / "old.xml"))
+    assert before.predict(texts) == after.predict(texts) and not set(NEW) & after.facts.keys()
+    with pytest.raises(UserError, match="tagger.xml is a model for tagging, not for classification"):
+        NewsClassifier.load(tmp_path / "tagger.xml")
+
+
 def test_precisions_of_a_shape(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("nncf")
-    model, meta = load_module(teacher)
+    model, facts = load_module(teacher, NewsClassifier.builds)
     monkeypatch.setattr(shapes, "has_native_bf16", lambda _: True)
-    graph = export.to_onnx(model, meta)
-    files = list(shapes._openvino(tmp_path, "bert-base", graph, meta))
-    files.append(shapes._openvino_int8(tmp_path, "bert-base-int8", graph, meta))
+    graph = export.to_onnx(model, facts)
+    files = list(shapes._openvino(tmp_path, "bert-base", graph, facts))
+    files.append(shapes._openvino_int8(tmp_path, "bert-base-int8", graph, facts))
     assert [file[:2] for file in files] == [
         ("bert-base", "openvino"),
         ("bert-base", "openvino (bf16)"),
         ("bert-base-int8", "openvino"),
     ]
     ids = np.array([[2, 7, 8, 9, 3]])
-    with torch.inference_mode():
-        wanted = model(torch.from_numpy(ids), torch.ones_like(torch.from_numpy(ids))).numpy()
+    arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    wanted = run_module(model, CPU)(arrays)
     for file, tolerance, precision in zip(files, (1e-4, 0.1, 0.5), ("f32", "bf16", None), strict=True):
-        facts, logits = openvino_model.load(file.path, "cpu")
-        assert facts.get("precision") == precision
-        assert np.abs(logits(ids, np.ones_like(ids)) - wanted).max() < tolerance
+        kept, run = openvino_model.load(file.path, "cpu")
+        assert kept.get("precision") == precision
+        assert np.abs(run(arrays) - wanted).max() < tolerance

@@ -170,14 +170,14 @@ def test_a_shallow_bert_has_layers_of_its_teacher_and_a_file_of_its_own(
 
 @pytest.mark.parametrize("start", ["first", "random"])
 def test_a_shallow_bert_starts_where_it_is_told_to(start: str, teacher: Path, data: Path, tmp_path: Path):
-    more = ("--bert-layers", "1", "--start", start)
+    more = ("--bert-layers", "1", "--start", start, "--learning-rate", "1e-5")
     soft_label_distillation.main(args(teacher, data, tmp_path, "--max-steps", "2", *more))
     made = tmp_path / "save" / "bert_soft_distill.pth"
     weights, facts = checkpoint.load(made)
     assert facts["config"]["start"] == start and facts["architecture"]["layers"] == [{"heads": 2, "ffn": 64}]
     name = "bert.embeddings.word_embeddings.weight"
-    near = (weights[name] - checkpoint.load(teacher)[0][name]).abs().mean()  # two steps lead nowhere far
-    assert near > 0.015 if start == "random" else near < 0.005
+    near = (weights[name] - checkpoint.load(teacher)[0][name]).abs().mean().item()
+    assert near > 0.015 if start == "random" else near < 1e-4
     for file in (made, made.with_suffix(".onnx")):
         assert NewsClassifier.load(file).predict(["球赛"])[0].pred_class in LABELS
 

@@ -19,6 +19,7 @@ import pytest
 from conftest import write_bert
 
 import download
+from config import BUNDLED_BERT, Config
 from core import fetch
 from core.bert.folder import find_bert
 from core.console import run
@@ -216,7 +217,7 @@ def test_bert_is_fetched_from_hub_or_mirror(server, monkeypatch, capsys, flags):
     download.main(["bert", *(server.url + "/" if word == "URL" else word for word in flags)])
     assert_whole(server, "bert")
     assert server.tokens == {""}, "a person's token goes to no mirror"
-    assert find_bert(Path("bert-base-chinese")) == Path("bert-base-chinese")
+    assert find_bert(Config.bert_path, Config.bert_path, BUNDLED_BERT) == FOLDERS["bert"]
     assert "the weights open" in capsys.readouterr().out
 
 

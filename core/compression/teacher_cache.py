@@ -40,7 +40,7 @@ class RowLogits:
         """The logits of some rows, (batch, …) or (batch, longest, …) with zeros behind shorter rows."""
         if self.starts is None:
             return self.values[rows]
-        parts = [self.values[self.starts[row] : self.starts[row + 1]] for row in rows]
+        parts = [self.values[self.starts[row] : self.starts[row + 1]] for row in rows.tolist()]
         return nn.utils.rnn.pad_sequence(parts, batch_first=True)
 
     def put(self, rows: torch.Tensor, logits: torch.Tensor) -> None:

@@ -132,4 +132,4 @@ def open_session(model: Path | bytes, on: list[Any], in_server: bool = False) ->
 
 def run_session(session: Any) -> Run:
     """The model of a session as a function of arrays."""
-    return lambda inputs: session.run(["logits"], dict(inputs))[0]
+    return lambda inputs: session.run(["logits"], inputs)[0]

@@ -183,14 +183,15 @@ def collate(columns: Mapping[str, Sequence], pads: Mapping[str, int]) -> dict[st
     """
     batch = {}
     for name, values in columns.items():
-        if np.ndim(values[0]) == 0:
+        if np.isscalar(values[0]):
             batch[name] = np.array(values, dtype=np.int64)
             continue
         batch[name] = np.full((len(values), max(map(len, values))), pads.get(name, 0), dtype=np.int64)
-        for index, value in enumerate(values):
-            batch[name][index, : len(value)] = value
-    lengths = np.array([len(ids) for ids in columns["input_ids"]])
-    batch["attention_mask"] = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+        for row, value in zip(batch[name], values, strict=True):
+            row[: len(value)] = value
+    batch["attention_mask"] = mask = np.zeros_like(batch["input_ids"])
+    for row, ids in zip(mask, columns["input_ids"], strict=True):
+        row[: len(ids)] = 1
     return batch
 
 

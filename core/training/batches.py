@@ -37,7 +37,7 @@ class Batches:
         """A fingerprint of all columns, in order."""
         digest = hashlib.sha256()
         for values in self.columns.values():
-            if np.ndim(values[0]) == 0:
+            if np.isscalar(values[0]):
                 digest.update(np.array(values).tobytes())
                 continue
             for value in values:
@@ -69,7 +69,7 @@ class Batches:
 
 def _compact(values: Sequence) -> Sequence:
     """A column, with arrays in place of lists of numbers, which take ten times the memory."""
-    return values if np.ndim(values[0]) == 0 else [np.asarray(value, dtype=np.int32) for value in values]
+    return values if np.isscalar(values[0]) else [np.asarray(value, dtype=np.int32) for value in values]
 
 
 def _cut(rows: list[int], size: int) -> list[list[int]]:

@@ -16,6 +16,7 @@ TINY |= {"max_position_embeddings": 64, "vocab_size": 1000}
 
 def run_parts(monkeypatch, data, folder, *parts):
     monkeypatch.setattr(serving, "BERT_BASE", TINY)
+    monkeypatch.setattr(serving, "WARM_UP_SECONDS", 0.3)
     flags = ["--random-bert-base", "--data-dir", str(data), "--output", str(folder), "--parts", *parts]
     flags += ["--seconds", "0.3", "--rounds", "1", "--minutes", "0.01", "--crowd", "150", "--titles", "20"]
     serving.main(flags)

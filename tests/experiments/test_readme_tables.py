@@ -20,13 +20,13 @@ from config import MODELS
 from core.console import UserError
 from core.files import write_json
 from core.measure.benchmark_report import add_ratios
-from experiments import ablation_report, distillation_report, readme, rows, servers, serving, students
-from experiments.readme_tables import KINDS
-from experiments.readme_words import CHINESE, ENGLISH, reword
+from experiments import ablation_report, readme, rows, servers, serving, students
+from experiments.readme import KINDS
+from experiments.readme_words import CHINESE, ENGLISH
 
 ALL_PAGES = readme.PAGES
 # Where each page has its results; no figure of theirs is typed by hand.
-HEADS = (("## 结果", "## 流程"), ("## Results", "## Workflow"), ("# ", ""), ("# ", ""))
+HEADS = (("## 结果", "## 流程"), ("## Results", "## Workflow"), ("# ", ""))
 TRUE = [0, 1, 2, 1] * 50
 RIGHT, WRONG = TRUE, [0] * 200
 MACHINE = {"machine": "a machine", "date": "2026-01-02", "threads": 2}
@@ -118,11 +118,11 @@ def test_a_file_that_is_not_there_yet(project: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (f"{MARKER}\n", "without <!-- /table -->"),
-        (f"{MARKER}\n{MARKER}\n{END}\n", "without <!-- /table -->"),
-        (f"{MARKER}\n{END}\n{END}\n", "<!-- /table --> where a table should begin"),
-        (f"<!-- table: rows -->\n{END}\n", "<!-- table: rows --> where a table should begin"),
-        (f"<!--table: rows news/rows.json-->\n{END}\n", "write <!-- table: KIND FILE -->"),
+        (f"{MARKER}\n", f"{MARKER}, which is no half of"),
+        (f"{MARKER}\n{MARKER}\n{END}\n", f"{MARKER}, which is no half of"),
+        (f"{MARKER}\n{END}\n{END}\n", f"{END}, which is no half of"),
+        (f"<!-- table: rows -->\n{END}\n", "<!-- table: rows -->, which is no half of"),
+        (f"<!--table: rows news/rows.json-->\n{END}\n", "no half of <!-- table: KIND FILE --> … <!-- /table -->"),
         (f"<!-- table: row news/rows.json -->\n{END}\n", "there is no such kind, take one of speed"),
     ],
 )
@@ -139,7 +139,9 @@ def test_wrong_comments(project: Path, text: str, told: str):
 def test_a_file_of_something_else(project: Path, kind: str, content: str):
     write_pages(f"<!-- table: {kind} it.json -->\n{END}\n")
     Path("results/it.json").write_text(content, encoding="utf-8", errors="surrogateescape")
-    with pytest.raises(UserError, match=f"it.json is damaged, unfinished or not for .* run `{KINDS[kind].command}`"):
+    with pytest.raises(
+        UserError, match=f"it.json is damaged, unfinished or not of this kind: run `{KINDS[kind].command}`"
+    ):
         readme.main([])
 
 
@@ -154,12 +156,12 @@ def test_other_faults(project: Path):
 
 def students_report() -> dict[str, Any]:
     names = ("majority", "linear", *students.STUDENTS, "teacher")
-    table = [distillation_report.summarise(name, TRUE, [WRONG, RIGHT], ["a", "b", "c"]) for name in names]
+    table = [students.summarise(name, TRUE, [WRONG, RIGHT], ["a", "b", "c"]) for name in names]
     for row in table[1:]:
         row["seconds"] = 5.0
     for row in table[2:]:
         row |= {"params": 1_000_000, "size_mb": 4.0, "p50_ms": 0.5}
-    compared = distillation_report.compare(table, TRUE, students.PAIRS)
+    compared = students.compare(table, TRUE, students.PAIRS)
     return {**MACHINE, "updates": 100, "rows": table, **compared}
 
 
@@ -230,10 +232,10 @@ def serving_report(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         yield url, SimpleNamespace(pid=os.getpid(), kill=lambda: None, wait=lambda: None)
 
     monkeypatch.setattr(serving, "api_server", running)
-    monkeypatch.setattr(serving, "running_function", contextmanager(lambda *_: iter([url])))
-    monkeypatch.setattr(serving, "in_a_process_of_its_own", lambda function, *args: function(*args))
-    real_load = serving.load
-    monkeypatch.setattr(serving, "load", lambda *args, **rate: real_load(*args[:3], min(args[3], 0.2), **rate))
+    monkeypatch.setattr(serving, "running_function", running)
+    monkeypatch.setattr(serving, "in_own_process", lambda function, *args: function(*args))
+    real = serving.measure_load
+    monkeypatch.setattr(serving, "measure_load", lambda *args, **rate: real(*args[:3], min(args[3], 0.2), **rate))
     monkeypatch.setattr(serving, "NewsClassifier", SimpleNamespace(load=lambda *_: servers.Nothing()))
     model = data / "class.txt"  # any file
     flags = ["--model", str(model), "--fp32", str(model), "--data-dir", str(data), "--output", str(tmp_path)]
@@ -265,7 +267,7 @@ SHOWN = {
 }
 
 
-def reworded_fully(text: str) -> bool:
+def all_in_chinese(text: str) -> bool:
     """Whether no English word is left over but those that are names; numbers and units aside."""
     names = (
         r"`[^`]+`|bert-mini-chinese|BERT-base|BiLSTM|BERT|TF-IDF|SVM|INT8|FP32|GB|MB|[Mm]acro-F1|\bp\d*\b|kill -9|bf16"
@@ -286,7 +288,7 @@ def test_tables_of_what_the_commands_write(project: Path, kind: str):
     assert SHOWN[kind][0] in english and SHOWN[kind][1] in chinese
     assert re.findall(r"\d+\.\d+", chinese) == re.findall(r"\d+\.\d+", english)
     table = chinese.partition("-->")[2].partition(END)[0]
-    assert reworded_fully(table), table
+    assert all_in_chinese(table), table
     assert "a machine" not in english and "deploy" not in english and "dev" not in english
     assert not re.search(r"\| (linear|majority|onnxruntime|torch) \|", english)
     picture = Path("results/it/it.png").read_bytes()
@@ -294,8 +296,7 @@ def test_tables_of_what_the_commands_write(project: Path, kind: str):
 
 
 def test_the_table_of_the_server(serving_report: dict[str, Any]):
-    text = KINDS["serving"].table(serving_report)
-    english, chinese = reword(text, (ENGLISH,)), reword(text, (ENGLISH, CHINESE))
+    english, chinese = (KINDS["serving"].table(serving_report, words) for words in (ENGLISH, CHINESE))
     assert english.startswith(f"**{serving_report['model']}**\n\n| Server | Clients | Answers/s | p50, ms |")
     rate = serving_report["server"]["16 client(s)"]
     assert (
@@ -308,10 +309,12 @@ def test_the_table_of_the_server(serving_report: dict[str, Any]):
         in english
     )
     assert "gives: 20 of 20 titles" in english
-    assert english.count("\n- ") == 4 and reworded_fully(chinese.partition("\n")[2]), chinese
+    assert english.count("\n- ") == 4 and all_in_chinese(chinese.partition("\n")[2]), chinese
     assert re.findall(r"\d+\.\d+", chinese) == re.findall(r"\d+\.\d+", english)
     few = {name: serving_report[name] for name in ("model", "soak")}
-    assert KINDS["serving"].table(few).count("\n- ") == 1
+    assert KINDS["serving"].table(few, ENGLISH).count("\n- ") == 1
+    rates = {name: serving_report[name] for name in ("model", "server")}
+    assert KINDS["serving"].table(rates, ENGLISH).endswith(" |")
 
 
 def test_no_model_is_shown_by_the_name_of_its_file(project: Path):
@@ -324,19 +327,19 @@ def test_no_model_is_shown_by_the_name_of_its_file(project: Path):
     for page in pages():
         shown = re.findall(r"^\| (.+?) \|", page, re.MULTILINE)[1:]
         assert len(shown) == len(paths) and not re.search(r"[._]", "".join(shown)), shown
-    assert reworded_fully(pages()[0].partition("-->")[2].partition(END)[0])
+    assert all_in_chinese(pages()[0].partition("-->")[2].partition(END)[0])
 
 
 def test_less_than_a_second():
     report = rows_report()
     report["summary"][0] |= {"linear_seconds": 0.4, "bert_seconds": 1.0}
-    assert "| <1 s | 1 s |" in KINDS["rows"].table(report)
+    assert "| <1 s | 1 s |" in KINDS["rows"].table(report, ENGLISH)
 
 
 def test_without_the_test_titles_the_ablation_shows_the_dev_titles():
     report = ablation_rows()
     report["rows"] = [row for row in report["rows"] if row["split"] == "dev"]
-    assert "5,000 training rows, dev" in KINDS["ablation"].table(report)
+    assert "5,000 training rows, dev" in KINDS["ablation"].table(report, ENGLISH)
 
 
 def test_pictures(project: Path):
@@ -367,13 +370,12 @@ def test_the_real_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     readme.main(["--check"])
     texts = [page.read_text(encoding="utf-8") for page in readme.PAGES]
-    for page, text, heads in zip(readme.PAGES, texts, HEADS, strict=True):
+    for text, heads in zip(texts, HEADS, strict=True):
         results = text[text.index(heads[0]) : text.index(heads[1]) if heads[1] else None]
-        assert readme.find_tables(page, results)
-        by_hand = "".join(readme.MARKER.split(results)[::4])
-        assert not re.search(r"^\|", by_hand, re.MULTILINE)
-    shown = [sorted(readme.MARKER.findall(text)) for text in texts]
-    assert shown[0] == shown[1] and shown[2] == shown[3]
+        assert readme.TABLE.search(results)
+        assert not re.search(r"^\|", readme.TABLE.sub("", results), re.MULTILINE)  # no table by hand
+    shown = [sorted(found[1] for found in readme.TABLE.finditer(text)) for text in texts]
+    assert shown[0] == shown[1]
     assert {"rows", "benchmark", "speed", "students", "ablation", "serving"} <= {
-        start.split()[2] for page in shown for start in page if start != END
+        marker.split()[2] for page in shown for marker in page
     }

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import train
 from core.console import UserError
 from experiments import rows
 
@@ -31,8 +30,8 @@ def test_from_end_to_end_and_again(bert: Path, data: Path, tmp_path: Path, monke
     lost = report["cells"].pop()  # as if the run had been stopped before its last training
     (tmp_path / "rows.json").write_text(json.dumps(report), encoding="utf-8")
     trained = []
-    real_main = train.main
-    monkeypatch.setattr(train, "main", lambda argv: (trained.append(argv), real_main(argv)))
+    real = rows.fine_tune
+    monkeypatch.setattr(rows, "fine_tune", lambda *args, **more: (trained.append(args), real(*args, **more)))
     rows.main(args(bert, data, tmp_path))
     again = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert len(trained) == 1 and again["cells"][-1]["predicted"] == lost["predicted"]

@@ -1,0 +1,84 @@
+"""A corpus: its vocabulary of words, its encoded texts on disk, word vectors from it, and batches of like length."""
+
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import core.pretraining.corpus
+from core.pretraining.corpus import Corpus, CorpusBatches, build_vocab, encode_corpus
+from core.pretraining.word_vectors import ppmi_vectors
+from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer, is_word_vocab
+
+
+@pytest.fixture(scope="module")
+def vocab(corpus: Path) -> list[str]:
+    return build_vocab([corpus], 150)
+
+
+def test_a_vocabulary_of_words(vocab: list[str]):
+    assert vocab[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert is_word_vocab(vocab) and {"央行", "芯", "abc"} <= set(vocab)
+    tokenizer = Tokenizer(vocab, 16)
+    tokens = [tokenizer.vocab[token] for token in tokenizer.encode(["央行降息芯ABc"]).input_ids[0]]
+    assert tokens == ["[CLS]", "央行", "降息", "芯", "abc", "[SEP]"]
+    assert not is_word_vocab(["[UNK]", "好", "##人", "好人"]) and not is_word_vocab(["好", "a", "bc"])
+
+
+def test_word_vectors_are_alike_for_words_used_alike(tmp_path: Path):
+    lines = [line for line in ("丙甲丁", "丙乙丁", "戊己庚", "戊辛庚") for _ in range(50)]
+    (tmp_path / "t.txt").write_text("\n".join(lines), encoding="utf-8")
+    words = ["甲", "乙", "己", "辛", "丙", "丁", "戊", "庚", "无"]
+    tokenizer = Tokenizer([*SPECIAL_TOKENS, "[MASK]", *words], 16)
+    vectors = ppmi_vectors(encode_corpus([tmp_path / "t.txt"], tokenizer, tmp_path / "c"), 14, 8, 5, seed=0)
+    assert vectors.shape == (14, 8) and vectors.dtype == np.float32 and np.isfinite(vectors).all()
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    alike = unit @ unit.T
+    assert min(alike[5, 6], alike[7, 8]) > 0.95 > 0.5 > alike[5, 7]
+
+
+def test_batches_hold_every_text_once_within_their_budget(corpus: Path, vocab: list[str], tmp_path: Path):
+    tokenizer = Tokenizer(vocab, 128)
+    encoded = encode_corpus([corpus], tokenizer, tmp_path)
+    rows = np.arange(1, len(encoded.lengths), 2)
+    batches = CorpusBatches(encoded, rows, tokenizer, 256, seed=1)
+    epochs = [list(batches.epoch(number)) for number in (0, 0, 1)]
+    assert all(len(epoch) == len(batches) for epoch in epochs)
+    assert all(batch["input_ids"].numel() <= 256 for batch in epochs[0])
+    assert sorted(torch.cat([batch["row"] for batch in epochs[0]]).tolist()) == rows.tolist()
+    orders = [torch.cat([batch["row"] for batch in epoch]).tolist() for epoch in epochs]
+    assert orders[0] == orders[1] != orders[2]
+    skipped = list(batches.epoch(0, skip=3))
+    assert torch.equal(skipped[0]["input_ids"], epochs[0][3]["input_ids"])
+
+
+def test_the_encoded_corpus_is_used_again_and_remade_when_stale(
+    corpus: Path, vocab: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tokenizer, folder = Tokenizer(vocab, 128), tmp_path / "corpus"
+    encode_corpus([corpus], tokenizer, folder)
+    before = (folder / "ids.bin").stat().st_mtime_ns
+    encode_corpus([corpus], tokenizer, folder)
+    assert (folder / "ids.bin").stat().st_mtime_ns == before
+    (folder / "ids.bin").write_bytes(b"\0\0")
+    assert len(encode_corpus([corpus], tokenizer, folder).ids) > 1
+    other = tmp_path / "other.txt"
+    other.write_text("球队夺冠加时绝杀\n", encoding="utf-8")
+    opened = []
+
+    def open_corpus(folder: Path) -> Corpus:
+        assert not any(stale() for stale in opened), "mapped still when it is written over"
+        opened.append(weakref.ref(found := Corpus(folder)))
+        return found
+
+    monkeypatch.setattr(core.pretraining.corpus, "Corpus", open_corpus)
+    assert len(encode_corpus([other], tokenizer, folder).lengths) == 1 and len(opened) == 2
+
+
+def test_a_line_without_end_is_cut(vocab: list[str], tmp_path: Path):
+    path = tmp_path / "long.txt"
+    path.write_text("央行降息，" * 50_000, encoding="utf-8")
+    corpus = encode_corpus([path], Tokenizer(vocab, 64), tmp_path / "corpus")
+    assert corpus.lengths.max() <= 62 and corpus.lengths.sum() == 100_000 + 50_000  # the comma is [UNK]

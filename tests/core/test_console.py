@@ -1,0 +1,87 @@
+"""What a person sees when a script ends."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, train_args
+
+from core.console import UserError, run
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (None, None),
+        (UserError("mend this"), "error: mend this"),
+        (MemoryError(), "error: out of memory: close other programs, or try a smaller --batch-size"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "error: out of memory: close other"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "error: out of memory: close other"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), "error: out of memory: close other"),
+        (KeyboardInterrupt(), 130),
+        (OSError(28, "No space left on device", "log.jsonl"), "error: [Errno 28] No space left on device: 'log.jsonl'"),
+    ],
+)
+def test_exit_codes_and_sentences(fault: BaseException | None, code: object):
+    def main():
+        if fault:
+            raise fault
+
+    if fault is None:
+        run(main)
+        return
+    with pytest.raises(SystemExit) as ended:
+        run(main)
+    assert str(ended.value.code).startswith(str(code))
+
+
+def test_an_unforeseen_fault_keeps_its_trace():
+    with pytest.raises(ZeroDivisionError):
+        run(lambda: 1 / 0)
+    with pytest.raises(RuntimeError, match="another"):
+        run(lambda: (_ for _ in ()).throw(RuntimeError("another fault")))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe that breaks is POSIX")
+def test_a_reader_that_leaves():
+    code = "from core.console import run; run(lambda: [print('x' * 1000) for _ in range(100000)])"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp936", "ascii"])
+def test_foreign_consoles_and_folders_with_spaces_and_chinese_names(
+    encoding: str, bert: Path, data: Path, tmp_path: Path
+):
+    folder = tmp_path / "我的 文件夹"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "OMP_NUM_THREADS": "1"}
+
+    def script(name: str, *args: str) -> str:
+        result = subprocess.run(
+            [sys.executable, str(ROOT / name), *args], capture_output=True, env=environment, cwd=tmp_path
+        )
+        assert result.returncode == 0, result.stderr.decode("utf-8")
+        return result.stdout.decode("utf-8")
+
+    assert "财经" in script("train.py", *train_args(bert, data, folder, "--num-epochs", "1"))
+    model = str(folder / "save" / "test_bertclassifer_model.pt")
+    assert "球队夺冠" in script("predict_fun.py", "--model", model, "--text", "球队夺冠")
+
+
+def test_a_folder_that_cannot_be_written(bert: Path, data: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *train_args(bert, data, tmp_path / "file")],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert result.returncode == 1
+    assert result.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in result.stderr
