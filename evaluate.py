@@ -23,7 +23,7 @@ from core.files import atomic_write, sha256, write_json
 from core.measure.metrics import in_words, metrics_table
 from core.measure.stats import interval, paired_bootstrap
 from core.model_files.find import find_model
-from core.model_files.names import called
+from core.model_files.names import name_of
 from core.training.device import measured_on, pick_device
 
 
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"warning: {config.data}: {warning}")
 
     folder = config.output / "evaluate"
-    name = called(path, MODELS)
+    name = name_of(path, MODELS) or predictor.name
     facts = {"model": name, "data": config.data.name, "data_sha256": sha256(config.data)}
     facts |= {fact: predictor.facts.get(fact) for fact in ("seed", "training")}
     metrics = {**task.score(predictor, split, folder), **facts, **measured_on(pick_device(config.device))}

@@ -30,7 +30,7 @@ from core.answers import FAULTS, Prediction, show, text_fault, write_csv
 from core.console import UserError, parse, progress, require_one_or_more, run
 from core.files import atomic_write, detect_encoding, read_lines
 from core.model_files.find import find_model
-from core.model_files.names import called
+from core.model_files.names import name_of
 from core.model_files.predictor import Predictor, Rows
 from core.serving.questions import TextQuestion, read_top_k
 from core.task import Task
@@ -208,7 +208,7 @@ def answer(config: PredictConfig) -> None:
     encoding = detect_encoding(config.file) if config.file and str(config.file) != "-" else None
     path = find_model(config.model, MODELS)
     classifier = NewsClassifier.load(path, config.device)
-    print(f"model: {called(path, MODELS)} ({path})", file=sys.stderr)
+    print(f"model: {name_of(path, MODELS) or classifier.name} ({path})", file=sys.stderr)
     if config.file is None:
         texts = [config.text] if config.text is not None else list(SAMPLES)
         show(zip(texts, classifier.predict(texts), strict=True), config.top_k)

@@ -22,8 +22,8 @@ from predict_fun import PredictConfig, answer
 class QuantizedConfig(PredictConfig):
     """Knobs of prediction in INT8."""
 
-    model: str | None = "int8"
-    """Name (int8) or path of a model."""
+    model: str | None = "teacher_int8"
+    """Name (teacher_int8, soft_int8, …) or path of a model."""
     device: Suppress[str] = "cpu"
 
 

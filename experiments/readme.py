@@ -19,21 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from config import MODELS
 from core.console import UserError, parse, run
 from core.files import atomic_write
 from core.measure import benchmark_report
+from core.model_files.names import canonical
 from experiments import ablation_report, rows, speed, students
 from experiments.readme_words import CHINESE, ENGLISH, Words, markdown, percent
-from experiments.trials import CHECKPOINTS
 
 RESULTS = Path("results")
 PAGES = {Path("README.md"): CHINESE, Path("README_EN.md"): ENGLISH, RESULTS / "README.md": CHINESE}
 TABLE = re.compile(r"^(<!-- table: (\S+) (\S+) -->)$((?:(?!^<!--).)*)(?=^<!-- /table -->$)", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"^<!--\s*/?table\b.*$", re.MULTILINE)
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s:]+)\)")
-# The models whose files bear other names.
-FILES = {"bilstm_soft_distill": "soft", "bilstm_hard_distill": "hard", "bert_soft_distill": "soft_bert"}
-FILES |= {"bertclassifer_int8": "int8", "quantized_model_bertclassifer_model": "int8"}
 FIGURES = {"size_mb": ".1f", "p50_ms": ".2f", "ratio_p50": ".1f", "titles_per_s": ",.0f", "ratio_throughput": ".1f"}
 
 
@@ -53,12 +51,19 @@ class Kind(NamedTuple):
     draw: Callable[[dict[str, Any], Path], None] | None = None
 
 
-def model_name(label: str, words: Words) -> str:
-    """The name of a model, or of its file, on a page."""
-    path = Path(label)
-    stem = path.stem if path.suffix in (*CHECKPOINTS, ".onnx", ".xml") else label
-    name, plain = FILES.get(stem, stem), stem.removesuffix("_int8")
-    return words.get(name, name) if name in words or plain == name else f"{model_name(plain, words)} + INT8"
+def model_name(row: dict[str, Any], words: Words) -> str:
+    """The name of a row's model on a page, `soft_int8`, with what that is."""
+    name = canonical(Path(row.get("file") or row["name"]).name, MODELS) or row["name"]
+    if name in MODELS:
+        return f"`{name}` {model_words(name, words)}"
+    plain = name.removesuffix("_int8")
+    return words.get(name, name) if name in words or plain == name else f"{words.get(plain, plain)} + INT8"
+
+
+def model_words(name: str, words: Words) -> str:
+    """What a model that has a name is, for people."""
+    parent = MODELS[name].parent
+    return f"{words[parent]} + INT8" if parent else words[name]
 
 
 def benchmark(report: dict[str, Any], words: Words) -> str:
@@ -73,7 +78,7 @@ def benchmark(report: dict[str, Any], words: Words) -> str:
 
     lines = []
     for row in report["rows"]:
-        cells = [model_name(benchmark_report.label(row, report["rows"]), words)]
+        cells = [model_name(row, words)]
         cells += [words.get(row["runtime"], row["runtime"]), share(row, "accuracy"), share(row, "macro_f1")]
         for name, form in FIGURES.items():
             unit = "×" if name.startswith("ratio") else ""
@@ -124,7 +129,7 @@ def serving(report: dict[str, Any], words: Words) -> str:
         told.append(words["a restart"].format(found["seconds_to_ready"]))
     if found := report.get("equal"):
         told.append(words["equal answers"].format(found["same_class"], found["titles"]))
-    title = f"**{words.get(report['model'], report['model'])}**"
+    title = f"**{model_name({'name': report['model']}, words)}**"
     table = [markdown(words["table serving"], lines)] if lines else []
     return "\n\n".join(filter(None, [title, *table, "\n".join(told)]))
 

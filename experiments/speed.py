@@ -22,13 +22,12 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from bert_classifer_model import BertClassifier
 from config import BUNDLED_BERT, Config
 from core.bert.encoder import BERT_BASE
 from core.bert.folder import finetune_defaults
-from core.console import UserError, parse, require_one_or_more, run
+from core.console import UserError, parse, progress, require_one_or_more, run
 from core.files import write_json
 from core.measure.latency import in_own_process, peak_memory_mb
 from core.model_files.module import pick_device
@@ -141,7 +140,7 @@ def compare(config: SpeedConfig) -> list[dict[str, Any]]:
     """The speed and memory of both loops for each shape, the loops taking turns."""
     plan = list(itertools.product(range(config.rounds), SHAPES, LOOPS))
     found: dict[tuple[str, str], list[dict[str, float]]] = {pair: [] for pair in itertools.product(SHAPES, LOOPS)}
-    for _, shape, loop in tqdm(plan, "speed", unit="run"):
+    for _, shape, loop in progress(plan, desc="speed", unit="run"):
         found[shape, loop].append(in_own_process(measure, loop, shape, config))
     rows = []
     for shape in SHAPES:

@@ -50,16 +50,18 @@ def test_a_difference_comes_with_its_interval(teacher: Path, data: Path, tmp_pat
         evaluate.main([*common, "--against", str(tmp_path / "nowhere")])
 
 
-def test_evaluate_warns_of_other_classes_and_lists_mistakes(
+def test_evaluate_refuses_other_classes_and_lists_mistakes(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(plots, "cjk_font", lambda: None)
     data = write_data(tmp_path / "data")
     (data / "class.txt").write_text("科技\n财经\n体育\n", encoding="utf-8")
     (data / "mine.txt").write_text("球队夺冠\t科技\n银行利率\t财经\n\u200b\t1\n", encoding="utf-8")
-    evaluate.main(["--model", str(teacher), "--data", str(data / "mine.txt"), "--output", str(tmp_path)])
-    out = capsys.readouterr().out
-    assert "names other classes" in out and "体育 财经 科技" in out and "科技 财经 体育" in out
+    flags = ["--model", str(teacher), "--data", str(data / "mine.txt"), "--output", str(tmp_path)]
+    with pytest.raises(UserError, match="(?s)names other classes .*体育 财经 科技.*科技 财经 体育"):
+        evaluate.main(flags)
+    (data / "class.txt").unlink()
+    evaluate.main(flags)
     assert "科技\t体育\t球队夺冠" in (tmp_path / "evaluate" / "bad_cases.tsv").read_text(encoding="utf-8")
     assert "0 体育" in (tmp_path / "evaluate" / "report.txt").read_text(encoding="utf-8")
 

@@ -18,6 +18,7 @@ from page_driver import BROWSER, DESKTOP, DRIVER, MAIN, NEEDS, PHONE, ROOT, SIDE
 
 from core.compression import export
 from core.model_files.module import load_module
+from predict_fun import NewsClassifier
 
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason=NEEDS)
 SCRIPT = '<script>window.hacked=1;alert(1)</script><img src="x" onerror="window.hacked=1">'
@@ -35,7 +36,7 @@ VIEWS = {"": "新闻标题分类", "batch": "批量预测", "compare": "模型�
 def models(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A trained model, and one that takes two of its classes for each other."""
     folder = tmp_path_factory.mktemp("models")
-    module, meta = load_module(teacher)
+    module, meta = load_module(teacher, NewsClassifier.builds)
     export.export(module, folder / "good.onnx", meta)
     with torch.no_grad():
         for part in (module.classifier.weight, module.classifier.bias):
