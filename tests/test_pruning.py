@@ -82,7 +82,7 @@ def test_a_cut_model_is_smaller_still_right_and_needs_nothing_else(halved: Path,
         assert weights[layer + "output.dense.weight"].shape == (32, shape["ffn"])
     assert not (halved / "save" / "resume").exists()
     assert facts["metrics"]["test"]["accuracy"] > 0.8
-    assert (facts["task"], facts["stage"], facts["best_by"]) == ("classification", "pruned", "macro_f1")
+    assert (facts["task"], facts["stage"], facts["best_by"]) == ("classification", "structured_pruned", "macro_f1")
 
     classifier = NewsClassifier.load(halved / "save" / CUT, "cpu")
     titles = read_titles(data / "test.txt", LABELS)

@@ -87,7 +87,7 @@ def as_markdown(report: dict[str, Any]) -> str:
         f"{report['data']}; p50 and p95 of one title, titles/s in batches of 32, ratios to FP32 eager PyTorch",
         "",
     ]
-    cells = [[label(row, rows), row["runtime"], *(_cell(row, show) for show in columns.values())] for row in rows]
+    cells = [[row["name"], row["runtime"], *(_cell(row, show) for show in columns.values())] for row in rows]
     kept = [index for index in range(len(columns) + 2) if any(line[index] != "–" for line in cells)]
     titles = ["model", "runtime", *columns]
     for line in (titles, ["---"] * len(titles), *cells):

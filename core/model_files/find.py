@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.console import UserError
-from core.model_files.lineage import default_file, read_default
+from core.model_files.lineage import TEACHER, default_file, read_default
 from core.model_files.names import LIGHT, Models, canonical, children, present
 
 NO_LIGHT = (
@@ -54,7 +54,7 @@ def find_model(model: str | None, models: Models, onnx: bool = True) -> Path:
 def _find_default(models: Models) -> Path:
     """The file of the model that answers when none is named; says what it passes over."""
     default = read_default(models)
-    order: Iterable[str] = models if default is None else dict.fromkeys([default.model, *default.made, "teacher"])
+    order: Iterable[str] = models if default is None else dict.fromkeys([default.model, *default.made, TEACHER])
     found = next(((name, path) for name in order if (path := _usable(name, models, onnx=True))), None)
     if found is None and default is None:
         raise UserError(

@@ -18,6 +18,7 @@ from core.model_files.facts import Facts
 from core.model_files.names import Models, children, name_of, present
 
 FILE = "default.json"
+TEACHER = "teacher"  # the name of the model that training makes, in any task
 TRAINING, BENCHMARK = "the newest training", "the advice of benchmark.py"
 
 
@@ -54,7 +55,7 @@ class Default:
 
 def default_file(models: Models) -> Path:
     """Where the default is written down: beside the teacher."""
-    return models["teacher"].path.with_name(FILE)
+    return models[TEACHER].path.with_name(FILE)
 
 
 def read_default(models: Models) -> Default | None:
@@ -75,8 +76,8 @@ def read_default(models: Models) -> Default | None:
 
 def begin(models: Models, teacher: Path, facts: Facts) -> None:
     """Write down that the teacher of a new training answers; nothing for a teacher in a place of its own."""
-    if name_of(teacher, models) == "teacher":
-        _write(models, Default(facts["lineage"], "teacher", TRAINING, ["teacher"]))
+    if name_of(teacher, models) == TEACHER:
+        _write(models, Default(facts["lineage"], TEACHER, TRAINING, [TEACHER]))
 
 
 def descend(models: Models, artefact: Path, facts: Facts) -> None:
@@ -94,10 +95,10 @@ def descend(models: Models, artefact: Path, facts: Facts) -> None:
     default.made = [each for each in models if each in made]
     if default.why != BENCHMARK or default.model not in made:
         here = present(models)
-        best = next((each for each in default.made if each in here), "teacher")
+        best = next((each for each in default.made if each in here), TEACHER)
         if best != default.model:
             default.model = best
-            default.why = TRAINING if best == "teacher" else f"made from {TRAINING} by {models[best].script}"
+            default.why = TRAINING if best == TEACHER else f"made from {TRAINING} by {models[best].script}"
     _write(models, default)
 
 
