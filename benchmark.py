@@ -179,7 +179,7 @@ def benchmark_models(config: BenchmarkConfig) -> dict[str, Any]:
     chosen = choose(rows, by)
     for candidate in candidates:  # the baselines have no file to answer with
         if candidate.row is chosen and candidate.predictor:
-            lineage.advise(MODELS, chosen["name"], candidate.predictor.facts)
+            lineage.advise(MODELS, candidate.predictor.path, candidate.predictor.facts)
     facts = {"data": f"{name}, {n} titles", "data_sha256": sha256(config.data_dir / name)}
     return {**facts, "by": by, "best_by": task.best_by, "rows": rows, "advice": advise(rows, by)}
 

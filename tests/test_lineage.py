@@ -144,7 +144,13 @@ def test_the_advice_of_a_benchmark_stands_until_the_next_training(here: Path, mo
     monkeypatch.setattr(benchmark.tasks, "load", with_scores(benchmark.tasks.load, same))
     benchmark.main(["--data-dir", "own"])
     advice = json.loads(Path("reports/benchmark.json").read_text(encoding="utf-8"))["advice"]
-    assert "deploy teacher_int8" in advice and default()["model"] == "teacher_int8"
+    onnx, state_dict = (MODELS["teacher_int8"].paths[index] for index in (0, 1))
+    assert f"deploy teacher_int8 (onnxruntime) on this machine (python api.py --model {onnx.as_posix()})" in advice
+    assert (default()["model"], default()["file"]) == ("teacher_int8", onnx.as_posix())
+    DEFAULT.write_text(json.dumps({**default(), "file": state_dict.as_posix()}), encoding="utf-8")
+    assert find_model(None, MODELS) == state_dict  # the very file that was advised, while it is there
+    state_dict.unlink()
+    assert find_model(None, MODELS) == onnx
     soft_label_distillation.main(small("--data-dir", "own"))
     assert default()["model"] == "teacher_int8" and "soft" in default()["made"]  # made, but not measured
     train.main(small("--bert-path", "bert", "--data-dir", "own", "--seed", "7"))

@@ -61,7 +61,11 @@ def advise(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> str:
     """Which model to deploy, and why, for people."""
     (best, near), choice = _near_best(rows, by), choose(rows, by)
     figures = f"{choice['p50_ms']:.2f} ms a title, {readable(by)} {choice[by]:.2%}"
-    advice = f"deploy {label(choice, rows)} on this machine: {figures}"
+    command = ""
+    if choice.get("file"):
+        alone = sum(row["name"] == choice["name"] for row in rows) == 1
+        command = f" (python api.py --model {choice['name'] if alone else choice['file']})"
+    advice = f"deploy {label(choice, rows)} on this machine{command}: {figures}"
     if choice is best:
         advice += ", the best of all"
     else:
@@ -73,7 +77,7 @@ def advise(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> str:
 
 
 def label(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """What a row is called for people: its name, with the runtime where another row has the same name."""
+    """What a row is called in a picture: its name, with the runtime where another row has the same name."""
     alone = sum(other["name"] == row["name"] for other in rows) == 1
     return row["name"] if alone else f"{row['name']} ({row['runtime']})"
 

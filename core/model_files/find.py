@@ -56,6 +56,9 @@ def _find_default(models: Models) -> Path:
     default = read_default(models)
     order: Iterable[str] = models if default is None else dict.fromkeys([default.model, *default.made, TEACHER])
     found = next(((name, path) for name in order if (path := _usable(name, models, onnx=True))), None)
+    if found and default and found[0] == default.model:
+        advised = (path for path in models[default.model].paths if path.as_posix() == default.file and _fits(path))
+        found = default.model, next(advised, found[1])
     if found is None and default is None:
         raise UserError(
             "there is no trained model yet: run `python train.py`, or name a file with --model"
@@ -81,8 +84,12 @@ def _find_default(models: Models) -> Path:
 
 def _usable(name: str, models: Models, onnx: bool) -> Path | None:
     """The file of a model that can be used here, the one to prefer."""
-    fit = (path for path in models[name].paths if (onnx if path.suffix in LIGHT else _has_torch()))
-    return next((path for path in fit if path.is_file()), None)
+    return next((path for path in models[name].paths if _fits(path, onnx)), None)
+
+
+def _fits(path: Path, onnx: bool = True) -> bool:
+    """Whether a file is there, and can be used here."""
+    return path.is_file() and (onnx if path.suffix in LIGHT else _has_torch())
 
 
 def _has_torch() -> bool:

@@ -45,12 +45,14 @@ class Default:
         model: the name of the model.
         why: it is this one.
         made: the names of all models that have been made in this lineage.
+        file: the one of its files that a benchmark has advised; "": the one that is preferred.
     """
 
     lineage: str
     model: str
     why: str
     made: list[str] = field(default_factory=list)
+    file: str = ""
 
 
 def default_file(models: Models) -> Path:
@@ -64,7 +66,9 @@ def read_default(models: Models) -> Default | None:
     try:
         found = Default(**json.loads(path.read_text(encoding="utf-8")))
         names = [found.model, *found.made] if isinstance(found.made, list) else [None]
-        if all(name in models for name in names) and isinstance(found.lineage, str) and isinstance(found.why, str):
+        if all(name in models for name in names) and all(
+            isinstance(word, str) for word in (found.lineage, found.why, found.file)
+        ):
             return found
     except FileNotFoundError:
         return None
@@ -97,20 +101,19 @@ def descend(models: Models, artefact: Path, facts: Facts) -> None:
         here = present(models)
         best = next((each for each in default.made if each in here), TEACHER)
         if best != default.model:
-            default.model = best
+            default.model, default.file = best, ""
             default.why = TRAINING if best == TEACHER else f"made from {TRAINING} by {models[best].script}"
     _write(models, default)
 
 
-def advise(models: Models, name: str, facts: Facts) -> bool:
-    """Write down the advice of a benchmark, if the model is of the newest training; whether it was."""
-    default = read_default(models)
-    if default is None or name not in models or facts.get("lineage") != default.lineage:
-        return False
-    default.model, default.why = name, BENCHMARK
+def advise(models: Models, path: Path, facts: Facts) -> None:
+    """Write down the advice of a benchmark, if the model has a name and is of the newest training."""
+    default, name = read_default(models), name_of(path, models)
+    if default is None or name is None or facts.get("lineage") != default.lineage:
+        return
+    default.model, default.why, default.file = name, BENCHMARK, path.as_posix()
     default.made = [each for each in models if each in {*default.made, name}]
     _write(models, default)
-    return True
 
 
 def _write(models: Models, default: Default) -> None:
