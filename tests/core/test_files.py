@@ -1,46 +1,15 @@
-"""Files: the encoding of a text is found, and a file is written whole or not at all."""
+"""Files: one is written whole or not at all."""
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from pathlib import Path
-from threading import Barrier
 
 import pytest
 import torch
 from conftest import ROOT
 
 from core.console import UserError
-from core.files import atomic_write, encoding_of, read_lines
-
-
-def test_standard_input_of_mixed_encodings(tmp_path: Path):
-    path = tmp_path / "lines"
-    path.write_bytes("央行\r\n".encode() + "降息\n".encode("gb18030") + b"\xff\xff\n")
-    with path.open("rb") as file:
-        assert list(read_lines(file, None))[:2] == ["央行", "降息"]
-
-
-class SlowFile(BytesIO):
-    """A file whose counting of faults begins only when that of another one has begun."""
-
-    def __init__(self, content: bytes, both: Barrier) -> None:
-        super().__init__(content)
-        self.both = both
-
-    def seek(self, *args: int) -> int:
-        if self.both:
-            self.both.wait()
-            self.both = None
-        return super().seek(*args)
-
-
-def test_two_threads_do_not_count_each_others_faults():
-    both = Barrier(2, timeout=10)
-    files = [SlowFile("央行降息\n".encode("gb18030"), both) for _ in range(2)]
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(encoding_of, files, ("a", "b"))) == ["gb18030", "gb18030"]
+from core.files import atomic_write
 
 
 def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path):
