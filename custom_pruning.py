@@ -49,7 +49,7 @@ from core.training.resume import RunState, finish, has_finished
 from tasks import task_of
 
 ROUNDS = 6  # in which heads and neurons are cut, judged anew in each
-SHORT_RECOVERY = 0.1  # of the steps of the last recovery, after each round but the last
+SHORT_RECOVERY = 0.1  # of the steps of the last recovery, after each round but it
 SCORED_ROWS = 512  # that heads and neurons are judged by in each round
 TIMED_ITEMS = 50  # before and after
 TEMPERATURE, ALPHA = 2.0, 0.7  # of the recovery's distillation loss: the unpruned model is the teacher
@@ -188,7 +188,7 @@ def cut_and_recover(
                 weights, architecture = cut_units(weights, architecture, units)
             state = {"round": number, "weights": weights, "architecture": architecture, "seconds": seconds}
             run_state.save(state)
-            RunState(run_state.folder / f"round_{number - 1}", {}).drop()
+            RunState(run_state.folder / f"round_{number - 1}").drop()
         print(f"round {number} of {len(budgets)}: {describe_layers(architecture)}")
         model = original.build(architecture, weights, devices)
         if config.gradient_checkpointing:
@@ -198,8 +198,8 @@ def cut_and_recover(
             steps = max(1, round(SHORT_RECOVERY * steps))
         knobs, name = replace(config, max_steps=steps), f"round_{number}"
         own, reports = partial(score, tokenizer=tokenizer), config.output / "pruning" / name
-        artefact, by = run_state.folder / name, task.best_by
-        fitted = fit(model, batches, loss_fn, own, knobs, devices, artefact, reports, by, task.count)
+        inner, by = RunState(run_state.folder / name), task.best_by
+        fitted = fit(model, batches, loss_fn, own, knobs, devices, inner, reports, by, task.count)
         weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
         seconds, best = seconds + fitted.seconds, fitted.best
     training = {"rows": len(batches.lengths), "step": best["step"], "seconds": round(seconds)}
@@ -212,6 +212,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.resume and has_finished(artefact):
         return
     devices = Devices.alone(config.device, config.precision)
+    run_state = RunState(artefact)
+    with run_state.claim(config.output / "pruning"):
+        prune(config, run_state, devices)
+
+
+def prune(config: PruneConfig, run_state: RunState, devices: Devices) -> None:
+    """Prune a model, recover it by training, write it, and say what that cost and gained."""
+    artefact = run_state.artefact
     original = Original.open(find_model(config.model, MODELS, onnx=False), devices)
     facts, task = original.facts, original.task
     task.check_labels(facts, config.data_dir)
@@ -224,10 +232,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     tokenizer = kept = Tokenizer.from_facts(facts)
     before = original.predictor(original.model, tokenizer, devices)
     seq_len = round(statistics.median(map(len, before.encode(splits["dev"].items).columns["input_ids"])))
-    identity = {key: value for key, value in config.plain().items() if key not in MAY_CHANGE}
-    train_file = f"train{task.suffix}"
-    identity |= {"parent_sha256": original.sha256, train_file: sha256(config.data_dir / train_file)}
-    run_state = RunState(artefact, identity)
+    run_state.identity = {key: value for key, value in config.plain().items() if key not in MAY_CHANGE}
+    files = (f"{name}{task.suffix}" for name in ("train", "dev"))
+    run_state.identity |= {file: sha256(config.data_dir / file) for file in files} | {"parent": original.sha256}
 
     def score(model: nn.Module, tokenizer: Tokenizer, split: str = "dev") -> dict[str, Any]:
         return task.score(original.predictor(model, tokenizer, devices), splits[split], None)
@@ -252,8 +259,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     times = [found["p50_ms"] for found in compare_speed(pair, timed)]
     report |= {"training": training, **measured_on(devices.device), "seq_len": seq_len}
     parent_mb, pruned_mb = (path.stat().st_size / 1e6 for path in (original.path, artefact))
-    scored = score(original.model, tokenizer)
-    report["before"] = figures(original.model, scored, by, parent_mb, seq_len, times[0])
+    report["before"] = figures(original.model, score(original.model, tokenizer), by, parent_mb, seq_len, times[0])
     report["after"] = figures(model, metrics["dev"], by, pruned_mb, seq_len, times[1])
     report["best_by"], report["ratio_p50"] = by, round(times[0] / times[1], 3)
     write_json(config.output / "pruning" / "report.json", report)

@@ -23,7 +23,7 @@ from core.compression.export import export, import_onnx
 from core.compression.losses import NO_LABEL
 from core.compression.teacher_cache import RowLogits, cached_logits, logits_of
 from core.console import UserError, require_one_or_more
-from core.files import detect_encoding, read_lines, sha256
+from core.files import sha256
 from core.measure.metrics import in_words, metrics_table
 from core.model_files import lineage
 from core.model_files.facts import Facts, new_facts
@@ -31,6 +31,8 @@ from core.model_files.find import find_model
 from core.model_files.module import load_module
 from core.model_files.names import ONNX, made_from
 from core.text.augment import augment
+from core.text.decode import open_text
+from core.text.names import name_key
 from core.text.tokenizer import Tokenizer, check_coverage
 from core.training.batches import Batches
 from core.training.device import Devices
@@ -126,12 +128,12 @@ def read_unlabeled(path: Path, labels: Sequence[str], titles: dict[str, Titles])
     Raises:
         UserError: the file is missing, binary, without a title of its own, or a labelled file.
     """
-    encoding = detect_encoding(path)
-    with path.open("rb") as file:
-        lines = [line.strip() for line in read_lines(file, encoding)]
-    lines = [line for line in lines if line]
-    answers = {*labels, *map(str, range(len(labels)))}
-    if lines and all("\t" in line and line.rpartition("\t")[2].strip() in answers for line in lines):
+    with open_text(path) as file:
+        lines = [line for each in file.lines() if (line := each.strip())]
+    for warning in file.warnings:
+        print(f"warning: {path}: {warning}")
+    answers = {name_key(name) for name in (*labels, *map(str, range(len(labels))))}
+    if lines and all("\t" in line and name_key(line.rpartition("\t")[2]) in answers for line in lines):
         raise UserError(f"{path} is a labelled file: --unlabeled takes titles alone, one a line")
     known = {text for split in titles.values() for text in split.texts}
     texts = [text for text in dict.fromkeys(lines) if text not in known]
@@ -202,11 +204,18 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
     if deploy:
         import_onnx()
     artefact = config.save_dir / f"{'bert' if config.bert_layers else 'bilstm'}_{stage}_distill.pth"
-    run_state = RunState(artefact, {})
     if config.resume and has_finished(artefact):
         return
-
     devices = Devices.alone(config.device, config.precision)
+    run_state = RunState(artefact)
+    with run_state.claim(config.output / artefact.stem):
+        _distil(config, stage, loss, deploy, run_state, devices)
+
+
+def _distil(
+    config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool, run_state: RunState, devices: Devices
+) -> None:
+    artefact = run_state.artefact
     started = time.perf_counter()
     lesson = prepare(config, devices)
     of_teacher, titles, batches = lesson.teacher_facts[0], lesson.titles, lesson.batches
@@ -230,8 +239,9 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
     def score(model: nn.Module, split: str = "dev") -> dict[str, Any]:
         return score_module(model, held_out[split], of_teacher["labels"], devices)
 
+    run_state.identity |= {"class names": of_teacher["labels"], "dev rows": held_out["dev"].sha256()}
     loss_fn = taught(loss, lesson.logits.to(devices.device), row_units)
-    fitted = fit(student, batches, loss_fn, score, config, devices, artefact, config.output / artefact.stem, BEST_BY)
+    fitted = fit(student, batches, loss_fn, score, config, devices, run_state, config.output / artefact.stem, BEST_BY)
     metrics = {"dev": fitted.best["metrics"], "test": score(student, "test") if "test" in held_out else None}
     training = {"rows": rows, "step": fitted.best["step"], "seconds": round(fitted.seconds)}
     training["preparing"] = round(preparing)

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from config import BUNDLED_BERT
-from core.bert.folder import read_tokenizer, require_files
+from core.bert.folder import fingerprint, read_tokenizer, require_files
 from core.console import UserError, parse, require_one_or_more, run
 from core.files import atomic_write
 from core.pretraining.corpus import CorpusBatches, build_vocab, encode_corpus, read_texts
@@ -99,14 +99,19 @@ class PretrainConfig(LoopConfig):
 
 
 def find_files(corpus: Sequence[Path]) -> list[Path]:
-    """The files of a corpus, folders replaced by the .txt files in them.
+    """The files of a corpus, folders replaced by the .txt files in them and in their folders.
 
     Raises:
-        UserError: a folder has none.
+        UserError: a folder has none, or a path is a pipe.
     """
     files: list[Path] = []
     for path in corpus:
-        inside = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(f"{path} is a pipe or a device, and a corpus is read more than once: save it to a file")
+        inside = [path]
+        if path.is_dir():
+            found = (each for each in path.rglob("*") if each.suffix.lower() == ".txt" and each.is_file())
+            inside = sorted(each for each in found if each.name != "vocab.txt")  # of a BERT, no text
         if not inside:
             raise UserError(f"{path} holds no .txt file: name the files, or a folder of them")
         files += inside
@@ -158,12 +163,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     config = parse(PretrainConfig, argv, __doc__)
     config.learning_rate = config.learning_rate or (5e-5 if config.init else 8e-4)
-    artefact, working = config.save_dir / "model.safetensors", config.save_dir / "corpus"
-    run_state = RunState(artefact, {})
+    artefact = config.save_dir / "model.safetensors"
     if config.resume and has_finished(artefact):
         return
     files = find_files(config.corpus)
     devices = Devices.alone(config.device, config.precision)
+    run_state = RunState(artefact)
+    with run_state.claim(config.output / "pretrain"):
+        pretrain(config, argv, files, run_state, devices)
+
+
+def pretrain(
+    config: PretrainConfig, argv: Sequence[str], files: Sequence[Path], run_state: RunState, devices: Devices
+) -> None:
+    """Train a BERT on a corpus, and write its folder."""
+    working = config.save_dir / "corpus"
     tokenizer = find_tokenizer(files, config, working / "vocab.txt", config.resume and run_state.exists())
     corpus = encode_corpus(files, tokenizer, working)
     texts = len(corpus.lengths)
@@ -190,8 +204,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     dev = Masks(CorpusBatches(corpus, held_out, tokenizer, config.batch_tokens), tokenizer, config.mask_share, seed=0)
     score = partial(score_masked_lm, held_out=dev, devices=devices)
     reports = config.output / "pretrain"
+    if config.init:
+        run_state.identity["encoder"] = fingerprint(config.init)
     fitted = fit(
-        model, train, masked_lm_loss, score, config, devices, artefact, reports, "log_likelihood", units=count_masked
+        model, train, masked_lm_loss, score, config, devices, run_state, reports, "log_likelihood", units=count_masked
     )
 
     recipe = (config.init or BUNDLED_BERT) / "finetune.json"

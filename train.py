@@ -19,7 +19,7 @@ from torch import nn
 
 from bert_classifer_model import BertClassifier
 from config import BEST_BY, BUNDLED_BERT, MODELS, Config
-from core.bert.folder import find_bert, find_weights, finetune_defaults, read_tokenizer
+from core.bert.folder import find_bert, find_weights, finetune_defaults, fingerprint, read_tokenizer
 from core.console import parse, run
 from core.files import sha256
 from core.measure.metrics import in_words, metrics_table
@@ -55,11 +55,15 @@ def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
     """Train a teacher and write its checkpoint; without `score_test`, test.txt is not read for its scores."""
     recipe = Recipe.read(config.recipe)
     artefact = config.save_dir / MODELS["teacher"].path.name
-    run_state = RunState(artefact, {})
     if config.resume and has_finished(artefact):
         return
-
     devices = Devices.find(config.device, config.precision)
+    run_state = RunState(artefact)
+    with run_state.claim(config.output / "train", devices.is_main):
+        _fine_tune(config, recipe, run_state, devices, score_test)
+
+
+def _fine_tune(config: TrainConfig, recipe: Recipe, run_state: RunState, devices: Devices, score_test: bool) -> None:
     labels, titles = read_data(config.data_dir, config.limit)
     config.bert_path = bert_path = find_bert(config.bert_path, Config.bert_path, BUNDLED_BERT)
     tokenizer = read_tokenizer(bert_path, config.max_length, recipe.truncation)
@@ -73,20 +77,23 @@ def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
     model = BertClassifier.from_pretrained(bert_path, len(labels)).to(devices.device)
     if config.gradient_checkpointing:
         model.bert.activation_checkpointing_enable()
+    parent = sha256(find_weights(bert_path))
     train_labels, embedding = titles["train"].labels, model.bert.get_input_embeddings()
     loss_fn = recipe.loss_fn(row_units, train_labels, len(labels), embedding)
     batches = title_batches(titles["train"], tokenizer, config.batch_size, config.seed)
     held_out = {name: title_batches(titles[name], tokenizer, config.batch_size) for name in titles if name != "train"}
+    run_state.identity |= {"class names": labels, "dev rows": held_out["dev"].sha256()}
+    run_state.identity["encoder"] = fingerprint(bert_path)
 
     def score(model: nn.Module, split: str = "dev") -> dict[str, Any]:
         return score_module(model, held_out[split], labels, devices)
 
-    fitted = fit(model, batches, loss_fn, score, config, devices, artefact, config.output / "train", BEST_BY)
+    fitted = fit(model, batches, loss_fn, score, config, devices, run_state, config.output / "train", BEST_BY)
     metrics = {"dev": fitted.best["metrics"], "test": None}
     if score_test and "test" in titles:
         metrics["test"] = score(model, "test")
     training = {"rows": len(train_labels), "step": fitted.best["step"], "seconds": round(fitted.seconds, 1)}
-    parent = sha256(find_weights(bert_path))
+    artefact = run_state.artefact
     facts = new_facts("teacher", model, labels, tokenizer, config.plain(), metrics, training, parent, BEST_BY)
     facts["data_sha256"] = data = lineage.data_fingerprint(labels, batches.sha256())
     knobs = {name: value for name, value in config.plain().items() if name not in MAY_CHANGE}

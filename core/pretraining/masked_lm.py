@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from core.bert.folder import read_pretrained
+from core.bert.weights import read_pretrained
 from core.files import atomic_write, write_json
 from core.pretraining.corpus import CorpusBatches
 from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from core.console import UserError, progress
+from core.files import require_folder
 from core.model_files.facts import is_per_token
 from core.model_files.module import call, run_module
 from core.model_files.onnx_model import Run
@@ -62,7 +63,7 @@ def fit(
     score: Callable[[nn.Module], dict[str, Any]],
     knobs: LoopConfig,
     devices: Devices,
-    artefact: Path,
+    run_state: RunState,
     reports: Path,
     best_by: str,
     units: Callable[[Batch], int] = count_rows,
@@ -80,7 +81,7 @@ def fit(
         score: model -> metrics; the floats among them are logged.
         knobs: `num_epochs` and `learning_rate` are numbers here.
         devices: what to compute on.
-        artefact: the file that the caller will write; the state to resume from lies in `resume/` beside it.
+        run_state: where the state to resume from lies, and what else than knobs and rows decides the result.
         reports: the folder for `log.jsonl` and `learning_curve.png`.
         best_by: the metric that is best when highest.
         units: batch -> what the loss is a mean over: rows, tokens, masked tokens.
@@ -92,8 +93,8 @@ def fit(
     eval_every, save_seconds = -(-len(batches) // knobs.evals_per_epoch), knobs.save_minutes * 60
     updater = Updater(model, loss_fn, devices, units, knobs)
     torch.manual_seed(knobs.seed + devices.rank)
-    identity = {key: value for key, value in knobs.plain().items() if key not in MAY_CHANGE}
-    run_state = RunState(artefact, {**identity, "data": batches.sha256(), "processes": devices.world})
+    run_state.identity |= {key: value for key, value in knobs.plain().items() if key not in MAY_CHANGE}
+    run_state.identity |= {"training rows": batches.sha256(), "processes": devices.world}
     now = _go_on(run_state, model, updater, devices, knobs.resume, budget)
     log = TrainingLog(reports, now.log, best_by, devices.is_main)
     model.train()
@@ -137,7 +138,9 @@ def fit(
 def _go_on(
     run_state: RunState, model: nn.Module, updater: Updater, devices: Devices, resume: bool, budget: Budget
 ) -> Progress:
-    """Take up a stopped run where it is to be resumed; else begin one."""
+    """Take up a stopped run where it is to be resumed; else begin one. The model must fit the disk in either case."""
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    require_folder(run_state.artefact.parent, size)
     if not (resume and run_state.exists()):
         if run_state.exists():
             print("a stopped run is discarded (--resume would have gone on with it)")

@@ -1,19 +1,23 @@
 """Resuming: the state of a training run on disk, and a Ctrl-C that waits for the step to end."""
 
 import os
+import re
 import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import nn
 
+from core import __version__
 from core.console import UserError
+from core.files import require_folder
 from core.model_files.checkpoint import read_tensors, save, write_tensors
 from core.model_files.facts import Facts
 
@@ -61,13 +65,41 @@ class RunState:
 
     Args:
         artefact: the file that the run will write.
-        identity: plain values that must be the same when the run goes on (knobs, data, number of processes).
+        identity: plain values that decide the result, and so must be the same when the run goes on: class names, data,
+            the content of the encoder's folder; `fit` adds the knobs, the training rows and the number of processes.
     """
 
-    def __init__(self, artefact: Path, identity: dict[str, Any]) -> None:
+    def __init__(self, artefact: Path, identity: dict[str, Any] | None = None) -> None:
+        self.artefact = artefact
         self.folder = artefact.parent / "resume" / artefact.name
-        self.identity = identity
+        self.identity = identity or {}
         self._last, self._before = self.folder / "state.pt", self.folder / "before.pt"
+
+    @contextmanager
+    def claim(self, reports: Path, is_main: bool = True) -> Iterator[None]:
+        """Have the folders of a run to itself, and know before it begins that they can be written.
+
+        A lock that a dead process has left is none.
+
+        Args:
+            reports: the folder of its log.
+            is_main: False in the other processes of a run.
+
+        Raises:
+            UserError: a folder cannot be written, or another run is writing there.
+        """
+        with ExitStack() as locks:
+            for path in (self.artefact.with_name(f".{self.artefact.name}.lock"), reports / ".lock") if is_main else ():
+                require_folder(path.parent)
+                try:
+                    locks.enter_context(FileLock(path, blocking=False))
+                    locks.callback(_remove, path)  # while it is held: Windows leaves an empty file
+                except Timeout as fault:
+                    raise UserError(
+                        f"another run is writing {self.artefact} or {reports}: wait for its end, or give this one "
+                        "other folders with --save-dir and --output"
+                    ) from fault
+            yield
 
     def exists(self) -> bool:
         return self._last.is_file() or self._before.is_file()
@@ -75,7 +107,7 @@ class RunState:
     def save(self, state: dict[str, Any]) -> None:
         """Write tensors and plain values, atomically."""
         fresh = self.folder / "fresh.pt"
-        write_tensors(fresh, {"identity": self.identity, **state})
+        write_tensors(fresh, {"identity": self.identity, "project": __version__, **state})
         if self._last.is_file():
             os.replace(self._last, self._before)
         os.replace(fresh, self._last)
@@ -90,9 +122,11 @@ class RunState:
         for key, value in self.identity.items():
             if (saved := state["identity"].get(key)) != value:
                 raise UserError(
-                    f"the stopped run had {key} = {saved}, this one has {value}: "
+                    f"the stopped run had {key} = {_short(saved)}, this one has {_short(value)}: "
                     "repeat its flags and data, or start afresh without --resume"
                 )
+        if (version := state.get("project", __version__)) != __version__:
+            print(f"warning: the stopped run was made with version {version} of this project, this is {__version__}")
         return state
 
     def _read(self) -> dict[str, Any]:
@@ -111,6 +145,17 @@ class RunState:
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.folder.parent.is_dir() and not any(self.folder.parent.iterdir()):
             self.folder.parent.rmdir()
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    size = 12 if re.fullmatch("[0-9a-f]{64}", text) else 200  # of a fingerprint the beginning tells enough
+    return text if len(text) <= size else f"{text[:size]}…"
 
 
 def finish(
@@ -134,9 +179,9 @@ def finish(
     Raises:
         UserError: a file could not be written.
     """
+    save(artefact, model.state_dict(), facts)
     for file in stale:
         file.unlink(missing_ok=True)
-    save(artefact, model.state_dict(), facts)
     if then:
         then()
     run_state.drop()

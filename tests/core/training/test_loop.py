@@ -107,7 +107,7 @@ def test_resume_of_another_run_of_a_finished_one_and_of_none(
     with pytest.raises(UserError, match="had seed = 42, this one has 9"):
         train.main(train_args(bert, data, tmp_path, "--resume", "--seed", "9"))
     other = write_data(tmp_path / "other", seed=5)
-    with pytest.raises(UserError, match="had data = .*repeat its flags and data"):
+    with pytest.raises(UserError, match="had dev rows = .*repeat its flags and data"):
         train.main(train_args(bert, other, tmp_path, "--resume"))
 
     train.main(train_args(bert, data, tmp_path))
@@ -192,7 +192,9 @@ def fitted(
 
     model = Counter()
     loss_fn, reports = cross_entropy(row_units), folder / "reports"
-    return model, fit(model, batches, loss_fn, score, config, Devices(), folder / "m.pt", reports, "entity_f1")
+    return model, fit(
+        model, batches, loss_fn, score, config, Devices(), RunState(folder / "m.pt"), reports, "entity_f1"
+    )
 
 
 def test_the_state_with_the_best_of_the_metric_that_selects_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -228,7 +230,7 @@ def test_a_mean_over_other_units_weighs_a_step_by_them(tmp_path: Path):
     batches = Batches({"labels": [1, 0], "input_ids": [[5], [6, 7, 8]]}, {}, 2)
     config = LoopConfig(num_epochs=1, learning_rate=0.1, gradient_accumulation=2, max_grad_norm=1e9)
     model, loss_fn = Counter(), cross_entropy(row_units)
-    where = (tmp_path / "m.pt", tmp_path / "reports", "score")
+    where = (RunState(tmp_path / "m.pt"), tmp_path / "reports", "score")
     fit(model, batches, loss_fn, lambda _: {"score": 1.0}, config, Devices(), *where, units=units)
     assert set(seen) == {4, 1, 3}
     share = torch.tensor([0.5, 0.5])  # softmax of the logits at the start
