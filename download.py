@@ -104,7 +104,7 @@ def check_bert(folder: Path) -> None:
     # Mapped to the file until this returns: Windows would not let the file be moved while the model is in use.
     bert = BertClassifier.from_pretrained(folder, num_labels=2).bert
     rows, width = bert.embeddings.word_embeddings.weight.shape
-    print(f"the weights open; vocab.txt: {len(tokenizer.vocab):,} tokens, embedding: {rows:,} rows of {width}")
+    print(f"the weights open; vocabulary: {len(tokenizer.vocab):,} tokens, embedding: {rows:,} rows of {width}")
 
 
 def check_thucnews(folder: Path) -> None:
@@ -127,7 +127,7 @@ TARGETS = {
     "bert": Target(
         folder=Config.bert_path,
         files=("config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "model.safetensors"),
-        needed=(("config.json",), ("vocab.txt",), ("model.safetensors", "pytorch_model.bin")),
+        needed=(("config.json",), ("vocab.txt", "tokenizer.json"), ("model.safetensors", "pytorch_model.bin")),
         page=f"{HUB}/{BERT_REPO}/tree/main or {HUB_MIRROR}/{BERT_REPO}/tree/main",
         mirror_flag="--mirror",
         ask=ask_hub,

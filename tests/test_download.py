@@ -21,7 +21,7 @@ from conftest import write_bert
 import download
 from config import BUNDLED_BERT, Config
 from core import fetch
-from core.bert.folder import find_bert
+from core.bert.folder import find_bert, read_tokenizer
 from core.console import run
 from core.fetch import git_sha1
 
@@ -482,6 +482,18 @@ def test_pytorch_weights_are_taken_too(server, tmp_path, bert):
     download.main(["--from", str(source), "bert"])
     assert "pytorch_model.bin" in installed("bert") and "model.safetensors" not in installed("bert")
     download.main(["--check", "bert"])
+
+
+def test_the_vocabulary_in_a_tokenizer_json_is_enough(server, tmp_path, monkeypatch, bert):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    source = save(server, "bert", tmp_path / "saved")
+    (source / "tokenizer.json").write_text(read_tokenizer(bert, 64).to_json(), encoding="utf-8")
+    (source / "vocab.txt").unlink()
+    download.main(["--from", str(source), "bert"])
+    assert "vocab.txt" not in installed("bert")
+    download.main(["--check", "bert"])
+    (source / "tokenizer.json").unlink()
+    assert "lacks vocab.txt or tokenizer.json" in fails("--from", source, "bert")
 
 
 def test_unusable_sources_are_told(server, tmp_path, monkeypatch):

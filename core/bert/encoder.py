@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from core.bert.folder import read_pretrained
+from core.bert.weights import read_pretrained
 
 # The sizes of bert-base-chinese.
 BERT_BASE = {"vocab_size": 21128, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
