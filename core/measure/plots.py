@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.answers import write_rows
 from core.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_DRAWN_NAMES = 60  # the names of more classes would run into each other
+MAX_CONFUSED = 40  # classes in the picture of a confusion matrix
 
 CJK_FONTS = (
     "Microsoft YaHei",
@@ -109,8 +111,9 @@ def _draw_lengths(axes: "Axes", lengths: Mapping[str, np.ndarray], max_length: i
 
 
 def draw_confusion_matrix(true: Sequence[int], predicted: Sequence[int], labels: Sequence[str], path: Path) -> None:
-    """Draw the confusion matrix as a PNG: a row for each true class, shares of it by colour, counts in the cells.
+    """Draw the confusion matrix as a PNG, and write all of it beside that as CSV.
 
+    A row for each true class, shares of it by colour, counts in the cells; of many classes the most confused ones.
     Where class names need a Chinese font and none is installed, the axes show ids; report.txt has their names.
 
     Args:
@@ -126,9 +129,16 @@ def draw_confusion_matrix(true: Sequence[int], predicted: Sequence[int], labels:
     for one, other in zip(true, predicted, strict=True):
         if other >= 0:
             counts[one, other] += 1
+    lines = [["true \\ predicted", *labels], *([name, *row] for name, row in zip(labels, counts.tolist(), strict=True))]
+    atomic_write(path.with_suffix(".csv"), lambda file: write_rows(file, lines))
     names, axis, settings = class_axis(labels)
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    size = 2.5 + 0.55 * len(labels)
+    if len(labels) > MAX_CONFUSED:
+        wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+        kept = np.sort(np.argsort(-wrong, kind="stable")[:MAX_CONFUSED])
+        counts, shares, names = counts[np.ix_(kept, kept)], shares[np.ix_(kept, kept)], [names[each] for each in kept]
+        axis += f", the {MAX_CONFUSED} of {len(labels)} classes that are confused most"
+    size = 2.5 + 0.55 * len(names)
     with rc_context(settings):
         figure = Figure(figsize=(size, size * 0.92), layout="constrained")
         axes = figure.subplots()
