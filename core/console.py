@@ -1,9 +1,13 @@
 """The command line of a script: flags, UTF-8 output, one-sentence errors, exit codes."""
 
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from typing import Any, TypeVar
 
+MIN_COLUMNS = 40  # of a terminal
 # What PyTorch says, on one device or system or another, when memory has run out.
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
 
@@ -78,4 +82,21 @@ def parse(config_class: type[Parsed], argv: Sequence[str] | None, description: s
     """
     import tyro
 
-    return tyro.cli(config_class, args=argv, description=description, config=(tyro.conf.FlagCreatePairsOff,))
+    if shutil.get_terminal_size().columns < MIN_COLUMNS:  # where tyro's help would never end
+        os.environ["COLUMNS"] = str(MIN_COLUMNS)
+    args = _join_dashed(config_class, sys.argv[1:] if argv is None else argv)
+    return tyro.cli(config_class, args=args, description=description, config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def _join_dashed(config_class: type, argv: Sequence[str]) -> list[str]:
+    """Arguments in which a text that begins with a dash is that of its flag: `--text --a--` -> `--text=--a--`."""
+    flags = {flag(each.name): str(each.type) for each in fields(config_class)}
+    joined: list[str] = []
+    for part in argv:
+        before = joined[-1] if joined else ""
+        known = part.partition("=")[0] in flags or part in ("-h", "--help", "-")
+        if part.startswith("-") and not known and "str" in flags.get(before, "") and "tuple" not in flags[before]:
+            joined[-1] = f"{before}={part}"
+        else:
+            joined.append(part)
+    return joined

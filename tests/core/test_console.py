@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, train_args
 
-from core.console import UserError, run
+from core.console import UserError, parse, run
 
 
 @pytest.mark.parametrize(
@@ -85,3 +86,39 @@ def test_a_folder_that_cannot_be_written(bert: Path, data: Path, tmp_path: Path)
     assert result.returncode == 1
     assert result.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "Traceback" not in result.stderr
+
+
+@dataclass
+class Flags:
+    """Knobs of a script."""
+
+    text: str | None = None
+    """A text."""
+    names: tuple[str, ...] = ()
+    """Some names."""
+    count: int | None = None
+    """A number."""
+    resume: bool = False
+    """Go on."""
+
+
+@pytest.mark.parametrize("text", ["--紧急--通知", "-5度", "--", "—破折号", "a=b", "-"])
+def test_a_text_that_begins_with_a_dash_is_one(text: str):
+    for argv in (["--text", text], [f"--text={text}"]):
+        assert parse(Flags, [*argv, "--count", "3", "--resume"], None) == Flags(text, (), 3, True)
+    assert parse(Flags, ["--names", "a", "b", "--text", text], None) == Flags(text, ("a", "b"))
+
+
+@pytest.mark.parametrize("argv", [["--text"], ["--text", "--count", "3"], ["--count", "--text"], ["--nothing"]])
+def test_a_flag_without_its_value_is_told(argv: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as end:
+        parse(Flags, argv, None)
+    assert end.value.code == 2 and "--" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", ["1", "2", "10", "0", "not a number"])
+def test_help_ends_in_a_terminal_of_any_width(columns: str):
+    command = [sys.executable, "-X", "utf8", str(ROOT / "predict_fun.py"), "--help"]
+    environment = {**os.environ, "COLUMNS": columns}
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=30, env=environment, check=True)
+    assert "--text" in done.stdout
