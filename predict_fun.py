@@ -16,24 +16,29 @@ The model is `--model`, else the environment's NEWS_MODEL, else the first one th
 """
 
 import functools
+import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import tyro
 
 from config import BEST_BY, MODELS, Config
 from core.answers import FAULTS, Prediction, show, text_fault, write_csv
 from core.console import UserError, parse, progress, require_one_or_more, run
-from core.files import atomic_write, detect_encoding, read_lines
+from core.files import atomic_write
 from core.model_files.find import find_model
 from core.model_files.names import name_of
 from core.model_files.predictor import Predictor, Rows
 from core.serving.questions import TextQuestion, read_top_k
 from core.task import Task
+from core.text.decode import GARBLED, Text, is_garbled, open_text
 from core.text.tokenizer import Tokenizer, replace_surrogates
 from core.training.units import count_rows, row_units
 
@@ -50,6 +55,7 @@ SAMPLES = (
     "加时赛绝杀！主队时隔六年重返决赛",
     "二手房挂牌量创新高 卖家开始接受议价",
 )
+PRIVATE_USE = re.compile("[\ue000-\uf8ff]")
 CHUNK = 1024  # titles read, predicted and written at a time
 
 
@@ -162,16 +168,16 @@ def predict(data: dict[str, str]) -> dict[str, str]:
 
 @dataclass
 class PredictConfig:
-    """Knobs of prediction."""
+    """Knobs of prediction; the constructors let a title, or a file, be called None."""
 
     model: str | None = None
     """Name (teacher, soft_int8, …) or path of a model. None: NEWS_MODEL, else what save_models/default.json names."""
-    text: str | None = None
+    text: Annotated[str | None, tyro.conf.arg(constructor=str, metavar="STR", help_behavior_hint="")] = None
     """One title to predict."""
-    file: Path | None = None
+    file: Annotated[Path | None, tyro.conf.arg(constructor=Path, metavar="PATH", help_behavior_hint="")] = None
     """A text file with one title a line (UTF-8 or GB18030); - is standard input."""
     output: Path | None = None
-    """With --file: the CSV file to write; without it the answers are printed."""
+    """With --file: the CSV file to write, another one; without it the answers are printed."""
     top_k: int = 1
     """How many of the likeliest classes to give."""
     batch_size: int = Config.batch_size
@@ -197,6 +203,36 @@ def predict_lines(
             yield line, None if text_fault(line) else next(predictions)
 
 
+def _open(config: PredictConfig) -> Text:
+    """The text of `--file`.
+
+    Raises:
+        UserError: it cannot be read, or `--output` is the same file.
+    """
+    is_stdin = str(config.file) == "-"
+    if config.output and config.output.is_file():
+        with suppress(OSError):  # standard input may be no file, the path may not exist
+            status = os.fstat(sys.stdin.fileno()) if is_stdin else config.file.stat()
+            if os.path.samestat(status, config.output.stat()):
+                raise UserError(f"--output {config.output} is the file that is read: give the answers another name")
+    text = open_text(sys.stdin.buffer, "standard input") if is_stdin else open_text(config.file)
+    for warning in text.warnings:
+        print(f"warning: {text.name}: {warning}", file=sys.stderr)
+    return text
+
+
+def _lines(text: Text) -> Iterator[str]:
+    """The lines of a text; at its end it is told how many were garbled before."""
+    garbled = private = 0
+    for line in text.lines():
+        garbled += is_garbled(line)
+        private += PRIVATE_USE.search(line) is not None
+        yield line
+    for count, what in ((garbled, GARBLED), (private, "with private-use characters")):
+        if count:
+            print(f"warning: {text.name}: {count} line(s) {what}: do not trust their classes", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     answer(parse(PredictConfig, argv, __doc__))
 
@@ -205,17 +241,17 @@ def answer(config: PredictConfig) -> None:
     """Predict what the flags ask for, and print or save the answers."""
     if config.text is not None and (fault := text_fault(config.text)):
         raise UserError(f"--text is {FAULTS[fault]}: give a title")
-    encoding = detect_encoding(config.file) if config.file and str(config.file) != "-" else None
+    file = _open(config) if config.file else None
     path = find_model(config.model, MODELS)
     classifier = NewsClassifier.load(path, config.device)
     print(f"model: {name_of(path, MODELS) or classifier.name} ({path})", file=sys.stderr)
-    if config.file is None:
+    if file is None:
         texts = [config.text] if config.text is not None else list(SAMPLES)
         show(zip(texts, classifier.predict(texts), strict=True), config.top_k)
         return
 
-    with sys.stdin.buffer if encoding is None else config.file.open("rb") as file:
-        answers = predict_lines(classifier, read_lines(file, encoding), config.batch_size)
+    with file:
+        answers = predict_lines(classifier, _lines(file), config.batch_size)
         answers = progress(
             answers, desc="predicting", unit="title", **({"disable": True} if config.output is None else {})
         )

@@ -4,7 +4,8 @@
 
 A labelled file has one title a line, `text<TAB>label`, where the label is a class name or its id, the zero-based line
 of class.txt; the line is split at its last tab, so a title may hold tabs. UTF-8 (with or without BOM) and GB18030 are
-read, with any line ends.
+read, with any line ends. A label that differs from a class name in quotes, invisible characters, case, width or spaces
+only means that class.
 """
 
 import sys
@@ -21,13 +22,15 @@ from torch.nn import functional as F
 from tyro.conf import Positional, arg
 
 from config import BUNDLED_BERT, Config
-from core.answers import text_fault
+from core.answers import inert, text_fault, write_rows
 from core.console import UserError, flag, parse, run
-from core.files import atomic_write, detect_encoding
+from core.files import atomic_write
 from core.measure.data_report import check
 from core.measure.metrics import classification_metrics
 from core.measure.plots import draw_confusion_matrix
 from core.model_files.predictor import Predictor, predict_all
+from core.text.decode import GARBLED, is_garbled, open_text
+from core.text.names import check_names, clean_name, name_key
 from core.text.tokenizer import Tokenizer
 from core.training.batches import Batches
 from core.training.device import Devices
@@ -55,28 +58,24 @@ class Titles:
 
 
 def read_labels(path: Path) -> list[str]:
-    """Read class.txt, one class name a line, in the order of their ids.
+    """Read class.txt, one class name a line, in the order of their ids; what is no part of a name is dropped and told.
 
     Raises:
-        UserError: the file is missing, repeats a name, names fewer than two classes, or one by the id of another.
+        UserError: the file is missing, a line of it is no name, or its names cannot be told apart.
     """
-    with path.open(encoding=detect_encoding(path), errors="replace") as file:
-        labels = [line.strip() for line in file]
-    while labels and not labels[-1]:
-        labels.pop()
-    if "" in labels:
-        raise UserError(f"{path} line {labels.index('') + 1} is blank: name a class on each line")
-    if len(labels) < 2:
-        raise UserError(f"{path} names {len(labels)} class(es): at least two are needed, one name a line")
-    repeated = [name for name, count in Counter(labels).items() if count > 1]
-    if repeated:
-        raise UserError(f"{path} names a class twice: {', '.join(repeated)}")
-    ids = [str(index) for index in range(len(labels))]
-    if mistakable := [name for name, own in zip(labels, ids, strict=True) if name != own and name in ids]:
-        raise UserError(
-            f"{path} names a class {mistakable[0]}, which is the id of another one (ids are counted from 0): "
-            f"rename such classes, here and in the labelled files, for example to {mistakable[0]}星"
+    with open_text(path) as text:
+        lines = [line.strip() for line in text.lines()]
+    warnings = list(text.warnings)
+    while lines and not clean_name(lines[-1]):
+        lines.pop()
+    labels = check_names(lines, path)
+    if cleaned := [line for line, label in zip(lines, labels, strict=True) if line != label]:
+        warnings.append(
+            f"{len(cleaned)} class name(s) without their quotes, invisible characters or odd spaces: "
+            f"{', '.join(map(repr, cleaned[:MAX_LISTED_FAULTS]))}"
         )
+    for warning in warnings:
+        print(f"warning: {path}: {warning}", file=sys.stderr)
     return labels
 
 
@@ -94,24 +93,32 @@ def read_titles(path: Path, labels: Sequence[str], limit: int | None = None) -> 
     """
     label_ids = {name: index for index, name in enumerate(labels)}
     label_ids.update({str(index): index for index in range(len(labels))})
+    keys = Counter(map(name_key, label_ids))
+    by_key = {name_key(name): index for name, index in label_ids.items() if keys[name_key(name)] == 1}
     titles = Titles([], [])
     faults: list[str] = []
-    blank = 0
-    with path.open(encoding=detect_encoding(path), errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            text, tab, label = line.rstrip("\n").rpartition("\t")
+    blank = respelt = 0
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{path} is a pipe or a device, and a labelled file is read more than once: save it to a file")
+    with open_text(path) as file:
+        for number, line in enumerate(file.lines(), start=1):
+            text, tab, label = line.rpartition("\t")
             text = text.strip()
             if not text and (not label.strip() or tab):
                 blank += 1
-            elif not tab:
-                faults.append(f"line {number}: no tab between text and label: {_shorten(line)}")
-            elif label.strip() not in label_ids:
-                faults.append(f"line {number}: unknown label {_shorten(label)}: {_shorten(text)}")
-            else:
+                continue
+            label_id = label_ids.get(label.strip()) if tab else None
+            if tab and label_id is None and (label_id := by_key.get(name_key(label))) is not None:
+                respelt += 1
+            if label_id is not None:
                 titles.texts.append(text)
-                titles.labels.append(label_ids[label.strip()])
+                titles.labels.append(label_id)
                 if len(titles.texts) == limit:
                     break
+            elif not tab:
+                faults.append(f"line {number}: no tab between text and label: {_shorten(line)}")
+            else:
+                faults.append(f"line {number}: unknown label {_shorten(label)}: {_shorten(text)}")
     if faults:
         listed = "\n  ".join(faults[:MAX_LISTED_FAULTS])
         more = f"\n  … and {len(faults) - MAX_LISTED_FAULTS} more" if len(faults) > MAX_LISTED_FAULTS else ""
@@ -121,14 +128,16 @@ def read_titles(path: Path, labels: Sequence[str], limit: int | None = None) -> 
         )
     if not titles.texts:
         raise UserError(f"{path} has no labelled title: write lines of text<TAB>label into it")
-    titles.warnings = _oddities(titles, labels, blank)
+    titles.warnings = [*file.warnings, *_oddities(titles, labels, blank, respelt)]
     return titles
 
 
-def _oddities(titles: Titles, labels: Sequence[str], blank: int) -> list[str]:
+def _oddities(titles: Titles, labels: Sequence[str], blank: int, respelt: int) -> list[str]:
     counts = {
         "blank line(s), skipped": blank,
+        "label(s) written unlike in class.txt (quotes, invisible characters, case, width, spaces), taken": respelt,
         "title(s) with U+FFFD, a character lost in an earlier conversion": sum("\ufffd" in t for t in titles.texts),
+        f"title(s) {GARBLED}": sum(map(is_garbled, titles.texts)),
         "title(s) with control, zero-width or private-use characters": sum(map(_has_odd, titles.texts)),
         "repeated title(s), kept": len(titles.texts) - len(set(titles.texts)),
     }
@@ -205,9 +214,9 @@ def score_titles(classifier: Predictor, titles: Titles, folder: Path | None = No
     rows = zip(titles.texts, titles.labels, predictions, strict=True)
     mistakes = [(p.confidence, labels[true], p.pred_class, text) for text, true, p in rows if p and p.label_id != true]
     mistakes.sort(reverse=True)
-    lines = [f"{confidence:.4f}\t{true}\t{guess}\t{text}\n" for confidence, true, guess, text in mistakes]
-    table = "confidence\ttrue\tpredicted\ttext\n" + "".join(lines)
-    atomic_write(folder / "bad_cases.tsv", lambda file: file.write(table.encode("utf-8-sig")))
+    table = [["confidence", "true", "predicted", "text"]]
+    table += [[f"{confidence:.4f}", *map(inert, cells)] for confidence, *cells in mistakes]
+    atomic_write(folder / "bad_cases.tsv", lambda file: write_rows(file, table, "\t"))
     print(f"{len(mistakes)} mistakes: confusion_matrix.png and bad_cases.tsv in {folder}")
     return {**metrics, "predicted": " ".join(map(str, predicted))}
 

@@ -43,19 +43,19 @@ def write_csv(file: BinaryIO, answers: Iterator[tuple[str, Prediction | None]], 
         yield [*COLUMNS, *(f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("pred_class", "confidence"))]
         for line, prediction in answers:
             if prediction is None:
-                yield [line, "", "", "", "empty"]
+                yield [inert(line), "", "", "", "empty"]
                 continue
             first, *others = prediction.top(top_k)
-            cells = [cell for name, share in others for cell in (name, f"{share:.6f}")]
-            yield [line, first[0], f"{first[1]:.6f}", prediction.truncated, "", *cells]
+            cells = [cell for name, share in others for cell in (inert(name), f"{share:.6f}")]
+            yield [inert(line), inert(first[0]), f"{first[1]:.6f}", prediction.truncated, "", *cells]
 
     write_rows(file, rows())
 
 
-def write_rows(file: BinaryIO, rows: Iterable[Iterable[object]]) -> None:
-    """Write CSV that Excel opens with its Chinese intact: UTF-8 with BOM, CRLF."""
+def write_rows(file: BinaryIO, rows: Iterable[Iterable[object]], delimiter: str = ",") -> None:
+    """Write CSV, or TSV, that Excel opens with its Chinese intact: UTF-8 with BOM, CRLF."""
     text_file = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", errors="replace")
-    csv.writer(text_file).writerows(rows)
+    csv.writer(text_file, delimiter=delimiter).writerows(rows)
     text_file.detach()
 
 

@@ -2,13 +2,14 @@
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 from itertools import islice
 
 import streamlit as st
 
 from core.console import UserError
-from core.files import encoding_of
+from core.text.decode import Text, open_text
 from page.client import plain
 
 MAX_TITLES = 200_000
@@ -19,7 +20,9 @@ SHOWN_CHARACTERS = 200
 NO_COLUMN = -1
 TITLE_NAMES = {"title", "text", "标题", "新闻标题", "headline", "content"}
 LABEL_NAMES = {"label", "class", "pred_class", "标签", "类别", "分类", "category"}
+LONGEST_CELL = 1_000_000  # characters
 NO_TEXT = "读不出这个文件：请另存为 UTF-8 文本（Excel 选“CSV UTF-8”，记事本把编码选为 UTF-8）"
+JSON = "这是 JSON，不是每行一条的文字：请把标题另存为 TXT（每行一条）或 CSV"
 
 
 @dataclass(frozen=True)
@@ -45,25 +48,47 @@ def read_rows(content: bytes, name: str) -> list[list[str]]:
         UserError: it is no text, no CSV, or empty; in Chinese.
     """
     try:
-        encoding = encoding_of(io.BytesIO(content), name)
+        text = open_text(io.BytesIO(content), name)
     except UserError as fault:
-        raise UserError(NO_TEXT) from fault
-    text = content.decode(encoding, errors="replace")
-    if name.lower().endswith((".csv", ".tsv")):
-        first = text[: text.find("\n")] if "\n" in text else text
-        try:
-            table = csv.reader(io.StringIO(text, newline=""), delimiter=max(",\t;", key=first.count))
-            rows = list(islice((row for row in table if row), MAX_TITLES + 2))
-        except csv.Error as fault:
-            raise UserError("这个 CSV 文件的引号没有配对：请用 Excel 打开后另存为“CSV UTF-8”") from fault
-    else:
-        lines = [line.rstrip("\n") for line in islice(io.StringIO(text, newline=None), MAX_TITLES + 2)]
-        looked = [line for line in lines[:LOOK_ROWS] if line.strip()]
-        tabs = looked and all("\t" in line for line in looked)
-        rows = [list(line.rpartition("\t")[::2]) if tabs and "\t" in line else [line] for line in lines]
+        raise UserError(JSON if "is JSON" in str(fault) else NO_TEXT) from fault
+    with text:
+        rows = _read_table("".join(text.parts(LONGEST_CELL)), name) if has_columns(name) else _read_lines(text)
     if not any(cell.strip() for row in rows for cell in row):
         raise UserError("文件里没有标题：请每行写一条")
     return rows
+
+
+def has_columns(name: str) -> bool:
+    """Whether the file of this name has columns."""
+    return name.lower().endswith((".csv", ".tsv"))
+
+
+def _read_lines(text: Text) -> list[list[str]]:
+    """The lines of a text, in two cells where those looked at have a tab each."""
+    lines = list(islice(text.lines(), MAX_TITLES + 2))
+    looked = [line for line in lines[:LOOK_ROWS] if line.strip()]
+    tabs = looked and all("\t" in line for line in looked)
+    return [list(line.rpartition("\t")[::2]) if tabs and "\t" in line else [line] for line in lines]
+
+
+def _read_table(text: str, name: str) -> list[list[str]]:
+    """The rows of a TSV, or of a CSV with whichever of the usual delimiters its first line has most of.
+
+    Raises:
+        UserError: quotes have no partner, or a cell is too long; in Chinese.
+    """
+    outside = re.sub('"[^"]*"', "", text[: text.find("\n")] if "\n" in text else text)
+    delimiter = "\t" if name.lower().endswith(".tsv") else max(",\t;", key=outside.count)
+    csv.field_size_limit(LONGEST_CELL)
+    table = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    try:
+        return list(islice((row for row in table if row), MAX_TITLES + 2))
+    except csv.Error as fault:
+        what = f"有一格超过 {LONGEST_CELL:,} 个字：是不是少了一个引号？" if "limit" in str(fault) else "引号没有配对："
+        raise UserError(
+            f'读到第 {table.line_num} 行，这个文件的{what}标题以 " 开头时，要写成 """…"，'
+            "或用 Excel 打开后另存为“CSV UTF-8”"
+        ) from fault
 
 
 def ask_titles(key: str, labelled: bool = False) -> Given | None:
@@ -95,7 +120,7 @@ def _uploaded(key: str) -> tuple[list[list[str]], bool]:
     if known is None or known[0] != upload.file_id:  # read once, not at each run of the page
         known = upload.file_id, read_rows(upload.getvalue(), upload.name)
         st.session_state[f"{key}_rows"] = known
-    return known[1], not upload.name.lower().endswith(".txt")
+    return known[1], has_columns(upload.name)
 
 
 def _pasted(key: str) -> tuple[list[list[str]], bool]:
@@ -123,6 +148,8 @@ def _choose(rows: list[list[str]], is_table: bool, labelled: bool) -> Given:
         labels = [row[label_column] if label_column < len(row) else "" for row in rows]
     preview = {"标签": [short(label) for label in labels[:PREVIEW_ROWS]]} if labels else {}
     preview["标题"] = [short(title) for title in titles[:PREVIEW_ROWS]]
+    if lost := sum("\ufffd" in title for title in titles):
+        st.warning(f"{lost:,} 条标题里有读不出的字（显示为 �）：请看看文件的编码，另存为 UTF-8 再上传")
     st.caption(f"共 {len(rows):,} 条，前 {min(PREVIEW_ROWS, len(rows))} 条是：")
     st.dataframe(preview, hide_index=True)
     return Given(titles, labels)

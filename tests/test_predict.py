@@ -68,6 +68,17 @@ def test_the_command_line(teacher: Path, capsys: pytest.CaptureFixture[str]):
     assert len(capsys.readouterr().out.splitlines()) == len(predict_fun.SAMPLES)
 
 
+def test_a_title_and_a_file_that_are_called_none(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("None").write_text("银行股债利率\n", encoding="utf-8")
+    predict_fun.main(["--model", str(teacher), "--text", "None"])
+    assert capsys.readouterr().out.endswith("\tNone\n")
+    predict_fun.main(["--model", str(teacher), "--file", "None"])
+    assert capsys.readouterr().out.endswith("\t银行股债利率\n")
+
+
 def test_a_file_becomes_a_csv_row_by_row(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(predict_fun, "CHUNK", 2)
     source, target = tmp_path / "titles.txt", tmp_path / "out" / "classes.csv"
@@ -80,6 +91,65 @@ def test_a_file_becomes_a_csv_row_by_row(teacher: Path, tmp_path: Path, monkeypa
     assert [row["pred_class"] for row in rows] == ["体育", "", "财经", "", "科技"]
     assert [row["error"] for row in rows] == ["", "empty", "", "empty", ""]
     assert float(rows[0]["confidence"]) > float(rows[0]["confidence_2"]) > 0
+
+
+def test_the_csv_has_no_formula(teacher: Path, tmp_path: Path):
+    titles = ["=1+1 球队", "＋86 银行", "-5 度", "@芯片", "\t=2", '"引号', "正常, 标题"]
+    source, target = tmp_path / "titles.txt", tmp_path / "classes.csv"
+    source.write_text("\n".join(titles), encoding="utf-8")
+    predict_fun.main(["--model", str(teacher), "--file", str(source), "--output", str(target)])
+    with target.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file, strict=True))
+    assert [row["text"] for row in rows] == [f"'{title}" for title in titles[:5]] + titles[5:]
+
+
+@pytest.mark.parametrize("kind", ["itself", "symlink", "hard link", "standard input"])
+def test_the_answers_do_not_replace_the_titles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str):
+    source, other = tmp_path / "titles.txt", tmp_path / "other.csv"
+    source.write_text("球队夺冠\n", encoding="utf-8")
+    if kind in ("symlink", "hard link"):
+        (other.symlink_to if kind == "symlink" else other.hardlink_to)(source)
+    target = other if other.exists() else tmp_path / "." / "titles.txt"
+    with source.open(encoding="utf-8") as file, pytest.raises(UserError, match="is the file that is read: give the"):
+        monkeypatch.setattr(sys, "stdin", file)
+        predict_fun.main(["--file", "-" if kind == "standard input" else str(source), "--output", str(target)])
+    assert source.read_text(encoding="utf-8") == "球队夺冠\n"
+
+
+def test_odd_lines_are_told_and_json_is_refused(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    source = tmp_path / "titles.txt"
+    lines = ["球队夺冠".encode("gb18030")] * 30 + ["银行".encode(), "芯片手机".encode("gb18030") + b"\xff"]
+    source.write_bytes(b"\n".join(lines))
+    for flag in (str(source), "-"):
+        with source.open(encoding="utf-8") as file:
+            monkeypatch.setattr(sys, "stdin", file)
+            predict_fun.main(["--model", str(teacher), "--file", flag])
+        out, err = capsys.readouterr()
+        assert [line.split("\t")[1] for line in out.splitlines()[-2:]] == ["银行", "芯片手机\ufffd"]
+        assert "1 line(s) in UTF-8 among those in GB18030" in err and "1 line(s) with broken bytes" in err
+    source.write_text("球队主场加时绝杀夺冠".encode().decode("gb18030"), encoding="utf-8")
+    predict_fun.main(["--model", str(teacher), "--file", str(source)])
+    assert "1 line(s) garbled" in capsys.readouterr().err
+    source.write_text("球队\ue123夺冠\n球队夺冠", encoding="gb18030")
+    predict_fun.main(["--model", str(teacher), "--file", str(source)])
+    assert "1 line(s) with private-use characters" in capsys.readouterr().err
+    source.write_text('{"text": "球队夺冠"}\n', encoding="utf-8")
+    with pytest.raises(UserError, match="is JSON"):
+        predict_fun.main(["--model", str(teacher), "--file", str(source)])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no /dev/stdin")
+def test_a_pipe_by_its_path(teacher: Path):
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "predict_fun.py"), "--model", str(teacher), "--file", "/dev/stdin"],
+        input="球队夺冠\n芯片手机\n".encode("gb18030"),
+        capture_output=True,
+        env={**os.environ, "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"},
+    )
+    assert result.returncode == 0, result.stderr
+    assert [line.partition("\t")[2] for line in result.stdout.decode().splitlines()] == ["球队夺冠", "芯片手机"]
 
 
 def test_standard_input_and_a_foreign_console(teacher: Path):

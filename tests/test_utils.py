@@ -1,9 +1,14 @@
 """The labelled-file contract; titles in batches, and models scored on them."""
 
+import csv
+import os
+import re
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 from torch import nn
 from torch.nn import functional as F
 
@@ -12,7 +17,7 @@ from core.model_files.module import run_module
 from core.text.tokenizer import Tokenizer
 from core.training.device import Devices
 from predict_fun import NewsClassifier
-from utils import Titles, read_labels, read_titles, score_module, score_titles, title_batches
+from utils import Titles, read_data, read_labels, read_titles, score_module, score_titles, title_batches
 
 LABELS = ["财经", "体育", "科技"]
 
@@ -121,6 +126,65 @@ def test_class_file_with_bom_and_crlf(tmp_path: Path):
     assert read_labels(write(tmp_path / "class.txt", "财经\r\n体育\r\n\r\n", "utf-8-sig")) == ["财经", "体育"]
 
 
+def test_class_names_and_labels_are_cleaned_alike_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = write(tmp_path / "class.txt", "财经\u200b\n“体育”\n AI  科技\n")
+    labels = read_labels(path)
+    assert labels == ["财经", "体育", "AI 科技"]
+    told = capsys.readouterr().err
+    assert told.startswith(f"warning: {path}: 3 class name(s) without") and r"财经\u200b" in told
+    lines = ["甲\t财经\u200b", '乙\t"体育"', "丙\tＡＩ科技", "丁\tai 科技", "戊\t财经", "己\t２"]
+    titles = read_titles(write(tmp_path / "train.txt", "\n".join(lines)), labels)
+    assert titles.labels == [0, 1, 2, 2, 0, 2] and any(each.startswith("5 label(s)") for each in titles.warnings)
+    assert (
+        read_titles(tmp_path / "train.txt", ["财经\u200b", "体育", "ai科技"]).labels == titles.labels
+    )  # an older model's
+
+
+def test_a_label_that_could_be_either_class_is_unknown(tmp_path: Path):
+    path = write(tmp_path / "train.txt", "甲\tIT\n乙\tit\n丙\tIt\n")
+    with pytest.raises(UserError, match="line 3: unknown label 'It'"):
+        read_titles(path, ["IT", "it"])
+
+
+def test_rows_in_the_other_encoding_are_read_and_counted(tmp_path: Path):
+    rows = [f"央行下调存款准备金率第{row}次\t财经".encode("gb18030") for row in range(40)]
+    rows[11] = "主队加时绝杀夺冠\t体育".encode()
+    titles = read_titles(write(tmp_path / "train.txt", b"\r\n".join(rows)), LABELS)
+    assert titles.texts[11] == "主队加时绝杀夺冠" and titles.labels[11] == 1
+    assert titles.warnings[0] == "1 line(s) in UTF-8 among those in GB18030, read as such"
+
+
+def test_garbled_titles_are_counted(tmp_path: Path):
+    lines = ["央行下调利率\t0", "主队加时绝杀夺冠".encode().decode("gb18030") + "\t1"]
+    titles = read_titles(write(tmp_path / "train.txt", "\n".join(lines)), LABELS)
+    assert any(warning.startswith("1 title(s) garbled") for warning in titles.warnings)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes are POSIX")
+def test_a_labelled_pipe_is_refused(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="is a pipe or a device.*save it to a file"):
+        read_titles(tmp_path / "pipe", LABELS)
+
+
+@pytest.mark.parametrize("page", ["README.md", "README_EN.md"])
+def test_the_recipe_for_a_sheet_leaves_out_rows_without_title_or_class(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    [code] = re.findall(r"```python\n(import random\n.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    rows = [f"标题{row}\t{LABELS[row % 3]}" for row in range(60)]
+    rows += ["\t", "", "  \t ", "\t体育", "没有类别\t", "没有制表符", "\t\t"]
+    write(tmp_path / "all.txt", "\r\n".join(rows), "utf-8-sig")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    labels, splits = read_data(Path("my_data"))
+    assert labels == sorted(LABELS) and {name: len(split) for name, split in splits.items()} == {
+        "train": 48,
+        "dev": 6,
+        "test": 6,
+    }
+
+
 def test_titles_with_nothing_to_see_are_rows_but_no_items(tmp_path: Path):
     lines = ["甲\t0", "\u200b\t1", "乙\t2", "\u2060\ufeff\t0"]
     titles = read_titles(write(tmp_path / "dev.txt", "\n".join(lines)), LABELS)
@@ -157,3 +221,20 @@ def test_a_module_and_a_classifier_are_scored_alike(tmp_path: Path):
     table = (tmp_path / "bad_cases.tsv").read_text(encoding="utf-8-sig").splitlines()
     assert table == ["confidence\ttrue\tpredicted\ttext", "1.0000\t体育\t财经\t财财财"]
     assert (tmp_path / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_mistakes_are_read_back_row_by_row(tmp_path: Path):
+    facts = {
+        "stage": "x",
+        "labels": LABELS,
+        "vocab": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", '"', "=", "银"],
+        "max_length": 8,
+    }
+    classifier = NewsClassifier(facts, run_module(Told(), torch.device("cpu")))
+    texts = ['"银行', '"银"行"', "银\t行", "=1+银行", "银\x0b\u2028\u0085, 行", '=银,"行']
+    right = [[4, 5, 6].index({'"': 4, "=": 5, "银": 6}[text[0]]) for text in texts]
+    score_titles(classifier, Titles(texts, [(label + 1) % 3 for label in right]), tmp_path)
+    with (tmp_path / "bad_cases.tsv").open(encoding="utf-8-sig", newline="") as file:
+        header, *rows = csv.reader(file, delimiter="\t", strict=True)
+    assert header == ["confidence", "true", "predicted", "text"] and all(len(row) == 4 for row in rows)
+    assert sorted(row[3] for row in rows) == sorted(f"'{text}" if text[0] == "=" else text for text in texts)

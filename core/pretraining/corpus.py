@@ -7,6 +7,7 @@ again; memory holds a chunk of it at a time.
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from tokenizers.models import WordPiece
 from tokenizers.trainers import WordPieceTrainer
 
 from core.console import UserError, progress
-from core.files import atomic_write, detect_encoding, sha256, write_json
+from core.files import atomic_write, sha256, write_json
+from core.text.decode import open_text
 from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer, build_tokenizer, collate
 
 LONGEST_LINE = 10_000  # characters; a longer line is cut into several texts
@@ -28,10 +30,8 @@ MIN_TOKENS = 3  # shorter texts have nothing to predict from
 def read_texts(files: Sequence[Path]) -> Iterator[str]:
     """The lines of some text files (UTF-8 or GB18030) that are not blank."""
     for path in files:
-        with path.open(encoding=detect_encoding(path), errors="replace") as file:
-            while line := file.readline(LONGEST_LINE):
-                if line := line.strip():
-                    yield line
+        with open_text(path) as text:
+            yield from (line for part in text.parts(LONGEST_LINE) if (line := part.strip()))
 
 
 def build_vocab(files: Sequence[Path], size: int) -> list[str]:
@@ -81,7 +81,9 @@ def encode_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path) -> 
     """
     digest = hashlib.sha256(repr((tokenizer.vocab, tokenizer.max_length)).encode("utf-8", "replace"))
     for path in files:
-        detect_encoding(path)  # refuses what is not text
+        with open_text(path) as text:  # refuses what is not text
+            for warning in text.warnings:
+                print(f"warning: {path}: {warning}", file=sys.stderr)
         digest.update(sha256(path).encode())
     key = digest.hexdigest()
     try:

@@ -16,10 +16,13 @@ from tokenizers.pre_tokenizers import Sequence as PreTokenizers
 from tokenizers.processors import TemplateProcessing
 
 from core.console import UserError
-from core.files import detect_encoding
+from core.text.decode import detect_encoding
+from core.text.stub import refuse_stub
+from core.text.tokenizer_json import read_tokenizer_json
 
 MAX_UNKNOWN_SHARE = 0.02  # of the characters; far more with another language's vocabulary
 CHUNK = 10_000  # texts encoded at a time, to keep memory small
+CHARACTERS_A_TOKEN = 128  # of a text are looked at for each token that is kept: a word of more is one [UNK]
 LONGEST_RUN = 32  # characters between spaces and punctuation that words are matched in; longer runs are cut
 NO_WORD = -1  # in place of the index of a word, at [CLS] and [SEP]
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -66,6 +69,7 @@ class Tokenizer:
         self.truncation = truncation
         self._room = max_length - 2  # beside [CLS] and [SEP]
         self._tail = self._room - round(HEAD_SHARES[truncation] * self._room)
+        self._longest = CHARACTERS_A_TOKEN * max_length  # characters
         ids = {token: index for index, token in enumerate(self.vocab)}
         self.pad_id, self.unknown_id, self.cls_id, self.sep_id = (ids[token] for token in SPECIAL_TOKENS)
         self.mask_id = ids.get("[MASK]", self.unknown_id)
@@ -84,9 +88,10 @@ class Tokenizer:
         """Encode texts of any content: what UTF-8 cannot hold (lone surrogates) counts as U+FFFD."""
         encoded = Encoded([], [])
         for start in range(0, len(texts), CHUNK):
-            chunk = [replace_surrogates(text) for text in texts[start : start + CHUNK]]
-            for encoding in self.tokenizer.encode_batch_fast(chunk):
-                encoded.truncated.append(len(encoding.ids) > self._room)
+            part = texts[start : start + CHUNK]
+            chunk = [replace_surrogates(text if len(text) <= self._longest else self._shorten(text)) for text in part]
+            for text, encoding in zip(part, self.tokenizer.encode_batch_fast(chunk), strict=True):
+                encoded.truncated.append(len(encoding.ids) > self._room or len(text) > self._longest)
                 encoded.input_ids.append([self.cls_id, *self._cut(encoding.ids), self.sep_id])
         return encoded
 
@@ -98,11 +103,11 @@ class Tokenizer:
         """
         encoded = EncodedWords([], [], [])
         for start in range(0, len(sentences), CHUNK):
-            chunk = [[replace_surrogates(word) for word in words] for words in sentences[start : start + CHUNK]]
-            for count, encoding in zip(
-                map(len, chunk), self.tokenizer.encode_batch(chunk, is_pretokenized=True), strict=True
-            ):
-                pieces: list[list[int]] = [[] for _ in range(count)]
+            part = sentences[start : start + CHUNK]
+            chunk = [[replace_surrogates(word[: self._longest]) for word in words[: self.max_length]] for words in part]
+            counts = [len(words) for words in part]
+            for count, encoding in zip(counts, self.tokenizer.encode_batch(chunk, is_pretokenized=True), strict=True):
+                pieces: list[list[int]] = [[] for _ in range(min(count, self.max_length))]
                 for token_id, word in zip(encoding.ids, encoding.word_ids, strict=True):
                     pieces[word].append(token_id)
                 ids, words = [self.cls_id], [NO_WORD]
@@ -116,6 +121,11 @@ class Tokenizer:
                 encoded.input_ids.append([*ids, self.sep_id])
                 encoded.words.append([*words, NO_WORD])
         return encoded
+
+    def _shorten(self, text: str) -> str:
+        """The characters of a long text that its kept tokens are from."""
+        tail = CHARACTERS_A_TOKEN * self._tail
+        return text[: self._longest - tail] + text[len(text) - tail :]
 
     def _cut(self, ids: list[int]) -> list[int]:
         """The ids that are kept of a text, all of them if they fit."""
@@ -201,13 +211,19 @@ def replace_surrogates(text: str) -> str:
 
 
 def read_vocab(path: Path) -> list[str]:
-    """Read a BERT `vocab.txt`, one token a line.
+    """Read a BERT `vocab.txt`, one token a line, or a `tokenizer.json`, which counts where the `vocab.txt` is missing.
 
     Raises:
         UserError: the file is missing, repeats a token, or lacks one of [PAD] [UNK] [CLS] [SEP].
     """
-    with path.open(encoding=detect_encoding(path), errors="replace") as file:
-        vocab = [line.rstrip("\n") for line in file]
+    if not path.is_file() and path.with_name("tokenizer.json").is_file():
+        path = path.with_name("tokenizer.json")
+    refuse_stub(path)
+    if path.suffix == ".json":
+        vocab = read_tokenizer_json(path)
+    else:
+        with path.open(encoding=detect_encoding(path), errors="replace") as file:
+            vocab = [line.rstrip("\n") for line in file]
     while vocab and not vocab[-1]:
         vocab.pop()
     missing = [token for token in SPECIAL_TOKENS if token not in vocab]

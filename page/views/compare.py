@@ -1,11 +1,13 @@
 """模型对比: the same titles through all models that the API serves, and where they differ."""
 
+from collections import Counter
 from itertools import combinations
 
 import numpy as np
 import streamlit as st
 
-from page.charts import matrix
+from core.text.names import name_key
+from page.charts import SHOWN_CLASSES, matrix
 from page.client import Api, plain
 from page.progress import show_run
 from page.run import BatchRun, ModelAnswers
@@ -69,8 +71,8 @@ def truth(given: Given, labels: list[str]) -> list[str | None] | None:
     """The class written beside each title, None for what is no class; a label is a class name or its id."""
     if given.labels is None:
         return None
-    known = {name: name for name in labels} | {str(index): name for index, name in enumerate(labels)}
-    return [known.get(label.strip()) for label in given.labels]
+    known = {name_key(name): name for name in labels} | {str(index): name for index, name in enumerate(labels)}
+    return [known.get(name_key(label)) for label in given.labels]
 
 
 def scores(run: BatchRun, right: list[str | None] | None) -> list[dict]:
@@ -141,7 +143,11 @@ def show_confusion(run: BatchRun, right: list[str | None]) -> None:
     st.subheader("混淆矩阵")
     name = st.selectbox("模型", list(run.answers))
     counts = confusion(run.answers[name], right)
-    labels = sorted({label for pair in counts for label in pair})
+    wrong: Counter[str] = Counter()
+    for pair, count in counts.items():
+        wrong.update(dict.fromkeys(pair, count) if pair[0] != pair[1] else {})
+    labels = {label for pair in counts for label in pair}
+    labels = sorted(sorted(labels, key=lambda label: (-wrong[label], label))[:SHOWN_CLASSES])
     totals = {label: sum(counts.get((label, other), 0) for other in labels) for label in labels}
     cells = [
         {"row": label, "column": other, "share": count / totals[label], "shown": f"{count:,}"}

@@ -16,11 +16,12 @@ import pytest
 from conftest import ROOT
 from streamlit.testing.v1 import AppTest
 
+from core.console import UserError
 from page import run as batch_run
 from page.charts import PALETTE
 from page.client import Api
 from page.progress import duration
-from page.titles import read_rows
+from page.titles import Given, read_rows
 from page.views import batch, compare, models, single
 
 APP = ROOT / "app.py"
@@ -829,3 +830,44 @@ def test_rows_of_files():
     assert read_rows("甲\t乙\t1\n\n丙\t2\n".encode("gbk"), "x.txt") == [["甲\t乙", "1"], [""], ["丙", "2"]]
     assert read_rows(b"a;b;c,d\n", "x.CSV") == [["a", "b", "c,d"]]
     assert read_rows(b"a\tb, c\td\n", "x.csv") == [["a", "b, c", "d"]]
+
+
+def test_rows_of_tables():
+    titles = ['"引号"开头', "逗号, 又, 一个", "分号;", "制表\t符", "换\n行", "x" * 300_000, "=1"]
+    for delimiter, name in ((",", "x.csv"), (";", "x.CSV"), ("\t", "x.tsv"), ("\t", "x.csv")):
+        file = io.StringIO(newline="")
+        csv.writer(file, delimiter=delimiter).writerows(
+            [["编号", "标题", "类别"], *([1, each, "体育"] for each in titles)]
+        )
+        assert read_rows(file.getvalue().encode("gbk"), name)[1:] == [["1", each, "体育"] for each in titles]
+    assert read_rows("央行, 降准, 降息; 加息\t财经\n夺冠\t体育\n".encode(), "x.TSV")[0] == [
+        "央行, 降准, 降息; 加息",
+        "财经",
+    ]
+    assert read_rows('"甲, 乙, 丙";财经\n'.encode(), "x.csv") == [["甲, 乙, 丙", "财经"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "says"),
+    [
+        ('标题,类别\n"半个引号,娱乐\n夺冠,体育\n', "x.csv", "引号没有配对"),
+        ('标题,类别\n"引"号,娱乐\n', "x.csv", "引号没有配对"),
+        ('"甲\t体育\n乙\t"财经"\n', "x.tsv", "引号没有配对"),
+        ("标题\n" + "x" * 1_000_001, "x.csv", "超过 1,000,000 个字"),
+        ('[{"title": "夺冠"}]', "x.txt", "JSON"),
+    ],
+)
+def test_tables_that_would_lose_rows_are_refused(content, name, says):
+    for encoding in ("utf-8", "gbk"):
+        with pytest.raises(UserError, match=says):
+            read_rows(content.encode(encoding), name)
+
+
+def test_lost_characters_are_counted_and_labels_cleaned(server):
+    page = upload(open_page("batch"), "a.txt", "\n".join(["打球"] * 30).encode("gbk") + b"\n\xff\xff")
+    assert any("1 条标题里有读不出的字" in warning.value for warning in page.warning)
+    assert compare.truth(Given(["甲", "乙", "丙"], ['"体育"', "ai 科技", "1"]), ["体育", "AI科技"]) == [
+        "体育",
+        "AI科技",
+        "AI科技",
+    ]

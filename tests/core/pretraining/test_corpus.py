@@ -1,5 +1,7 @@
 """A corpus: its vocabulary of words, its encoded texts on disk, word vectors from it, and batches of like length."""
 
+import os
+import sys
 import weakref
 from pathlib import Path
 
@@ -8,9 +10,11 @@ import pytest
 import torch
 
 import core.pretraining.corpus
-from core.pretraining.corpus import Corpus, CorpusBatches, build_vocab, encode_corpus
+from core.console import UserError
+from core.pretraining.corpus import Corpus, CorpusBatches, build_vocab, encode_corpus, read_texts
 from core.pretraining.word_vectors import ppmi_vectors
 from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer, is_word_vocab
+from pretrain_mlm import find_files
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,39 @@ def test_the_encoded_corpus_is_used_again_and_remade_when_stale(
 
     monkeypatch.setattr(core.pretraining.corpus, "Corpus", open_corpus)
     assert len(encode_corpus([other], tokenizer, folder).lengths) == 1 and len(opened) == 2
+
+
+def test_a_corpus_of_two_encodings_is_read_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "t.txt"
+    path.write_bytes("央行下调利率\n".encode("gb18030") * 20 + "球队夺冠\n\n".encode())
+    assert list(read_texts([path])) == ["央行下调利率"] * 20 + ["球队夺冠"]
+    encode_corpus([path], Tokenizer([*SPECIAL_TOKENS, "央"], 16), tmp_path / "c")
+    assert "1 line(s) in UTF-8 among those in GB18030" in capsys.readouterr().err
+    path.write_text('{"text": "央行下调利率"}\n' * 3, encoding="utf-8")
+    with pytest.raises(UserError, match="is JSON"):
+        list(read_texts([path]))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes are POSIX")
+def test_files_of_a_corpus(tmp_path: Path):
+    """Folders are looked into, whatever case their files' suffix has."""
+    files = [tmp_path / name for name in ("news/a.txt", "news/体育/B.TXT", "news/体育/2024/c.Txt")]
+    for path in (
+        *files,
+        tmp_path / "news/体育/readme.md",
+        tmp_path / "news/体育/x.txt.gz",
+        tmp_path / "news/bert/vocab.txt",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("央行\n", encoding="utf-8")
+    (tmp_path / "news/folder.txt").mkdir()
+    assert sorted(find_files([tmp_path / "news"])) == sorted(files)
+    assert find_files([tmp_path / "news/体育/readme.md"]) == [tmp_path / "news/体育/readme.md"]
+    with pytest.raises(UserError, match="holds no .txt file"):
+        find_files([tmp_path / "news/folder.txt"])
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="is a pipe or a device.*save it to a file"):
+        find_files([tmp_path / "pipe"])
 
 
 def test_a_line_without_end_is_cut(vocab: list[str], tmp_path: Path):

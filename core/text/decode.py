@@ -1,0 +1,270 @@
+"""What the bytes of a text file mean, found once for all inputs: files, pipes, uploads.
+
+A file is read line by line as UTF-8 or GB18030. Lines of the other of the two are read as what they are, a few broken
+bytes become U+FFFD, and both are counted; anything else is refused by name.
+"""
+
+import codecs
+import io
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from functools import cache, partial
+from pathlib import Path
+from typing import BinaryIO
+
+from core.console import UserError
+
+CHUNK_BYTES = 1 << 20
+LONGEST_LINE = 100_000  # characters of a line that are kept; of a longer one the middle is left out
+MAX_STRANGE_SHARE = 1 / 4  # of the characters beyond ASCII; more of them is no Chinese text
+UTF8, GB18030 = "utf-8", "gb18030"
+FOREIGN = {"big5": "Big5", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
+GARBLED = "garbled, UTF-8 once read as GBK (涓婚槦 for 主队)"
+SAVE_IT = "save it as UTF-8 (Excel: 'CSV UTF-8', Notepad: encoding 'UTF-8')"
+PACKED = "compressed: unpack it first"
+SIGNATURES = {
+    **dict.fromkeys((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE), f"UTF-16: {SAVE_IT}"),
+    b"PK\x03\x04": "an Excel workbook or a zip archive: save the sheet as 'CSV UTF-8', or unpack the archive",
+    **dict.fromkeys((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf", b"Rar!"), PACKED),
+    **dict.fromkeys((b"\xd0\xcf\x11\xe0", b"%PDF-"), "an old Excel or Word file, or a PDF: save it as text in UTF-8"),
+}
+STRING = r'"(?:[^"\\]|\\.)*"'
+JSON_START = re.compile(rf"\s*(?:(?:\[\s*)*\{{\s*{STRING}\s*:|(?:\[\s*)+{STRING}\s*(?:,|\]\s*(?:,|\Z|\n)))")
+
+
+class Text(AbstractContextManager):
+    """A text file that was looked through: `encoding` of most of its lines, `warnings` in sentences, and its lines.
+
+    Args:
+        file: can be read again from where it stands; closed with the text.
+        name: what the file is called in an error.
+
+    Raises:
+        UserError: it is not text, or in neither encoding.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.name = name
+        self.warnings: list[str] = []
+        self._file = file
+        self._start = file.tell()
+        self._head = file.read(CHUNK_BYTES)
+        self._start += 3 * self._head.startswith(codecs.BOM_UTF8)
+        self.encoding, self._is_uniform = UTF8, True
+        if not self._is_utf8():
+            self._look_at_lines()
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def lines(self) -> Iterator[str]:
+        """The lines without their ends, once; of a line that is too long the middle is left out."""
+        half = LONGEST_LINE // 2
+        parts = self.parts(LONGEST_LINE)
+        for line in parts:
+            if line[-1] != "\n":
+                tail = ""
+                while (tail or line)[-1] != "\n" and (more := next(parts, "")):
+                    line, tail = (line + more, "") if len(line) < LONGEST_LINE else (line, (tail + more)[-half - 1 :])
+                line = (line + tail).rstrip("\n")
+                line = line if len(line) <= LONGEST_LINE else line[:half] + line[-half:]
+            yield line.removeprefix("\ufeff").rstrip("\n")
+
+    def parts(self, size: int) -> Iterator[str]:
+        """The lines with their ends, once, each of more than `size` characters in several parts."""
+        if not self._is_uniform:
+            return (part for part, _, _ in self._decoded(size))
+        self._file.seek(self._start)
+        self._file = io.TextIOWrapper(self._file, encoding=self.encoding, errors="replace")
+        return iter(partial(self._file.readline, size), "")
+
+    def _decoded(self, size: int) -> Iterator[tuple[str, str, int]]:
+        """The lines of a file not all in UTF-8 as `decode_line` reads them, a long one in parts of `size` bytes."""
+        for raw in self._raw_lines(size):
+            text, encoding, strange = decode_line(raw, self.encoding)
+            if len(raw) < size or raw.endswith(b"\n"):
+                if "\r" in text:
+                    text = text.replace("\r\n", "\n").replace("\r", "\n")
+                for part in io.StringIO(text):
+                    yield part, encoding, strange if part == text else count_strange(part)
+                continue
+            decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)("replace"), translate=True)
+            while raw:
+                is_last = len(raw) < size or raw.endswith(b"\n")
+                text = decoder.decode(raw, final=is_last)
+                yield from ((part, encoding, count_strange(part)) for part in io.StringIO(text))
+                raw = b"" if is_last else self._file.readline(size)
+
+    def _raw_lines(self, size: int) -> Iterator[bytes]:
+        self._file.seek(self._start)
+        return iter(partial(self._file.readline, size), b"")
+
+    def _is_utf8(self) -> bool:
+        """Whether the whole file is UTF-8.
+
+        Raises:
+            UserError: it begins like a file of another kind, or holds a NUL byte.
+        """
+        chunk, lines, decoder = self._head, 1, codecs.getincrementaldecoder("utf-8-sig")()
+        for signature, kind in SIGNATURES.items():
+            if chunk.startswith(signature):
+                is_text = b"\0" not in chunk or kind.startswith("UTF")
+                what = "is" if is_text else "holds a NUL byte: this is not a text file but"
+                raise UserError(f"{self.name} {what} {kind}")
+        try:
+            while chunk:
+                text = decoder.decode(chunk)
+                self._refuse_nul(text, lines)
+                if lines == 1:
+                    self._refuse_json(text)
+                lines += chunk.count(b"\n")
+                chunk = self._file.read(CHUNK_BYTES)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    def _refuse_nul(self, text: str, line: int) -> None:
+        if "\0" in text:
+            if (other := guess(self._head)) and other.startswith("UTF"):
+                raise UserError(f"{self.name} is {other}: {SAVE_IT}")
+            line += text[: text.index("\0")].count("\n")
+            raise UserError(f"{self.name} line {line} holds a NUL byte: this is not a text file, or damaged: {SAVE_IT}")
+
+    def _refuse_json(self, text: str) -> None:
+        if JSON_START.match(text):
+            raise UserError(f"{self.name} is JSON: write its texts alone into a text file, one a line")
+
+    def _look_at_lines(self) -> None:
+        """Find the encoding of most lines, and count those that are otherwise.
+
+        Raises:
+            UserError: too much of the file is text in neither encoding.
+        """
+        valid = Counter(_is_valid(raw) for raw in self._raw_lines(CHUNK_BYTES) if not raw.isascii())
+        self.encoding = UTF8 if valid[True] > valid[False] else GB18030
+        self._refuse_json(decode_line(self._head, self.encoding)[0])
+        characters = strange = lines = switched = broken = odd = 0
+        for text, encoding, found in self._decoded(CHUNK_BYTES):
+            lines += 1
+            self._refuse_nul(text, lines)
+            beyond = len(text) - len(text.encode("ascii", "ignore"))
+            characters, strange = characters + beyond, strange + found
+            self._is_uniform &= encoding == self.encoding
+            broken += found > 0 and "\ufffd" in text
+            is_odd = found > beyond * MAX_STRANGE_SHARE and "\ufffd" not in text
+            odd += is_odd
+            switched += encoding != self.encoding and not is_odd
+        if strange > 1 + characters * MAX_STRANGE_SHARE or broken > 1 + lines // 20:
+            raise UserError(f"{self.name} is {guess(self._head) or 'neither UTF-8 nor GB18030 text'}: {SAVE_IT}")
+        usual, other = ("UTF-8", "GB18030") if self.encoding == UTF8 else ("GB18030", "UTF-8")
+        counts = {
+            f"line(s) in {other} among those in {usual}, read as such": switched,
+            "line(s) with broken bytes, read as U+FFFD": broken,
+            "line(s) that do not look like Chinese, perhaps in a third encoding": odd,
+        }
+        self.warnings = [f"{count} {what}" for what, count in counts.items() if count]
+
+
+def open_text(source: Path | BinaryIO, name: str | None = None) -> Text:
+    """Look through a text file, and be ready to read it; a pipe is copied to a temporary file first.
+
+    Args:
+        source: a path, or an open binary file; it is closed with the text.
+        name: what it is called in an error; the path where there is one.
+
+    Raises:
+        UserError: it is missing, a folder, not text, or in neither encoding.
+    """
+    name = name or str(source)
+    try:
+        with ExitStack() as stack:  # closes on a fault
+            file = stack.enter_context(source.open("rb") if isinstance(source, Path) else source)
+            if not file.seekable():
+                with file as pipe:
+                    file = stack.enter_context(tempfile.TemporaryFile())
+                    shutil.copyfileobj(pipe, file, CHUNK_BYTES)
+                file.seek(0)
+            text = Text(file, name)
+            stack.pop_all()
+            return text
+    except FileNotFoundError:
+        raise UserError(f"{name} does not exist: check the path") from None
+    except OSError as fault:
+        raise UserError(f"cannot read {name} ({fault.strerror}): check the path and its permissions") from fault
+
+
+def detect_encoding(path: Path) -> str:
+    """The encoding that most lines of a text file are in, `utf-8-sig` (with or without BOM) or `gb18030`.
+
+    Raises:
+        UserError: as `open_text`.
+    """
+    with open_text(path) as text:
+        return "utf-8-sig" if text.encoding == UTF8 else text.encoding
+
+
+def decode_line(raw: bytes, usual: str) -> tuple[str, str, int]:
+    """A line in whichever of the two encodings it makes more sense: its text, the encoding, its strange characters.
+
+    Args:
+        raw: the line in bytes.
+        usual: the encoding of most lines of the file.
+    """
+    if raw.isascii():
+        return raw.decode("ascii"), usual, 0
+    text = raw.decode(usual, "replace")
+    found = count_strange(text)
+    if not found or (usual == UTF8 and _is_valid(raw)):
+        return text, usual, found
+    other = GB18030 if usual == UTF8 else UTF8
+    other_text = raw.decode(other, "replace")
+    other_found = count_strange(other_text)
+    # What is UTF-8 throughout is hardly so by chance; half a character of UTF-8 is now and then one of GB18030.
+    if other_found + (not (other == UTF8 and _is_valid(raw))) < found:
+        return other_text, other, other_found
+    return text, usual, found
+
+
+def is_garbled(text: str) -> bool:
+    """Whether a text is UTF-8 that was read as GBK once (涓婚槦 for 主队)."""
+    return _strange().search(text) is not None and decode_line(text.encode(GB18030, "replace"), GB18030)[1] == UTF8
+
+
+def _is_valid(raw: bytes) -> bool:
+    try:
+        raw.decode(UTF8)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def guess(sample: bytes) -> str | None:
+    """The encoding, neither of the two, in which some bytes would be Chinese."""
+    for encoding, name in FOREIGN.items():
+        text = sample[: CHUNK_BYTES // 16].decode(encoding, "replace")
+        beyond = len(text) - len(text.encode("ascii", "ignore"))
+        if beyond and count_strange(text) * 5 <= beyond:
+            return name
+    return None
+
+
+def count_strange(text: str) -> int:
+    """How many characters of a text are none of Chinese, as those that a wrong encoding makes."""
+    return len(_strange().findall(text))
+
+
+@cache
+def _strange() -> re.Pattern[str]:
+    """Whatever is not ASCII, a character of GB 2312 or of Big5's first level, punctuation, or a symbol."""
+    trails = bytes(range(0xA1, 0xFF))
+    gb = "".join(bytes([lead, trail]).decode("gb2312", "ignore") for lead in range(0xB0, 0xF8) for trail in trails)
+    trails += bytes(range(0x40, 0x7F))
+    big5 = "".join(bytes([lead, trail]).decode("big5", "ignore") for lead in range(0xA4, 0xC7) for trail in trails)
+    ranges = r"\t\n\r\f\x20-\x7e\xa0\xa7\xa8\xb0\xb1\xb7\xd7\xf7\u2010-\u2044\u20ac\u2100-\u24ff\u25a0-\u27bf"
+    ranges += r"\u3000-\u303f\u3200-\u33ff\uff01-\uffee\U0001f000-\U0001faff"
+    return re.compile(f"[^{ranges}{gb}{big5}]")

@@ -1,0 +1,185 @@
+"""What the bytes of a text file mean: found alike for all inputs, told where it is odd, refused where it is no text."""
+
+import gzip
+import io
+import os
+import random
+import sys
+import threading
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from core.console import UserError
+from core.text import decode
+from core.text.decode import decode_line, is_garbled, open_text
+
+TITLES = [line.rpartition("\t")[0] for line in (ROOT / "data/dev.txt").read_text(encoding="utf-8").splitlines()]
+TRADITIONAL = ["臺灣棒球隊今日奪冠", "銀行利率維持不變", "手機晶片價格上漲", "颱風來襲學校停課"]
+
+
+def read(content: bytes) -> tuple[list[str], list[str]]:
+    """The lines and the warnings."""
+    with open_text(io.BytesIO(content), "x.txt") as text:
+        return list(text.lines()), text.warnings
+
+
+def refusal(content: bytes) -> str:
+    with pytest.raises(UserError) as fault:
+        read(content)
+    assert str(fault.value).startswith("x.txt ")
+    return str(fault.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_one_encoding_throughout(encoding: str, end: str):
+    lines = [*TITLES[:50], "", " 😀 café·堃喆，央行今日下调存款利率 ", "\u2028"]
+    assert read(end.join(lines).encode(encoding)) == (lines, [])
+
+
+@pytest.mark.parametrize("usual", ["utf-8", "gb18030"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_each_line_of_two_encodings_is_read_right_and_told(usual: str, end: bytes):
+    other = {"utf-8": "gb18030", "gb18030": "utf-8"}[usual]
+    encoded = [title.encode(other if row % 9 == 4 else usual) for row, title in enumerate(TITLES[:180])]
+    lines, [warning] = read(end.join(encoded))
+    assert lines == TITLES[:180]
+    assert warning.startswith("20 line(s) in ") and "read as such" in warning
+
+
+def test_lines_of_either_encoding_are_hardly_ever_taken_for_the_other():
+    for title in TITLES:
+        assert decode_line(title.encode(), "gb18030")[0] == title
+        assert decode_line(title.encode("gb18030"), "utf-8")[0] == title
+        assert decode_line(title.encode("gb18030"), "gb18030")[0] == title
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_a_few_broken_bytes_are_counted_and_spoil_their_own_line_alone(encoding: str):
+    lines = [title.encode(encoding) for title in TITLES[:100]]
+    lines[7], lines[30] = lines[7] + b"\xff", lines[30][:1] + b"\xff\xff" + lines[30][1:]
+    got, [warning] = read(b"\n".join(lines))
+    assert warning.startswith("2 line(s) with broken bytes")
+    assert [row for row, (one, other) in enumerate(zip(got, TITLES, strict=False)) if one != other] == [7, 30]
+    assert all("\ufffd" in got[row] for row in (7, 30))
+    assert "neither UTF-8 nor GB18030" in refusal(b"\n".join(line[:9] + b"\xff" + line[9:] for line in lines))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_lines_of_a_third_encoding_are_counted(encoding: str):
+    lines = [title.encode(encoding) for title in TITLES[:100]] + [line.encode("big5") for line in TRADITIONAL[:4]]
+    _, warnings = read(b"\n".join(lines))
+    assert sum(int(warning.split()[0]) for warning in warnings) == 4
+    assert not any("read as such" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("encoding", ["big5", "utf-16", "utf-16-le", "utf-16-be"])
+def test_other_encodings_are_refused_by_name(encoding: str):
+    name = "Big5" if encoding == "big5" else "UTF-16"
+    for lines in (TRADITIONAL, TRADITIONAL * 500, [",".join(TRADITIONAL).replace(",", "")]):
+        assert f"is {name}: save it as UTF-8" in refusal("\n".join(lines).encode(encoding))
+
+
+def test_traditional_characters_are_text_in_either_encoding():
+    for encoding in ("utf-8", "gb18030"):
+        assert read("\n".join(TRADITIONAL).encode(encoding)) == (TRADITIONAL, [])
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (gzip.compress("央行\n".encode()), "compressed: unpack it first"),
+        (b"PK\x03\x04rest of it", "an Excel workbook or a zip archive: save the sheet"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "an old Excel or Word file"),
+        ("好\n坏\0的\n".encode(), "line 2 holds a NUL byte"),
+        ("好\n坏\0的\n".encode("gb18030"), "line 2 holds a NUL byte"),
+        (random.Random(0).randbytes(5000), "NUL"),
+        (random.Random(0).randbytes(5000).replace(b"\0", b""), "neither UTF-8 nor GB18030"),
+    ],
+)
+def test_what_is_no_text_is_refused(content: bytes, says: str):
+    assert says in refusal(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"text": "央行降息", "label": 0}\n{"text": "夺冠", "label": 1}\n',
+        '\n [\n  {"title": "央行降息"},\n  {"title": "夺冠"}\n]',
+        '["央行降息", "夺冠"]',
+        '[["央行降息", 0], ["夺冠", 1]]',
+        '[{"a\\"b" : "' + "x" * 3_000_000 + '"}]',
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "gb18030"])
+def test_json_is_noticed(content: str, encoding: str):
+    assert "is JSON: write its texts alone into a text file, one a line" in refusal(content.encode(encoding))
+
+
+def test_titles_that_look_a_little_like_json_are_titles():
+    lines = ["[图文]央行降息", '["硬核"科技]又来了', "{夺冠}", '"央行": "降息"', '  "夺冠", 他说']
+    for line in lines:
+        assert read(f"{line}\n夺冠".encode()) == ([line, "夺冠"], [])
+
+
+def test_of_a_line_without_end_head_and_tail_are_kept_and_no_more_is_held(tmp_path: Path):
+    """In UTF-8, in GB18030, and among lines of the other one."""
+    head, middle, tail = "央行", "体育新闻，" * 2_000_000, "降息\t1"
+    for encoding, after in (("utf-8", "夺冠".encode()), ("gb18030", "夺冠".encode()), ("gb18030", b"")):
+        path = tmp_path / "long.txt"
+        path.write_bytes((head + middle + tail + "\r\n").encode(encoding) + after)
+        with open_text(path) as text:
+            tracemalloc.start()
+            first, *rest = text.lines()
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert (
+            len(first) == decode.LONGEST_LINE and first.startswith("央行体育新闻") and first.endswith("新闻，降息\t1")
+        )
+        assert "\ufffd" not in first and rest == [after.decode()] * bool(after)
+        assert peak < 4_000_000
+        with open_text(path) as text:
+            parts = list(text.parts(10_000))
+        assert "".join(parts[:-1] if after else parts) == head + middle + tail + "\n"
+        assert max(map(len, parts)) <= 10_000
+
+
+def test_lines_about_as_long_as_is_kept(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(decode, "LONGEST_LINE", 10)
+    for length in range(7, 34):
+        line = "".join(chr(ord("a") + index % 26) for index in range(length))
+        expected = line if length <= 10 else line[:5] + line[-5:]
+        assert read(f"{line}\n\n{line}".encode())[0] == [expected, "", expected]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes are POSIX")
+def test_a_pipe_is_read_like_a_file(tmp_path: Path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    content = "\n".join(TITLES[:500]).encode("gb18030") + "\n夺冠".encode()
+    writer = threading.Thread(target=path.write_bytes, args=(content,))
+    writer.start()
+    with open_text(path) as text:
+        assert list(text.lines()) == [*TITLES[:500], "夺冠"]
+    writer.join()
+
+
+def test_files_put_together_with_their_boms():
+    assert read(("\ufeff央行\n" * 3).encode()) == (["央行"] * 3, [])
+    assert read("\ufeff央行\n".encode() * 2 + "降息\n".encode("gb18030"))[0] == ["央行", "央行", "降息"]
+
+
+def test_a_file_is_read_from_where_it_stands():
+    file = io.BytesIO("read before\n央行\n".encode())
+    file.readline()
+    with open_text(file, "x") as text:
+        assert list(text.lines()) == ["央行"]
+
+
+def test_text_garbled_before():
+    garbled = [title.encode().decode("gb18030", "replace") for title in TITLES[:200]]
+    assert all(map(is_garbled, garbled))
+    assert not any(map(is_garbled, [*TITLES, *TRADITIONAL, "café 堃喆", "Ünïcödé", "안녕하세요", "涓涓细流"]))
