@@ -33,7 +33,7 @@ from core.measure.stats import wilson_interval
 from core.model_files import lineage, openvino_model
 from core.model_files.find import find_model
 from core.model_files.module import build_module
-from core.model_files.names import ONNX, OPENVINO, called, canonical
+from core.model_files.names import ONNX, OPENVINO, called, canonical, ending
 from core.model_files.predictor import Predictor
 from core.task import Task
 from core.training.device import cpu_flags, measured_on
@@ -86,7 +86,7 @@ def find_files(models: Sequence[str]) -> list[ModelFile]:
         found, name = find_model(model, MODELS), None if Path(model).is_file() else canonical(model, MODELS)
         asked += MODELS[name].paths if name and found in MODELS[name].paths else [found]
     files = [path for path in dict.fromkeys([*asked, *paths]) if path.is_file()]
-    return [ModelFile(called(path, MODELS), RUNTIMES.get(path.suffix, "torch"), path) for path in files]
+    return [ModelFile(called(path, MODELS), RUNTIMES.get(ending(path), "torch"), path) for path in files]
 
 
 def open_models(files: Sequence[ModelFile]) -> list[tuple[ModelFile, Task, Predictor]]:

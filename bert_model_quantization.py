@@ -29,7 +29,7 @@ from core.files import sha256, write_json
 from core.measure.latency import compare_speed, spread_sample
 from core.measure.metrics import headline, readable
 from core.model_files import checkpoint, lineage, openvino_model
-from core.model_files.facts import Facts, numbers_of, provenance
+from core.model_files.facts import Facts, numbers_of, one_line, provenance
 from core.model_files.find import find_model
 from core.model_files.int8 import SCHEME, quantize
 from core.model_files.module import CPU, restore_module, run_module
@@ -38,6 +38,9 @@ from core.model_files.predictor import Predictor
 from core.training.device import measured_on
 from tasks import task_of
 
+NO_OPENVINO = (
+    "OpenVINO does not work here ({why}); the other files do without it: mend that and run this again to have it"
+)
 MIN_ROWS = 2000  # of the dev data; with fewer, a loss of half a point is a matter of luck
 
 
@@ -109,6 +112,17 @@ def openvino_form(predictor: Predictor, graph: bytes, items: Sequence[Any], path
     return Form("INT8 OpenVINO", "OpenVINO", int8, path=path, write=lambda p, f: openvino_model.write(p, model, f))
 
 
+def try_openvino(predictor: Predictor, graph: bytes, items: Sequence[Any], path: Path) -> list[Form]:
+    """INT8 for OpenVINO, which is optional: where it breaks, a warning and no form."""
+    try:
+        form = openvino_form(predictor, graph, items, path)
+        form.predictor.predict(items[:1])
+        return [form]
+    except Exception as fault:  # its packages fail in any way, as without a home folder
+        print(f"warning: {path.name} is not made: {NO_OPENVINO.format(why=one_line(fault))}")
+        return []
+
+
 def torch_form(model: nn.Module, predictor: Predictor, path: Path) -> Form:
     """INT8 for PyTorch, as a state dict.
 
@@ -165,7 +179,13 @@ def write_forms(
                 refused.append(f"{form.path} was not written: {fault}")
                 continue
             print(f"warning: {form.path}: {fault}, but {rows} rows are too few to judge by")
-        form.write(form.path, {**facts, "metrics": {"dev": found, "test": None}})
+        try:
+            form.write(form.path, {**facts, "metrics": {"dev": found, "test": None}})
+        except Exception as fault:
+            if form.runtime != "OpenVINO":
+                raise
+            print(f"warning: {form.path.name} is not made: {NO_OPENVINO.format(why=one_line(fault))}")
+            continue
         form.size = openvino_model.size(form.path)
         lineage.descend(MODELS, form.path, facts)
         print(f"saved {form.path}")
@@ -199,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     forms = fp32_forms(model, graph, predictor, path.stat().st_size)
     forms.append(onnx_form(predictor, int8_graph, variant, folder / f"{stem}.onnx"))
     if openvino_model.is_installed() and "bert_config" in facts["architecture"]:
-        forms.append(openvino_form(predictor, graph, dev.items, folder / f"{stem}{OPENVINO}"))
+        forms += try_openvino(predictor, graph, dev.items, folder / f"{stem}{OPENVINO}")
     if is_teacher:
         state_dict = folder / MODELS["teacher_int8"].path.name
         try:

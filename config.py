@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.console import UserError, require_one_or_more
-from core.model_files.names import ONNX, OPENVINO, Artefact
+from core.model_files.names import ONNX, OPENVINO, Artefact, Models
 from core.training.knobs import LoopConfig
 
 BUNDLED_BERT = Path("bert-mini-chinese")
@@ -30,37 +30,40 @@ def _int8(parent: str, stem: Path) -> Artefact:
 
 
 # By name, in the order in which they answer when nobody names a model and save_models/default.json does not either.
-MODELS = {
-    "soft_bert_int8": _int8("soft_bert", Path("models_save/bert_soft_distill")),
-    "soft_bert": _student("soft_label_distillation.py --bert-layers 2", Path("models_save/bert_soft_distill")),
-    "soft_int8": _int8("soft", Path("models_save/bilstm_soft_distill")),
-    "soft": _student("soft_label_distillation.py", Path("models_save/bilstm_soft_distill")),
-    "teacher": Artefact("train.py", (Path("save_models/test_bertclassifer_model.pt"),)),
-    "teacher_int8": Artefact(
-        "bert_model_quantization.py",
-        (
-            Path("save_models/bertclassifer_int8.onnx"),
-            Path("save_models/quantized_model_bertclassifer_model.pt"),
-            Path("save_models/bertclassifer_int8.xml"),
+MODELS = Models(
+    {
+        "soft_bert_int8": _int8("soft_bert", Path("models_save/bert_soft_distill")),
+        "soft_bert": _student("soft_label_distillation.py --bert-layers 2", Path("models_save/bert_soft_distill")),
+        "soft_int8": _int8("soft", Path("models_save/bilstm_soft_distill")),
+        "soft": _student("soft_label_distillation.py", Path("models_save/bilstm_soft_distill")),
+        "teacher": Artefact("train.py", (Path("save_models/test_bertclassifer_model.pt"),)),
+        "teacher_int8": Artefact(
+            "bert_model_quantization.py",
+            (
+                Path("save_models/bertclassifer_int8.onnx"),
+                Path("save_models/quantized_model_bertclassifer_model.pt"),
+                Path("save_models/bertclassifer_int8.xml"),
+            ),
+            parent="teacher",
+            aliases=("int8",),
         ),
-        parent="teacher",
-        aliases=("int8",),
-    ),
-    "structured_pruned_int8": _int8("structured_pruned", Path("models_save/structured_pruned_model")),
-    "structured_pruned": Artefact(
-        "custom_pruning.py --keep-flops 0.5", (Path("models_save/structured_pruned_model.pth"),)
-    ),
-    "pruned_int8": _int8("pruned", Path("models_save/pruned_model")),
-    "pruned": Artefact(
-        "custom_pruning.py",
-        (Path("models_save/pruned_model.pth"),),
-        instead=("structured_pruned_int8", "structured_pruned"),
-    ),
-    "hard_int8": _int8("hard", Path("models_save/bilstm_hard_distill")),
-    "hard": _student("hard_label_distillation.py", Path("models_save/bilstm_hard_distill")),
-    "hard_bert_int8": _int8("hard_bert", Path("models_save/bert_hard_distill")),
-    "hard_bert": _student("hard_label_distillation.py --bert-layers 2", Path("models_save/bert_hard_distill")),
-}
+        "structured_pruned_int8": _int8("structured_pruned", Path("models_save/structured_pruned_model")),
+        "structured_pruned": Artefact(
+            "custom_pruning.py --keep-flops 0.5", (Path("models_save/structured_pruned_model.pth"),)
+        ),
+        "pruned_int8": _int8("pruned", Path("models_save/pruned_model")),
+        "pruned": Artefact(
+            "custom_pruning.py",
+            (Path("models_save/pruned_model.pth"),),
+            instead=("structured_pruned_int8", "structured_pruned"),
+        ),
+        "hard_int8": _int8("hard", Path("models_save/bilstm_hard_distill")),
+        "hard": _student("hard_label_distillation.py", Path("models_save/bilstm_hard_distill")),
+        "hard_bert_int8": _int8("hard_bert", Path("models_save/bert_hard_distill")),
+        "hard_bert": _student("hard_label_distillation.py --bert-layers 2", Path("models_save/bert_hard_distill")),
+    },
+    root=Path(__file__).parent,
+)
 
 
 @dataclass

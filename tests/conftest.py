@@ -16,6 +16,7 @@ import torch
 import train
 from bert_classifer_model import BertClassifier
 from bilstm_classifier import BiLSTMClassifier
+from config import MODELS
 from core.model_files import checkpoint
 from core.training import recipes
 from core.training.updater import Updater
@@ -35,6 +36,12 @@ LAUNCHERS = {
 }
 
 torch.set_num_threads(1)  # faster than more for models this small
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_models_of_the_project(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Models that lie in the project's own folder, of whoever runs the tests, are not found."""
+    MODELS.root = tmp_path_factory.mktemp("project")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

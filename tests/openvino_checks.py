@@ -133,3 +133,40 @@ def test_precisions_of_a_shape(teacher: Path, tmp_path: Path, monkeypatch: pytes
         kept, run = openvino_model.load(file.path, "cpu")
         assert kept.get("precision") == precision
         assert np.abs(run(arrays) - wanted).max() < tolerance
+
+
+@pytest.mark.parametrize("ending", [".bin", ".BIN"])
+def test_endings_in_capitals(int8: Path, ending: str, tmp_path: Path):
+    shutil.copy(int8 / IR, tmp_path / "MODEL.XML")
+    shutil.copy((int8 / IR).with_suffix(".bin"), tmp_path / f"MODEL{ending}")
+    texts = ["球队夺冠", "银行利率"]
+    assert NewsClassifier.load(tmp_path / "MODEL.XML").predict(texts) == NewsClassifier.load(int8 / IR).predict(texts)
+    assert dict(checkpoint.describe(tmp_path / "MODEL.XML"))["stage"] == "teacher_int8"
+
+
+def test_whole_files_that_are_no_models(int8: Path, tmp_path: Path):
+    facts, path = NewsClassifier.load(int8 / IR).facts, tmp_path / "m.xml"
+    for graph in (b"", b"no xml", b"<net/>", b"<?xml version='1.0'?><net name='m' version='11'><layers/></net>"):
+        path.with_suffix(".bin").write_bytes(b"")
+        path.write_bytes(graph + openvino_model._seal(b"", graph))
+        with pytest.raises(
+            UserError, match="m.xml (cannot be run by the openvino|lacks facts).*: make the model again"
+        ):
+            NewsClassifier.load(path)
+    for wrong in ({"stage": {}}, {"metrics": "good"}, {"labels": ["a", "b"]}, {"vocab": []}, {"inputs": ["input_ids"]}):
+        model = openvino_model.import_openvino().Core().read_model(int8 / IR)
+        openvino_model.write(path, model, {**facts, **wrong})
+        with pytest.raises(UserError, match="m.xml (has damaged|lacks) facts.*: make the model again"):
+            NewsClassifier.load(path)
+
+
+def test_logits_that_are_not_finite(teacher: Path, tmp_path: Path):
+    model, facts = load_module(teacher, NewsClassifier.builds)
+    graph = export.to_onnx(model, facts)
+    nan = np.float32(np.nan).tobytes()
+    bias = model.classifier.bias.detach().numpy()
+    spoilt = graph.replace(bias.tobytes(), nan * len(bias))
+    assert spoilt != graph
+    openvino_model.write(tmp_path / "m.xml", openvino_model.import_openvino().Core().read_model(spoilt), facts)
+    with pytest.raises(UserError, match="m.xml gives logits that are not finite"):
+        NewsClassifier.load(tmp_path / "m.xml")

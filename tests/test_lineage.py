@@ -232,3 +232,20 @@ def test_redirected_output_holds_no_progress_bar(here: Path, tmp_path: Path):
     command = [sys.executable, "-X", "utf8", str(ROOT / "predict_fun.py"), "--file", str(titles), "--output", "a.csv"]
     done = subprocess.run(command, cwd=here, capture_output=True, encoding="utf-8", check=True)
     assert "\r" not in done.stderr + done.stdout and "wrote a.csv" in done.stdout
+
+
+def test_in_another_folder_the_projects_own_models_answer(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(MODELS, "root", here)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert find_model(None, MODELS) == here / MODELS["teacher"].path
+    assert called(find_model("soft", MODELS), MODELS) == "soft"
+    assert predict_fun.predict({"text": "快递还没到"})["pred_class"] in OTHER
+    # A folder with a model of its own is not mixed with them.
+    own = MODELS["hard"].paths[0]
+    own.parent.mkdir()
+    own.touch()
+    assert find_model(None, MODELS) == own
+    with pytest.raises(UserError, match="models_save.*does not exist: run `python soft_label_distillation.py`"):
+        find_model("soft", MODELS)

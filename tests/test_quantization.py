@@ -153,6 +153,34 @@ def test_without_an_engine_the_onnx_file_is_still_made(graph, int8, teacher, dat
         NewsClassifier.load(int8 / STATE_DICT)
 
 
+@pytest.mark.parametrize("where", ["import", "predict", "write"])
+def test_an_openvino_that_breaks_ends_only_itself(where, graph, int8, teacher, data, tmp_path, monkeypatch, capsys):
+    def break_down(items):
+        raise ValueError("no such kernel\nin line 7")
+
+    def form(predictor, graph, items, path):
+        if where == "import":
+            raise RuntimeError("Could not determine home directory.")
+
+        def write(path, facts):
+            raise AttributeError("no XML")
+
+        kept = SimpleNamespace(predict=break_down) if where == "predict" else predictor
+        return quantization.Form("INT8 OpenVINO", "OpenVINO", kept, path=path, write=write)
+
+    monkeypatch.setattr(export, "to_onnx", lambda model, facts: graph)
+    monkeypatch.setattr(openvino_model, "is_installed", lambda: True)
+    monkeypatch.setattr(quantization, "openvino_form", form)
+    quantization.main(args(teacher, data, tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {ONNX, STATE_DICT, "quantization"}
+    reasons = {"import": "Could not determine", "predict": "no such kernel in line 7", "write": "no XML"}
+    said = capsys.readouterr().out
+    assert re.search(
+        f"warning: bertclassifer_int8.xml is not made: OpenVINO does not work here .{reasons[where]}", said
+    )
+    assert "run this again to have it" in said
+
+
 def test_a_teacher_by_another_name_keeps_it(graph, teacher, data, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "to_onnx", lambda model, facts: graph)
     monkeypatch.setattr(openvino_model, "is_installed", lambda: False)

@@ -23,7 +23,8 @@ from torch import nn
 from core.console import UserError
 from core.files import atomic_write
 from core.model_files import onnx_model
-from core.model_files.facts import Facts, inputs_of, is_per_token
+from core.model_files.facts import FORMAT_VERSION, Facts, inputs_of, is_per_token
+from core.model_files.finite import NotFinite, is_finite
 from core.model_files.module import CPU, run_module
 
 TOLERANCE = 1e-4  # between the logits of PyTorch and of the FP32 export
@@ -113,6 +114,7 @@ def check_logits(model: nn.Module, content: bytes, facts: Facts) -> None:
     What stands at padding counts for nothing and is not compared.
 
     Raises:
+        NotFinite: one of the logits is NaN or infinite.
         UserError: a logit differs by more than 1e-4.
     """
     run = onnx_model.run_session(onnx_model.open_session(content, [onnx_model.CPU]))
@@ -122,8 +124,12 @@ def check_logits(model: nn.Module, content: bytes, facts: Facts) -> None:
         mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
         arrays = {"input_ids": rng.integers(len(facts["vocab"]), size=mask.shape), "attention_mask": mask}
         arrays = {name: arrays.get(name, np.zeros_like(mask)) for name in inputs_of(model)}
-        differences = np.abs(run(arrays) - reference(arrays))
-        difference = float((differences[mask == 1] if is_per_token(model) else differences).max())
+        found, wanted = (
+            logits[mask == 1] if is_per_token(model) else logits for logits in (run(arrays), reference(arrays))
+        )
+        if not (is_finite(found) and is_finite(wanted)):
+            raise NotFinite(None)
+        difference = float(np.abs(found - wanted).max())
         if not difference <= TOLERANCE:
             raise UserError(
                 f"the ONNX export gives other logits than PyTorch (by {difference:.1e}, lengths {lengths}): install "
@@ -135,7 +141,7 @@ def write(path: Path, content: bytes, facts: Facts) -> None:
     """Write a serialised ONNX graph with its facts as metadata and its check sum, atomically."""
     onnx = import_onnx()
     model = onnx.load_from_string(content)
-    kept = {"format_version": onnx_model.FORMAT_VERSION, **facts}
+    kept = {"format_version": FORMAT_VERSION, **facts}
     onnx.helper.set_model_props(model, {"meta": json.dumps(kept, ensure_ascii=False)})
     content = model.SerializeToString()
     atomic_write(path, lambda file: file.write(content + onnx_model.seal(zlib.crc32(content))))

@@ -7,10 +7,10 @@ none of its code. Beside the state dict it holds, as `meta`, the facts of the mo
 """
 
 import argparse
+import math
 import pickle
 import warnings
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,17 +19,21 @@ import torch
 from core.console import UserError, run
 from core.files import atomic_write, sha256
 from core.model_files import onnx_model, openvino_model
-from core.model_files.facts import REQUIRED, Facts, numbers_of
-
-FORMAT_VERSION = 1
+from core.model_files.facts import FORMAT_VERSION, Facts, check, check_version, not_finite_metric, numbers_of
+from core.model_files.names import ONNX, OPENVINO, ending
 
 
 def save(path: Path, state_dict: dict[str, Any], facts: Facts) -> None:
     """Write a checkpoint, atomically.
 
     Raises:
-        UserError: the file could not be written; an earlier one is untouched.
+        UserError: a weight or a metric is not finite, or the file could not be written; an earlier one is untouched.
     """
+    if name := not_finite(state_dict) or not_finite_metric(facts.get("metrics") or {}):
+        raise UserError(
+            f"{path} is not written, as the model is not finite (NaN or infinity in {name}): train again with a lower "
+            "--learning-rate; an earlier file there is untouched"
+        )
     weights = {
         name: value.detach().cpu().contiguous() if isinstance(value, torch.Tensor) else value  # INT8 weights are packed
         for name, value in state_dict.items()
@@ -41,20 +45,42 @@ def load(path: Path) -> tuple[dict[str, Any], Facts]:
     """Read a checkpoint: its state dict (on the CPU) and its facts.
 
     Raises:
-        UserError: the file is missing, damaged, pickled, foreign, or of another format version.
+        UserError: the file is missing, damaged, pickled, foreign, of another format version, or no model: its facts
+            are none, or its weights are not finite.
     """
     content = read_tensors(path)
     if not isinstance(content, dict) or not {"format_version", "state_dict", "meta"} <= content.keys():
         raise UserError(f"{path} is not a checkpoint of this project (a bare state_dict?): train one with its scripts")
-    if content["format_version"] != FORMAT_VERSION:
+    check_version(content["format_version"], path)
+    facts, state_dict = check(content["meta"], path), content["state_dict"]
+    if not isinstance(state_dict, dict) or not set(map(type, state_dict)) <= {str}:
+        raise UserError(f"{path} lacks the weights of its model: make the model again, or copy it again")
+    if name := not_finite(state_dict):
         raise UserError(
-            f"{path} has format version {content['format_version']}, this code reads {FORMAT_VERSION}: "
-            "make the model again, or use the code that wrote it"
+            f"the weights in {path} are not finite (NaN or infinity, in {name[:80]!a}): make the model again, with a "
+            "lower --learning-rate"
         )
-    facts = content["meta"]
-    if not isinstance(facts, dict) or any(key not in facts for key in REQUIRED):
-        raise UserError(f"{path} lacks facts about its model: make it again")
-    return content["state_dict"], facts
+    return state_dict, facts
+
+
+def not_finite(state_dict: dict[str, Any]) -> str:
+    """The name of the first weights that are not finite; "" where all are."""
+    return next((name for name, value in state_dict.items() if not all(map(_is_finite, tensors(value)))), "")
+
+
+def tensors(value: Any) -> list[torch.Tensor]:
+    """The tensors of an entry of a state dict: itself, or those packed in it as INT8 weights are."""
+    return [part for part in (value if isinstance(value, tuple) else (value,)) if isinstance(part, torch.Tensor)]
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    if tensor.is_quantized:
+        is_whole = tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric)
+        return math.isfinite(tensor.q_scale()) if is_whole else bool(tensor.q_per_channel_scales().isfinite().all())
+    if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_meta:
+        return True  # what is no weight fits no module
+    # One pass without a tensor of its own; the sum of finite numbers may overflow, so who fails is looked at again.
+    return math.isfinite(tensor.detach().sum()) or bool(tensor.isfinite().all())
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
@@ -89,7 +115,9 @@ def read_tensors(path: Path) -> Any:
                     return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         pickled = True
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, ValueError, NotImplementedError):
+    except MemoryError:
+        raise
+    except Exception:  # what is no file of torch's breaks its reader in any way
         pickled = False
     if pickled:
         raise UserError(
@@ -105,11 +133,10 @@ def describe(path: Path) -> list[tuple[str, str]]:
     Raises:
         UserError: as `load`.
     """
-    opened = {".onnx": onnx_model, openvino_model.SUFFIX: openvino_model}.get(path.suffix)
+    opened = {ONNX: onnx_model, OPENVINO: openvino_model}.get(ending(path))
     state_dict, facts = ({}, opened.load(path, "cpu")[0]) if opened else load(path)
     rows = [("file", f"{path}, {openvino_model.size(path) / 1e6:.1f} MB"), ("sha256", sha256(path))]
-    packed = [value if isinstance(value, tuple) else (value,) for value in state_dict.values()]
-    numbers = sum(part.numel() for parts in packed for part in parts if isinstance(part, torch.Tensor))
+    numbers = sum(tensor.numel() for value in state_dict.values() for tensor in tensors(value))
     if numbers:
         rows.append(("parameters", f"{numbers:,}"))
     for name, value in facts.items():
@@ -118,7 +145,7 @@ def describe(path: Path) -> list[tuple[str, str]]:
         elif name == "vocab":
             rows.append((name, f"{len(value):,} tokens"))
         elif name == "metrics":
-            for split, scores in value.items():
+            for split, scores in (value or {}).items():
                 found = numbers_of(scores or {}, facts.get("best_by"))
                 shown = (
                     f"{name} {number:.4f}" if isinstance(number, float) else f"{name} {number}"

@@ -3,6 +3,8 @@
 They are enough to rebuild the model and its tokenizer on a machine that has neither the BERT folder nor the data.
 """
 
+import json
+import math
 import subprocess
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -10,12 +12,15 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from core import __version__
+from core.console import UserError
+from core.model_files.kinds import misfit, wrong_kind
 from core.text.tokenizer import Tokenizer
 
 CLASSIFICATION = "classification"  # the task of files that name none: those of the first versions are news classifiers
 INPUTS = ("input_ids", "attention_mask")  # of a module that names none
 REQUIRED = ("stage", "architecture", "labels", "vocab", "max_length")
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
+FORMAT_VERSION = 1  # of model files of any kind
 
 
 class Facts(TypedDict, total=False):
@@ -127,6 +132,68 @@ def _version(package: str) -> str | None:
 
 
 def numbers_of(metrics: dict[str, Any], best_by: str | None) -> dict[str, float]:
-    """The numbers among the metrics of a split, the one that the state was selected by first."""
-    numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    """The finite numbers among the metrics of a split, the one that the state was selected by first."""
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float) and is_finite(value)}
     return {name: numbers[name] for name in (best_by, *numbers) if name in numbers}
+
+
+def not_finite_metric(metrics: dict[str, Any]) -> str:
+    """The first metric that is not finite, as the loss of logits that are not; "" where all are."""
+    for split, found in metrics.items():
+        for name, value in (found or {}).items():
+            if isinstance(value, int | float) and not is_finite(value):
+                return f"the {name} on {split}"
+    return ""
+
+
+def is_finite(number: float) -> bool:
+    """Whether a number is neither NaN nor infinite."""
+    return isinstance(number, int) or math.isfinite(number)
+
+
+def parse(text: str | bytes, path: Path) -> Facts:
+    """Read the facts of a model file from the JSON in it.
+
+    Raises:
+        UserError: see `check_version` and `check`.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict) and "format_version" in content:
+        check_version(content["format_version"], path)
+        return check(content, path)
+    raise UserError(f"{path} lacks facts about its model, or they do not fit it: make the model again")
+
+
+def check_version(found: Any, path: Path) -> None:
+    """Refuse a model file of another format version.
+
+    Raises:
+        UserError: it is one.
+    """
+    if type(found) is not int or found != FORMAT_VERSION:
+        shown = found if type(found) is int and abs(found) < 1e9 else "?"
+        raise UserError(
+            f"{path} has format version {shown}, this code reads {FORMAT_VERSION}: "
+            "make the model again, or use the code that wrote it"
+        )
+
+
+def check(content: Any, path: Path) -> Facts:
+    """Refuse facts that are none: each of its kind, and fitting the others. What else a file says is kept.
+
+    Raises:
+        UserError: a fact is missing, or is not what it should be.
+    """
+    if not isinstance(content, dict) or any(name not in content for name in REQUIRED):
+        raise UserError(f"{path} lacks facts about its model, or they do not fit it: make the model again")
+    if fault := wrong_kind(content) or misfit(content):
+        raise UserError(f"{path} has damaged facts ({fault}): make the model again, or copy it again")
+    return content
+
+
+def one_line(fault: Exception) -> str:
+    """What an exception of a library says, as a part of a sentence: short, on one line, nothing unseen in it."""
+    return "".join(each if each.isprintable() else " " for each in " ".join(str(fault).split())[:300])

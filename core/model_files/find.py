@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.console import UserError
 from core.model_files.lineage import TEACHER, default_file, read_default
-from core.model_files.names import LIGHT, Models, canonical, children, present
+from core.model_files.names import LIGHT, Models, canonical, children, ending, present
 
 NO_LIGHT = (
     "there is no ONNX file of {what} here, and without PyTorch no other can be used: run "
@@ -32,7 +32,7 @@ def find_model(model: str | None, models: Models, onnx: bool = True) -> Path:
     if model is None:
         return _find_default(models)
     if model not in models and Path(model).is_file():
-        if not onnx and Path(model).suffix in LIGHT:
+        if not onnx and ending(Path(model)) in LIGHT:
             raise UserError(f"{model} can only predict: give the checkpoint (.pt, .pth) that it was made from")
         return Path(model)
     name = canonical(model, models)
@@ -57,8 +57,8 @@ def _find_default(models: Models) -> Path:
     order: Iterable[str] = models if default is None else dict.fromkeys([default.model, *default.made, TEACHER])
     found = next(((name, path) for name in order if (path := _usable(name, models, onnx=True))), None)
     if found and default and found[0] == default.model:
-        advised = (path for path in models[default.model].paths if path.as_posix() == default.file and _fits(path))
-        found = default.model, next(advised, found[1])
+        advised = [models.base / path for path in models[default.model].paths if path.as_posix() == default.file]
+        found = default.model, next(filter(_fits, advised), found[1])
     if found is None and default is None:
         raise UserError(
             "there is no trained model yet: run `python train.py`, or name a file with --model"
@@ -84,12 +84,13 @@ def _find_default(models: Models) -> Path:
 
 def _usable(name: str, models: Models, onnx: bool) -> Path | None:
     """The file of a model that can be used here, the one to prefer."""
-    return next((path for path in models[name].paths if _fits(path, onnx)), None)
+    paths = (models.base / path for path in models[name].paths)
+    return next((path for path in paths if _fits(path, onnx)), None)
 
 
 def _fits(path: Path, onnx: bool = True) -> bool:
     """Whether a file is there, and can be used here."""
-    return path.is_file() and (onnx if path.suffix in LIGHT else _has_torch())
+    return path.is_file() and (onnx if ending(path) in LIGHT else _has_torch())
 
 
 def _has_torch() -> bool:

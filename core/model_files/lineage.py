@@ -57,7 +57,7 @@ class Default:
 
 def default_file(models: Models) -> Path:
     """Where the default is written down: beside the teacher."""
-    return models[TEACHER].path.with_name(FILE)
+    return models.base / models[TEACHER].path.with_name(FILE)
 
 
 def read_default(models: Models) -> Default | None:
@@ -117,6 +117,7 @@ def advise(models: Models, path: Path, facts: Facts) -> None:
 
 
 def _write(models: Models, default: Default) -> None:
-    path = default_file(models)
+    path, before = default_file(models), read_default(models)
     write_json(path, asdict(default))
-    print(f"{path}: {default.model} answers by default ({default.why})")
+    if before is None or (before.model, before.why) != (default.model, default.why):
+        print(f"{path}: {default.model} answers by default ({default.why})")

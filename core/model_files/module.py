@@ -10,7 +10,7 @@ from torch import nn
 
 from core.console import UserError
 from core.model_files import checkpoint
-from core.model_files.facts import Facts, inputs_of
+from core.model_files.facts import INPUTS, Facts, inputs_of, is_per_token, one_line
 from core.model_files.int8 import load_quantized, quantize
 from core.model_files.onnx_model import Run
 
@@ -44,10 +44,15 @@ def restore_module(path: Path, state_dict: dict[str, Any], facts: Facts, builds:
             raise ValueError("INT8 weights, but no word of quantization in its facts")
         else:
             model.load_state_dict(state_dict)
-        if architecture["num_labels"] != len(facts["labels"]):
-            raise ValueError(f"{architecture['num_labels']} outputs, {len(facts['labels'])} labels")
-    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as fault:
-        raise UserError(f"the weights in {path} do not fit the model it describes: make it again ({fault})") from fault
+        own = (list(inputs_of(model)), is_per_token(model))
+        if own != (list(facts.get("inputs", INPUTS)), facts.get("per_token", False)):
+            raise ValueError(f"its inputs are {', '.join(own[0])}")
+    except MemoryError:
+        raise
+    except Exception as fault:  # an architecture that is none breaks what builds it in any way
+        raise UserError(
+            f"the weights in {path} do not fit the model it describes: make it again ({one_line(fault)})"
+        ) from fault
     return model.eval()
 
 

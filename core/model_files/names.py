@@ -9,6 +9,11 @@ OPENVINO = ".xml"
 LIGHT = (ONNX, OPENVINO)  # only predict, and need no PyTorch
 
 
+def ending(path: Path) -> str:
+    """The end of a file's name that says what kind of model it is, in small letters however it is written."""
+    return path.suffix.lower()
+
+
 class Artefact(NamedTuple):
     """A model that has a name.
 
@@ -29,10 +34,25 @@ class Artefact(NamedTuple):
     @property
     def path(self) -> Path:
         """The checkpoint among its files."""
-        return next(path for path in self.paths if path.suffix not in LIGHT)
+        return next(path for path in self.paths if ending(path) not in LIGHT)
 
 
-Models = Mapping[str, Artefact]  # by name; who comes first answers before the others
+class Models(dict[str, Artefact]):
+    """The models that have a name; who comes first answers before the others.
+
+    Args:
+        models: by name.
+        root: the folder that their files lie in, where the current one has none of them: that of the project.
+    """
+
+    def __init__(self, models: Mapping[str, Artefact], root: Path = Path()) -> None:
+        super().__init__(models)
+        self.root = root
+
+    @property
+    def base(self) -> Path:
+        """The folder that all files are looked for in: the current one, or `root` where that has none of them."""
+        return Path() if any(path.is_file() for artefact in self.values() for path in artefact.paths) else self.root
 
 
 def canonical(name: str, models: Models) -> str | None:
@@ -47,7 +67,10 @@ def canonical(name: str, models: Models) -> str | None:
 
 def name_of(path: Path, models: Models) -> str | None:
     """The name of the model that a file is, None for a file in any other place."""
-    return next((name for name, artefact in models.items() if path in artefact.paths), None)
+    for name, artefact in models.items():
+        if path in artefact.paths or path in [models.root / own for own in artefact.paths]:
+            return name
+    return None
 
 
 def called(path: Path, models: Models) -> str:
@@ -62,7 +85,8 @@ def children(name: str, models: Models) -> list[str]:
 
 def present(models: Models) -> list[str]:
     """The names of the models that have a file here."""
-    return [name for name, artefact in models.items() if any(path.is_file() for path in artefact.paths)]
+    base = models.base
+    return [name for name, artefact in models.items() if any((base / path).is_file() for path in artefact.paths)]
 
 
 def made_from(checkpoint: Path, models: Models) -> list[Path]:
@@ -73,4 +97,4 @@ def made_from(checkpoint: Path, models: Models) -> list[Path]:
             forms = [path for child in children(name, models) for path in models[child].paths]
             files += [checkpoint.with_name(path.name) for path in forms]
     files = [file for file in dict.fromkeys(files) if file.name != checkpoint.name]
-    return files + [file.with_suffix(".bin") for file in files if file.suffix == OPENVINO]
+    return files + [file.with_suffix(".bin") for file in files if ending(file) == OPENVINO]

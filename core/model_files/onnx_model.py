@@ -5,7 +5,6 @@ output, `logits`, float32 and batch first too. Its metadata carry the facts of t
 JSON, and the last bytes of the file are a check sum of all before them.
 """
 
-import json
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,9 +14,8 @@ import numpy as np
 
 from core.console import UserError
 from core.files import CHUNK_BYTES
-from core.model_files.facts import INPUTS, REQUIRED, Facts
+from core.model_files.facts import INPUTS, Facts, one_line, parse
 
-FORMAT_VERSION = 1
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 # int64 arrays by the name of the input, batch first -> logits, float32, batch first
@@ -58,19 +56,13 @@ def load(path: Path, device: str, in_server: bool = False) -> tuple[Facts, Run]:
         )
     session = open_session(path, providers(device), in_server)
     try:
-        facts = json.loads(session.get_modelmeta().custom_metadata_map["meta"])
-        missing = [key for key in ("format_version", *REQUIRED) if key not in facts]
-        outputs = session.get_outputs()[0].shape[-1]
-        inputs = [each.name for each in session.get_inputs()]
-        if missing or len(facts["labels"]) != outputs or inputs != list(facts.get("inputs", INPUTS)):
-            raise ValueError
-    except (KeyError, ValueError, TypeError) as fault:
-        raise UserError(f"{path} lacks facts about its model, or they do not fit it: make it again") from fault
-    if facts["format_version"] != FORMAT_VERSION:
-        raise UserError(
-            f"{path} has format version {facts['format_version']}, this code reads {FORMAT_VERSION}: "
-            "make the model again, or use the code that wrote it"
-        )
+        text = session.get_modelmeta().custom_metadata_map.get("meta", "")
+        inputs, outputs = ([each.name for each in ends] for ends in (session.get_inputs(), session.get_outputs()))
+    except UnicodeDecodeError:
+        text, inputs, outputs = "", [], []
+    facts = parse(text, path)
+    if outputs != ["logits"] or inputs != list(facts.get("inputs", INPUTS)):
+        raise UserError(f"{path} lacks facts about its model, or they do not fit it: make the model again")
     if facts["architecture"].get("quantization") and CUDA in session.get_providers():
         session = open_session(path, [CPU], in_server)  # a GPU has no integer kernels of this kind
     return facts, run_session(session)
@@ -125,7 +117,7 @@ def open_session(model: Path | bytes, on: list[Any], in_server: bool = False) ->
         return onnxruntime.InferenceSession(model, options, providers=on)
     except Exception as fault:  # onnxruntime's errors have no base of their own
         raise UserError(
-            f"onnxruntime {onnxruntime.__version__} cannot run this model ({str(fault).splitlines()[0][:160]}): "
+            f"onnxruntime {onnxruntime.__version__} cannot run this model ({one_line(fault)}): "
             "install the version in requirements.txt"
         ) from fault
 

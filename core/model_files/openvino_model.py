@@ -20,10 +20,11 @@ import numpy as np
 
 from core.console import UserError
 from core.files import atomic_write
-from core.model_files.facts import REQUIRED, Facts
-from core.model_files.onnx_model import FORMAT_VERSION, Run
+from core.model_files.facts import FORMAT_VERSION, Facts, one_line, parse
+from core.model_files.names import OPENVINO as SUFFIX
+from core.model_files.names import ending
+from core.model_files.onnx_model import Run
 
-SUFFIX = ".xml"
 FACTS = ["news_classifier", "meta"]
 
 
@@ -36,7 +37,7 @@ def load(path: Path, device: str) -> tuple[Facts, Run]:
     if device not in ("auto", "cpu"):
         raise UserError(f"--device {device}: OpenVINO models of this project run on the CPU: try --device cpu")
     openvino = import_openvino()
-    weights = path.with_suffix(".bin")
+    weights = weights_of(path)
     for file in (path, weights):
         if not file.is_file():
             raise UserError(f"there is no file {file}: an OpenVINO model is two files, copy both or make them again")
@@ -47,11 +48,25 @@ def load(path: Path, device: str) -> tuple[Facts, Run]:
             f"{path} or {weights.name} is damaged or not a model of this project: copy both again, or make them with "
             "`python bert_model_quantization.py`"
         )
-    model = openvino.Core().read_model(path)
-    facts = json.loads(model.get_rt_info(FACTS).astype(str))
-    if facts["format_version"] != FORMAT_VERSION or any(key not in facts for key in REQUIRED):
-        raise UserError(f"{path} is of another version of this code: make the model again, or use that version")
-    return facts, run_model(model, facts)
+    try:
+        model = openvino.Core().read_model(path, weights)
+        text = model.get_rt_info(FACTS).astype(str) if model.has_rt_info(FACTS) else ""
+        facts = parse(text, path)
+        run = run_model(model, facts)
+    except UserError:
+        raise
+    except Exception as fault:  # openvino's errors have no base of their own
+        raise UserError(
+            f"{path} cannot be run by the openvino installed here ({one_line(fault)}): make the "
+            "model again, or install the version in requirements-openvino.txt"
+        ) from fault
+    return facts, run
+
+
+def weights_of(path: Path) -> Path:
+    """The file with the weights of a graph: beside it, its name ending in .bin or, like that of MODEL.XML, in .BIN."""
+    found, capitals = path.with_suffix(".bin"), path.with_suffix(".BIN")
+    return capitals if capitals.is_file() and not found.is_file() else found
 
 
 def write(path: Path, model: Any, facts: Facts) -> None:
@@ -83,7 +98,7 @@ def run_model(model: Any, facts: Facts) -> Run:
 
 def size(path: Path) -> int:
     """The bytes of a model file of any kind, its weights beside it included."""
-    return sum(file.stat().st_size for file in {path, path.with_suffix(".bin") if path.suffix == SUFFIX else path})
+    return sum(file.stat().st_size for file in {path, weights_of(path) if ending(path) == SUFFIX else path})
 
 
 def is_installed() -> bool:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from core.console import UserError, progress
+from core.console import OUT_OF_MEMORY, UserError, progress
 from core.model_files import onnx_model, openvino_model
 from core.model_files.facts import CLASSIFICATION, INPUTS, Facts
-from core.model_files.names import ONNX, OPENVINO
+from core.model_files.finite import NotFinite, is_finite
+from core.model_files.names import LIGHT, ONNX, OPENVINO, ending
 from core.model_files.onnx_model import Run
 from core.text.tokenizer import Tokenizer, collate
 
@@ -53,9 +54,10 @@ class Predictor:
         self.tokenizer = Tokenizer.from_facts(facts)
         self.batch_size = BATCH
         self._per_token = facts.get("per_token", False)
+        self._inputs = facts.get("inputs", INPUTS)
 
     @classmethod
-    def load(cls, path: Path, device: str = "auto", in_server: bool = False) -> Self:
+    def load(cls, path: Path | str, device: str = "auto", in_server: bool = False) -> Self:
         """Open a model file; weights, labels, vocabulary and sizes all come from it.
 
         Args:
@@ -66,6 +68,7 @@ class Predictor:
         Raises:
             UserError: the file is missing, damaged, foreign, of another task, or its parts do not fit together.
         """
+        path = Path(path)
 
         def own(facts: Facts) -> type[Self]:
             cls.check_task(facts, path)  # before the weights are looked at: those of another task do not fit anything
@@ -89,13 +92,16 @@ class Predictor:
         """The predictor of an opened file.
 
         Raises:
-            UserError: the file is of another task, or its facts are damaged.
+            UserError: the file is of another task, its facts are damaged, or it is no model (see `try_out`).
         """
         cls.check_task(facts, path)
         try:
-            return cls(facts, run, path)
+            predictor = cls(facts, run, path)
         except (KeyError, TypeError, ValueError) as fault:
             raise UserError(f"{path} has a damaged vocabulary or labels: make the model again") from fault
+        if ending(path) in LIGHT:  # of a checkpoint the weights have been looked at, which is faster
+            try_out(path, facts, run)
+        return predictor
 
     def encode(self, items: Sequence[Any]) -> Rows:
         """The rows of some items."""
@@ -115,6 +121,8 @@ class Predictor:
         """The answers for some items, in order; rows of like length share a forward pass of at most `batch_size`."""
         rows = self.encode(items)
         logits = self.logits(rows.columns, batch_size)
+        if len(items) == 1:  # what a server answers most often
+            return [self.decode(items[0], rows.notes, logits)]
         own: list[tuple[list[Any], list[np.ndarray]]] = [([], []) for _ in items]
         for item, note, values in zip(rows.item_of_row, rows.notes, logits, strict=True):
             own[item][0].append(note)
@@ -122,11 +130,18 @@ class Predictor:
         return [self.decode(item, *its) for item, its in zip(items, own, strict=True)]
 
     def logits(self, columns: Mapping[str, Sequence], batch_size: int | None = None) -> list[np.ndarray]:
-        """The logits of encoded rows, in order, without padding."""
+        """The logits of encoded rows, in order, without padding.
+
+        Raises:
+            NotFinite: one of them is NaN or infinite.
+        """
         batch_size = batch_size or self.batch_size
         lengths = list(map(len, columns["input_ids"]))
-        if len(lengths) == 1:  # what a server answers most often
-            return list(self.run(self.collate(columns)))
+        if len(lengths) == 1:
+            found = self.run(self.collate(columns))
+            if not is_finite(found):
+                raise NotFinite(self.path)
+            return list(found)
         by_length = sorted(range(len(lengths)), key=lengths.__getitem__)
         logits: dict[int, np.ndarray] = {}
         for start in range(0, len(lengths), batch_size):
@@ -134,12 +149,19 @@ class Predictor:
             found = self.run(self.collate({name: [values[row] for row in taken] for name, values in columns.items()}))
             for row, values in zip(taken, found, strict=True):
                 logits[row] = values[: lengths[row]] if self._per_token else values
+                if not is_finite(logits[row]):
+                    raise NotFinite(self.path)
         return [logits[row] for row in range(len(lengths))]
 
     def collate(self, columns: Mapping[str, Sequence]) -> dict[str, np.ndarray]:
         """The arrays that the model computes from."""
         arrays = collate(columns, {"input_ids": self.tokenizer.pad_id})
-        return {name: arrays[name] for name in self.facts.get("inputs", INPUTS)}
+        try:
+            return {name: arrays[name] for name in self._inputs}
+        except KeyError as fault:
+            raise UserError(
+                f"{self.path or 'the model'} asks for {fault}, which its task does not give: make the model again"
+            ) from fault
 
 
 def predict_all(predictor: Predictor, items: Sequence[Any], description: str) -> list[Any]:
@@ -150,6 +172,29 @@ def predict_all(predictor: Predictor, items: Sequence[Any], description: str) ->
             answers += predictor.predict(items[start : start + CHUNK])
             bar.update(len(answers) - bar.n)
     return answers
+
+
+def try_out(path: Path, facts: Facts, run: Run) -> None:
+    """Refuse a file that does not give finite logits of the shape that its facts tell of, asked with two tokens.
+
+    Raises:
+        UserError: it does not.
+    """
+    ids = np.array([[0, len(facts["vocab"]) - 1]])
+    arrays = {name: np.zeros_like(ids) for name in facts.get("inputs", INPUTS)}
+    arrays |= {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    try:
+        logits = run({name: arrays[name] for name in facts.get("inputs", INPUTS)})
+        rows = logits.shape[: 2 if facts.get("per_token") else 1]
+        fits = rows == ids.shape[: len(rows)] and logits.ndim > len(rows) and logits.shape[-1] == len(facts["labels"])
+    except Exception as fault:  # the errors of runtimes have no base of their own
+        if isinstance(fault, MemoryError) or any(words in str(fault) for words in OUT_OF_MEMORY):
+            raise
+        fits = False
+    if not fits:
+        raise UserError(f"{path} lacks facts about its model, or they do not fit it: make the model again")
+    if not is_finite(logits):
+        raise NotFinite(path)
 
 
 def open_file(
@@ -166,9 +211,9 @@ def open_file(
     Raises:
         UserError: the file is missing, damaged or foreign, or a package that it needs is not installed.
     """
-    if path.suffix == ONNX:
+    if ending(path) == ONNX:
         return onnx_model.load(path, device, in_server)
-    if path.suffix == OPENVINO:
+    if ending(path) == OPENVINO:
         return openvino_model.load(path, device)
     try:
         from core.model_files import checkpoint

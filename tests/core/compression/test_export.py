@@ -15,6 +15,7 @@ from core.compression.quantize import VARIANTS, quantize_onnx, run_graph
 from core.console import UserError
 from core.model_files import checkpoint, onnx_model
 from core.model_files.facts import inputs_of
+from core.model_files.finite import NotFinite
 from core.model_files.module import load_module, run_module
 from predict_fun import NewsClassifier
 
@@ -87,6 +88,15 @@ def test_an_export_that_differs_is_refused(graph: bytes, teacher: Path):
         model.classifier.bias[1] += 2e-4
     with pytest.raises(UserError, match="gives other logits than PyTorch"):
         export.check_logits(model, graph, its)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_that_is_not_finite_is_not_exported(value: float, facts: dict, graph: bytes, teacher: Path):
+    model = BiLSTMClassifier(len(facts["vocab"]), 3, 8, 8).eval()
+    with torch.no_grad():
+        model.classifier.bias[1] = value
+    with pytest.raises(NotFinite, match="the model gives logits that are not finite .*lower --learning-rate"):
+        export.to_onnx(model, facts)
 
 
 class Tagger(nn.Module):

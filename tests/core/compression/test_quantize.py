@@ -107,7 +107,8 @@ def test_a_quantized_state_comes_back_from_a_checkpoint(tmp_path: Path):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3))
     int8 = quantize_module(model)
-    facts = {"stage": "int8", "architecture": {}, "labels": [], "vocab": [], "max_length": 8}
+    facts = {"stage": "int8", "architecture": {"type": "toy", "num_labels": 3}, "labels": ["a", "b", "c"]}
+    facts |= {"vocab": ["[PAD]", "[UNK]", "[CLS]", "[SEP]"], "max_length": 8}
     checkpoint.save(tmp_path / "m.pt", int8.state_dict(), facts)
     again = quantize_module(nn.Sequential(nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3)))
     inputs = torch.randn(4, 16)

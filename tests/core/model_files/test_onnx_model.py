@@ -1,14 +1,18 @@
 """ONNX files: damaged, foreign and strange ones are refused, and a device is one that onnxruntime has."""
 
+import shutil
 import sys
 import zlib
 from pathlib import Path
 
 import pytest
 
+from config import MODELS
 from core.compression import export
 from core.console import UserError
-from core.model_files import checkpoint, onnx_model
+from core.model_files import checkpoint, onnx_model, openvino_model
+from core.model_files.find import find_model
+from core.model_files.finite import NotFinite
 from predict_fun import NewsClassifier
 
 
@@ -41,7 +45,8 @@ def test_damaged_and_foreign_onnx_files(fp32: Path, graph: bytes, facts: dict, t
     path.write_bytes(graph + onnx_model.seal(zlib.crc32(graph)))
     with pytest.raises(UserError, match="lacks facts about its model"):
         NewsClassifier.load(path)
-    for wrong in ({"labels": ["甲", "乙"]}, {"labels": 3}):
+    fewer = {"labels": ["甲", "乙"], "architecture": {**facts["architecture"], "num_labels": 2}}
+    for wrong in (fewer, {"per_token": True}, {"inputs": ["input_ids"]}):
         export.write(path, graph, {**facts, **wrong})
         with pytest.raises(UserError, match="lacks facts about its model, or they do not fit it"):
             NewsClassifier.load(path)
@@ -49,7 +54,7 @@ def test_damaged_and_foreign_onnx_files(fp32: Path, graph: bytes, facts: dict, t
     with pytest.raises(UserError, match="format version 2, this code reads 1"):
         NewsClassifier.load(path)
     export.write(path, graph, {**facts, "vocab": []})
-    with pytest.raises(UserError, match="damaged vocabulary"):
+    with pytest.raises(UserError, match="damaged facts .vocab is not"):
         NewsClassifier.load(path)
 
 
@@ -72,3 +77,35 @@ def test_devices_of_onnx_models(fp32: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match="need onnxruntime: run `pip install -r requirements-serve.txt`"):
         NewsClassifier.load(fp32)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_graph_whose_logits_are_not_finite(graph: bytes, facts: dict, value: float, tmp_path: Path):
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load_from_string(graph)
+    bias = next(each for each in model.graph.initializer if each.name == "classifier.bias")
+    values = numpy_helper.to_array(bias).copy()
+    values[1] = value
+    bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+    export.write(tmp_path / "m.onnx", model.SerializeToString(), facts)
+    with pytest.raises(NotFinite, match="m.onnx gives logits that are not finite .*: make the model again"):
+        NewsClassifier.load(tmp_path / "m.onnx")
+
+
+def test_an_ending_in_capitals(fp32: Path, teacher: Path, tmp_path: Path):
+    for source, name in ((fp32, "MODEL.ONNX"), (fp32, "m.Onnx"), (teacher, "MODEL.PT"), (teacher, "M.Pth")):
+        shutil.copy(source, tmp_path / name)
+        path = find_model(str(tmp_path / name), MODELS)
+        assert NewsClassifier.load(path).predict(["球队夺冠"]) == NewsClassifier.load(source).predict(["球队夺冠"])
+        assert dict(checkpoint.describe(path))["stage"] == "teacher"
+    with pytest.raises(UserError, match="MODEL.ONNX can only predict"):
+        find_model(str(tmp_path / "MODEL.ONNX"), MODELS, onnx=False)
+    assert tmp_path / "M.BIN" == openvino_model.weights_of(_touch(tmp_path / "M.BIN").with_name("M.XML"))
+    assert tmp_path / "n.bin" == openvino_model.weights_of(_touch(tmp_path / "n.bin").with_name("n.XML"))
+
+
+def _touch(path: Path) -> Path:
+    path.touch()
+    return path

@@ -14,6 +14,7 @@ from core.compression import export
 from core.console import UserError
 from core.model_files import checkpoint
 from core.model_files.facts import INPUTS
+from core.model_files.finite import NotFinite
 from core.model_files.int8 import SCHEME, quantize
 from core.model_files.module import load_module
 from core.model_files.predictor import Predictor, Rows, predict_all
@@ -106,6 +107,47 @@ def test_rows_of_like_length_share_a_pass():
     assert [inputs["attention_mask"].all() for inputs in run.given] == [True] * 3
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("items", [ITEMS[1:2], ITEMS])
+@pytest.mark.parametrize("per_token", [False, True])
+def test_logits_that_are_not_finite_are_no_answer(value: float, items: list, per_token: bool):
+    predictor, run = windows(per_token)
+
+    def spoilt(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        logits = run(inputs)
+        logits[(inputs["input_ids"] == 9).any(1)] = value
+        return logits
+
+    predictor.run = spoilt
+    with pytest.raises(NotFinite, match="the model gives logits that are not finite"):
+        predictor.predict(items)
+    assert predictor.predict(ITEMS[3:])
+
+
+def test_what_stands_at_padding_may_be_anything_and_large_logits_are_finite():
+    predictor, run = windows(per_token=True)
+
+    def spoilt(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        logits = run(inputs)
+        logits[inputs["attention_mask"] == 0] = np.nan
+        logits[inputs["attention_mask"] == 1] = 3e38
+        return logits
+
+    predictor.run = spoilt
+    assert len(predictor.predict(ITEMS)) == len(ITEMS)
+
+
+def test_an_input_that_the_task_does_not_give():
+    predictor = Windows({**FACTS, "inputs": [*INPUTS, "colours"]}, Run(per_token=False))
+    with pytest.raises(UserError, match="asks for 'colours', which its task does not give: make the model again"):
+        predictor.predict(ITEMS)
+
+
+def test_a_path_may_be_a_string(teacher: Path):
+    classifier = NewsClassifier.load(str(teacher), "cpu")
+    assert classifier.path == teacher and classifier.predict(["球队夺冠"])[0].pred_class in LABELS
+
+
 def test_no_items_no_answers():
     predictor, run = windows(per_token=True)
     assert predictor.predict([]) == [] == predict_all(predictor, [], "none") and not run.given
@@ -186,6 +228,13 @@ def test_weights_with_a_wrong_shape(teacher: Path, tmp_path: Path):
     checkpoint.save(tmp_path / "m.pt", {**state_dict, "classifier.bias": torch.zeros(5)}, facts)
     with pytest.raises(UserError, match="do not fit"):
         NewsClassifier.load(tmp_path / "m.pt", "cpu")
+
+
+def test_finite_weights_whose_logits_are_not(teacher: Path, tmp_path: Path):
+    state_dict, facts = checkpoint.load(teacher)
+    checkpoint.save(tmp_path / "m.pt", {**state_dict, "classifier.weight": torch.full((3, 32), 3e38)}, facts)
+    with pytest.raises(NotFinite, match="m.pt gives logits that are not finite"):
+        NewsClassifier.load(tmp_path / "m.pt", "cpu").predict(["球队夺冠"])
 
 
 def test_weights_in_the_wrong_shell(teacher: Path, tmp_path: Path):
