@@ -11,7 +11,6 @@ together share a forward pass. Where the environment has NEWS_API_KEY, all but /
 
 import logging
 import os
-import socket
 import sys
 import time
 import uuid
@@ -28,10 +27,12 @@ import tasks
 from config import MODELS
 from core.console import UserError, parse, run
 from core.model_files.find import find_model
+from core.model_files.finite import NotFinite
 from core.model_files.names import called, canonical
 from core.model_files.predictor import Predictor
 from core.serving.answers import (
     NOT_ANSWERED,
+    NOT_HEALTHY,
     NOT_READY,
     UNAUTHORIZED,
     ApiError,
@@ -45,9 +46,10 @@ from core.serving.counters import HttpMetrics
 from core.serving.facts import model_facts, read_benchmark
 from core.serving.micro_batcher import MicroBatcher, NotAnswered
 from core.serving.questions import Asked, Limits, Question
-from core.serving.server import MAX_WAITING, end_on_signal, make_server, serve
+from core.serving.server import MAX_WAITING, end_on_signal, listen, make_server, serve
 
 FRESH_SECONDS = 10  # a model that has answered so lately is healthy
+SHOWN_CLASSES = 30  # whose names are printed at the start
 PROBE_SECONDS = 1  # that any other one has to answer in
 
 
@@ -128,7 +130,7 @@ def create_app(predictors: Mapping[str, Predictor], config: ApiConfig) -> Flask:
                     answer = fault
                 if isinstance(answer, Exception):
                     app.logger.error("model %s does not answer", name, exc_info=answer)
-                    raise ApiError(*NOT_READY)
+                    raise ApiError(*(NOT_HEALTHY if isinstance(answer, NotFinite) else NOT_READY))
         return jsonify({"status": 200, "model": names[0], "labels": predictors[names[0]].labels})
 
     @app.get("/models")
@@ -161,10 +163,10 @@ def create_app(predictors: Mapping[str, Predictor], config: ApiConfig) -> Flask:
         if broken:
             app.logger.error("request %s failed on %d item(s)", g.request_id, len(broken), exc_info=broken[0])
             if asked.single:
-                raise failure(g.request_id)
+                raise failure(g.request_id, broken[0])
         for echo, each in zip(asked.echoes, found, strict=True):
             if isinstance(each, Exception):
-                fault = each if isinstance(each, ApiError) else failure(g.request_id)
+                fault = each if isinstance(each, ApiError) else failure(g.request_id, each)
                 yield {**echo, "error": fault.message}
                 continue
             metrics.count_prediction(name, question.count_as(each))
@@ -185,7 +187,7 @@ def create_app(predictors: Mapping[str, Predictor], config: ApiConfig) -> Flask:
     @app.errorhandler(Exception)
     def server_error(fault: Exception) -> tuple[Response, int, dict[str, str]]:
         app.logger.error("request %s failed", g.request_id, exc_info=fault)
-        return api_error(failure(g.request_id))
+        return api_error(failure(g.request_id, fault))
 
     @app.after_request
     def log_request(response: Response) -> Response:
@@ -245,16 +247,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns of each request that waits its turn
     predictors = load_models(config.model)
-    try:  # not left to waitress, whose SO_REUSEADDR lets two servers share one port on Windows
-        listener = socket.create_server((config.host, config.port), backlog=1024)
-    except OSError as fault:
-        raise UserError(f"port {config.port} is taken or unusable: choose another with --port ({fault})") from fault
+    listener = listen(config.host, config.port)
     app = create_app(predictors, config)
     server = make_server(app, listener, config.queue, app.config["MAX_CONTENT_LENGTH"])
     end_on_signal(server)
-    print(f"Running on http://{config.host}:{listener.getsockname()[1]}")
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    print(f"Running on http://{host}:{listener.getsockname()[1]}")
     for name, predictor in predictors.items():
-        print(f"model {name}, {len(predictor.labels)} classes: {' '.join(predictor.labels)}", flush=True)
+        more = " …" if len(predictor.labels) > SHOWN_CLASSES else ""
+        shown = " ".join(predictor.labels[:SHOWN_CLASSES])
+        print(f"model {name}, {len(predictor.labels)} classes: {shown}{more}", flush=True)
     serve(server, app.extensions["micro_batcher"])
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import requests
 
 ADDRESS = "http://127.0.0.1:8004"
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}  # where no proxy named in the environment can reach this machine
 
 
 class ApiError(Exception):
@@ -44,21 +45,45 @@ def predict(text: str, url: str = ADDRESS, timeout: float = 10.0, model: str | N
     headers = {"Authorization": f"Bearer {key}".encode()} if (key := os.environ.get("NEWS_API_KEY", "").strip()) else {}
     try:
         with requests.Session() as session:
-            # A proxy named in the environment cannot reach this machine's own loopback address.
-            session.trust_env = urlsplit(url).hostname not in {"127.0.0.1", "localhost", "::1"}
+            session.trust_env = urlsplit(url).hostname not in LOOPBACK
             response = session.post(f"{url.rstrip('/')}/predict", json=question, headers=headers, timeout=timeout)
             answer = response.json()
     except requests.Timeout as fault:
-        raise ApiError(f"no answer from {url} within {timeout:g} s: try again, or with a longer --timeout") from fault
+        way = f" by way of the proxy {proxy_of(url)}" if proxy_of(url) else ""
+        raise ApiError(
+            f"no answer from {url} within {timeout:g} s{way}: try again, or with a longer --timeout"
+        ) from fault
     except requests.ConnectionError as fault:
+        if proxy := proxy_of(url):
+            raise ApiError(
+                f"the proxy {proxy} cannot be reached, or cannot reach {url}: {without_proxy(url)}"
+            ) from fault
         raise ApiError(f"no server at {url}: start it with `python api.py`, or give its address with --url") from fault
-    except (requests.RequestException, ValueError):
+    except (requests.RequestException, ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict) or not {"text", "error"} & answer.keys():
+        if proxy := proxy_of(url):
+            raise ApiError(f"the proxy {proxy} answered for {url}, with what is not of this API: {without_proxy(url)}")
         raise ApiError(f"{url} is not the address of this API: try --url {ADDRESS}")
     if "error" in answer:
         raise ApiError(f"the server at {url} refused the request ({response.status_code}): {answer['error']}")
     return answer
+
+
+def proxy_of(url: str) -> str:
+    """The proxy that the environment puts before an address, without its password; "" where there is none."""
+    try:
+        asked = urlsplit(url).hostname not in LOOPBACK
+        found = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url)) if asked else None
+    except ValueError:  # no address
+        found = None
+    return (found or "").rpartition("@")[2].rpartition("//")[2].strip("/")
+
+
+def without_proxy(url: str) -> str:
+    """What to do where a proxy stands in the way."""
+    host = urlsplit(url).hostname
+    return f"set the environment's no_proxy={host} to ask without it, or give another address with --url"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

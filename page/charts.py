@@ -20,6 +20,7 @@ PALETTE = (
     "#7f8c9b",
 )
 BLUE, GREY = PALETTE[0], PALETTE[-1]
+SHOWN_CLASSES = 30  # of many, in a picture or a line
 CELLS = 20  # characters in a line of tiles
 ON_CELLS = {"labelFlush": False, "labelBound": False, "ticks": False, "domain": False}
 SURE_DROP = 0.1  # of the probability that makes a full shade, where no character reaches more

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import requests
 
 ADDRESS = "http://127.0.0.1:8004"
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}  # where no proxy named in the environment can reach this machine
 PREDICT_SECONDS = 30
 LIST_SECONDS = 60
 STATUS_SECONDS = 2
@@ -71,39 +72,60 @@ class Api:
             return answer
         items = answer["predictions"]
         if len(items) != len(texts) or not all(fits(item, ITEM) or fits(item, UNUSABLE) for item in items):
-            return _failure(NO_API, 502)
+            return _failure(self._in_the_way(502) or NO_API, 502)
         return answer
 
     def call(self, path: str, shape: dict, seconds: float, question: dict | None = None) -> dict[str, Any]:
         """POST with a question, else GET."""
         try:
             with requests.Session() as session:
-                # A proxy named in the environment cannot reach this machine's own loopback address.
-                session.trust_env = urlsplit(self.url).hostname not in {"127.0.0.1", "localhost", "::1"}
+                session.trust_env = urlsplit(self.url).hostname not in LOOPBACK
                 if self.key:
                     session.headers["Authorization"] = f"Bearer {self.key}".encode()
                 method = "POST" if question else "GET"
                 response = session.request(method, self.url.rstrip("/") + path, json=question, timeout=seconds)
         except requests.Timeout:
-            return _failure(f"API 在 {seconds} 秒内没有回答：请稍后再试，或查看 python api.py 的终端", 504)
+            way = f"（经代理 {proxy}）" if (proxy := proxy_of(self.url)) else ""
+            return _failure(f"API 在 {seconds} 秒内没有回答{way}：请稍后再试，或查看 python api.py 的终端", 504)
         except requests.ConnectionError:
-            return _failure("连不上 API：请先在另一个终端运行 python api.py，或在侧栏改正地址", 503)
+            lost = "连不上 API：请先在另一个终端运行 python api.py，或在侧栏改正地址"
+            return _failure(self._in_the_way() or lost, 503)
         except (requests.RequestException, ValueError):
             return _failure(f"API 地址不对：请在侧栏改正，例如 {ADDRESS}", 400)
         try:
             answer = response.json()
         except (ValueError, RecursionError):
             answer = None
-        if response.ok:
-            return answer if fits(answer, shape) else _failure(NO_API, 502)
         status = response.status_code
+        if response.ok:
+            return answer if fits(answer, shape) else _failure(self._in_the_way(status) or NO_API, 502)
         if status in REFUSALS:
             return _failure(REFUSALS[status], status)
         if fits(answer, UNUSABLE):
             return _failure(answer["error"], status, _seconds(response.headers.get("Retry-After")))
+        if proxy_of(self.url):
+            return _failure(self._in_the_way(status), status)
         if status >= 500:
             return _failure(f"服务器出错（{status}）：请查看 python api.py 的终端", status)
         return _failure(NO_API, status)
+
+    def _in_the_way(self, status: int | None = None) -> str:
+        """What to say where a proxy lost the question, or answered it with a status of its own; "" without a proxy."""
+        if not (proxy := proxy_of(self.url)):
+            return ""
+        did = "连不上，或它连不上 API" if status is None else f"代为回答了（{status}），但不是 API 的回答"
+        host = urlsplit(self.url).hostname
+        return f"代理 {proxy} {did}：请设置环境变量 no_proxy={host} 后重新启动页面，或在侧栏改正地址"
+
+
+def proxy_of(url: str) -> str:
+    """The proxy that the environment puts before an address, without its password; "" where there is none."""
+    try:
+        asked = urlsplit(url).hostname not in LOOPBACK
+        found = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url)) if asked else None
+    except ValueError:  # no address
+        found = None
+    return (found or "").rpartition("@")[2].rpartition("//")[2].strip("/")
 
 
 def _question(text: str | list[str], top_k: int, model: str | None) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """The server's contract, its errors and its client, with a classifier that needs no weights."""
 
+import errno
 import functools
+import gzip
+import http.server
 import json
 import os
 import queue
@@ -14,6 +17,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT
 from hypothesis import given, settings
@@ -24,6 +28,7 @@ import api_test
 import tasks
 from core.console import UserError, parse
 from core.files import sha256
+from core.model_files.finite import NotFinite
 from core.serving import micro_batcher
 from core.serving import server as http_server
 from predict_fun import TASK, NewsClassifier, Prediction
@@ -143,12 +148,12 @@ def test_top_k_is_clipped_to_the_classes(client, top_k, count):
     assert [item["pred_class"] for item in body["top_k"]] == ["科技", "财经", "体育"][:count]
 
 
-@pytest.mark.parametrize("top_k", [0, -1, True, 2.0, "2", None, [1]])
+@pytest.mark.parametrize("top_k", [0, -1, True, 2.0, "2", False, [1], [None], {}])
 def test_wrong_top_k(client, top_k):
     assert error_code(client.post("/predict", json={"text": "科技", "top_k": top_k}), 422) == "bad_top_k"
 
 
-@pytest.mark.parametrize("model", ["teacher", "", 5])
+@pytest.mark.parametrize("model", ["teacher", "", 5, False, [None]])
 def test_a_model_that_is_not_served(client, model):
     assert error_code(client.post("/predict", json={"text": "科技", "model": model}), 404) == "unknown_model"
 
@@ -216,6 +221,62 @@ def test_too_much():
 
 def test_a_text_of_100_000_characters_is_too_long_by_default(client):
     assert error_code(client.post("/predict", json={"text": "字" * 100_000}), 413) == "text_too_long"
+
+
+@pytest.mark.parametrize("null", [("top_k",), ("model",), ("top_k", "model"), ("other", "top_k")])
+def test_what_is_null_is_as_good_as_absent(client, null):
+    for text in ("科技", ["科技", "体育"]):
+        answers = [
+            client.post("/predict", json={"text": text, **more}).get_json() for more in ({}, dict.fromkeys(null))
+        ]
+        for answer in answers:
+            assert answer.pop("request_id") and answer.pop("elapsed_ms") >= 0
+        assert answers[0] == answers[1] and answers[0]["status"] == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "GZIP", "deflate, gzip", "x\x01y"])
+def test_a_compressed_body_is_refused_by_its_name(client, encoding):
+    body = gzip.compress(json.dumps({"text": "科技"}).encode())
+    headers = {"Content-Encoding": encoding.replace("\x01", "")}
+    response = client.post("/predict", data=body, content_type="application/json", headers=headers)
+    assert error_code(response, 415) == "unsupported_encoding"
+    assert headers["Content-Encoding"] in response.get_json()["error"]
+    response = client.post("/predict", json={"text": "科技"}, headers={"Content-Encoding": "identity"})
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_model_that_is_not_finite(teacher, monkeypatch, value):
+    """One title that it fails on is told and fails no neighbour; where it fails on all, /health says so."""
+    classifier = NewsClassifier.load(teacher, "cpu")
+    run = classifier.run
+    bad = classifier.tokenizer.encode(["芯"]).input_ids[0][1]
+
+    def spoilt(inputs):
+        logits = run(inputs)
+        logits[(inputs["input_ids"] == bad).any(1), 1] = value
+        return logits
+
+    classifier.run = spoilt
+    client = api.create_app({"x": classifier}, api.ApiConfig()).test_client()
+    assert error_code(client.post("/predict", json={"text": "芯"}), 500) == "not_finite"
+    answers = client.post("/predict", json={"text": ["球", "芯", "银行"]}).get_json()["predictions"]
+    assert ["error" in answer for answer in answers] == [False, True, False] and "有限" in answers[1]["error"]
+    assert client.get("/health").status_code == 200
+    classifier.run = lambda inputs: np.full_like(run(inputs), value)
+    client = api.create_app({"x": classifier}, api.ApiConfig()).test_client()
+    assert error_code(client.post("/predict", json={"text": "球"}), 500) == "not_finite"
+    assert error_code(client.get("/health"), 503) == "not_finite"
+    with pytest.raises(NotFinite, match="make the model again"):
+        classifier.predict(["球"])
+
+
+def test_a_benchmark_that_is_not_finite_is_passed_over(client, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("reports").mkdir()
+    for number in ("NaN", "1e999", "[" * 100_000):
+        Path("reports/benchmark.json").write_text('{"machine": 1, "threads": 2, "rows": [' + number + "]}")
+        assert json.loads(client.get("/models").data)["benchmark"] is None
 
 
 def test_unknown_route_and_method(client):
@@ -444,8 +505,33 @@ def test_api_imports_neither_torch_nor_transformers():
 
 def test_port_in_use(monkeypatch):
     use_fake(monkeypatch)
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match="--port"):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match="port .* is taken .*--port"):
         api.main(["--host", "127.0.0.1", "--port", str(taken.getsockname()[1])])
+
+
+@pytest.mark.parametrize("host", ["nosuchhost.invalid", "192.0.2.7", "2001:db8::7", "a..b", "x" * 300, "1.2.3", "a b"])
+def test_a_host_that_is_not_of_this_machine(monkeypatch, host):
+    use_fake(monkeypatch)
+    with pytest.raises(UserError, match=f"--host {re.escape(host)} cannot be used, .*: give 0.0.0.0") as refusal:
+        api.main(["--host", host, "--port", "0"])
+    assert "--port" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.EACCES, "not allowed .*above 1023"),
+        (errno.EADDRINUSE, "is taken"),
+        (errno.EAFNOSUPPORT, "--host ::1 cannot"),
+    ],
+)
+def test_why_there_is_no_listening(monkeypatch, number, says):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "create_server", fail)
+    with pytest.raises(UserError, match=says):
+        http_server.listen("::1", 80)
 
 
 @pytest.mark.parametrize("port", ["-1", "70000"])
@@ -572,6 +658,48 @@ def test_client_with_a_silent_server():
 def test_client_with_a_wrong_address(url):
     with pytest.raises(SystemExit, match="not the address of this API"):
         api_test.main(["--url", url])
+
+
+@pytest.fixture
+def proxy(monkeypatch):
+    """A proxy named in the environment, which answers with 502 and a page of its own: its address."""
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(502)
+            self.end_headers()
+            self.wfile.write(b"<html>no such host</html>")
+
+        log_message = lambda *_: None  # noqa: E731
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answers) as found:
+        threading.Thread(target=found.serve_forever, daemon=True).start()
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{found.server_port}")
+        yield f"127.0.0.1:{found.server_port}"
+        found.shutdown()
+
+
+def test_the_client_names_a_proxy_that_stands_in_the_way(proxy, monkeypatch):
+    url = "http://192.0.2.20:8004"
+    with pytest.raises(
+        SystemExit, match=f"the proxy {proxy} answered for {url}, .*: set .*no_proxy=192.0.2.20"
+    ) as told:
+        api_test.main(["--url", url])
+    assert "secret" not in str(told.value)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(
+        SystemExit, match=f"the proxy 127.0.0.1:9 cannot be reached, or cannot reach {url}: set .*no_proxy"
+    ):
+        api_test.main(["--url", url])
+    monkeypatch.setenv("no_proxy", "192.0.2.20")
+    assert api_test.proxy_of(url) == "" == api_test.proxy_of("http://localhost:8004")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("http_proxy", f"127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy")
+        with pytest.raises(SystemExit, match=f"0.2 s by way of the proxy {api_test.proxy_of(url)}: .*--timeout"):
+            api_test.main(["--url", url, "--timeout", "0.2"])
 
 
 def test_the_client_stands_alone(tmp_path):

@@ -38,11 +38,17 @@ run(lambda: api.main(["--host", "127.0.0.1", "--port", "0", *sys.argv[1:]]))
 """
 
 
+def has_ipv6():
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
 @contextlib.contextmanager
-def running(*flags, **environment):
+def running(*flags, starts="Running on http://127.0.0.1:", before="", **environment):
     """A server with these flags: its process and its address."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, *flags],
+        [sys.executable, "-c", before + SERVER, *flags],
         cwd=ROOT,
         env={**os.environ, "PYTHONUTF8": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", **environment},
         stdout=subprocess.PIPE,
@@ -57,7 +63,7 @@ def running(*flags, **environment):
     watch.start()
     try:
         line = process.stdout.readline()
-        assert line.startswith("Running on http://127.0.0.1:"), process.errors()
+        assert line.startswith(starts), process.errors()
         yield process, line.split()[-1]
     finally:
         watch.cancel()
@@ -272,6 +278,41 @@ def test_a_body_of_any_size_is_refused_in_json(server):
             answer = read_all(connection)
         assert answer.startswith(b"HTTP/1.1 413")
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "body_too_large"
+
+
+SMALL_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))\n"
+NO_FILES = "import tempfile; tempfile.tempdir = 'no such folder'\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+@pytest.mark.parametrize("before", [SMALL_FILES, NO_FILES], ids=["full", "missing"])
+def test_a_temporary_folder_without_room_is_told_in_json(before):
+    """Long bodies and answers go to temporary files; where there is no room for them nobody is hung up on."""
+    with running("--max-texts", "5000", before=before) as (process, url):
+        for chunked in (False, True):
+            for size in (200_000, 1_500_000):
+                body = json.dumps({"text": "科" * (size // 6)}).encode()
+                connection = http.client.HTTPConnection(*address(url), timeout=20)
+                pieces = (body[start : start + 9_999] for start in range(0, len(body), 9_999))
+                headers = {"Content-Type": "application/json"}
+                connection.request("POST", "/predict", pieces if chunked else body, headers, encode_chunked=chunked)
+                response = connection.getresponse()
+                answer = json.loads(response.read())
+                assert (response.status, answer["status"], answer["code"]) == (503, 503, "no_space")
+                assert response.getheader("Retry-After") and "请" in answer["error"]
+                response.close()
+                connection.close()
+        assert post(url, "科技")[0] == 200
+        status, answer = post(url, ["x"] * 4_000)  # 40 KB in, more than a MB out
+        assert status == 200 and len(answer["predictions"]) == 4_000
+    assert "Traceback" not in process.errors() and "TMPDIR" in process.errors()
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_ipv6():
+    with running("--host", "::1", starts="Running on http://[::1]:") as (_, url):
+        assert api_test.predict("科技", url)["pred_class"] == "科技"
+        assert ask_all(url, predict_bodies(["体育"]), clients=1)[0][0] == 200
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from core.model_files.finite import NotFinite
 from core.serving.micro_batcher import DeadlinePassed, NotAnswered, QueueFull, Stopped
 
 if TYPE_CHECKING:
@@ -45,8 +46,10 @@ HTTP_ERRORS = {
     431: ("headers_too_large", "请求头太大：请减少请求头"),
     500: ("internal_error", "服务器内部出错：请稍后再试"),
     501: ("not_implemented", "不支持这种传输编码：请改用 Content-Length 或 chunked"),
+    503: ("no_space", "服务器的临时文件夹放不下这个请求：请分批发送，或请管理员清理磁盘（TMPDIR）"),
 }
 UNAUTHORIZED = (401, "unauthorized", "密钥不对或缺失：请加上请求头 Authorization: Bearer 密钥")
+NOT_HEALTHY = (503, "not_finite", "模型的输出不是有限的数（NaN 或无穷）：请管理员换一个模型，或重新训练")
 NOT_READY = (503, "not_ready", "模型暂时没有回答：请稍后再试")
 NOT_ANSWERED: dict[type[NotAnswered], tuple[int, str, str]] = {
     QueueFull: (503, "busy", "服务器正忙，排队已满：请稍后再试"),
@@ -64,6 +67,9 @@ def is_authorized(request: "Request", key: str) -> bool:
 
 def read_object(request: "Request") -> dict[str, Any]:
     """The request's JSON object; ApiError 415 or 400 where it holds none."""
+    if (encoding := request.headers.get("Content-Encoding", "").strip()).lower() not in ("", "identity"):
+        shown = "".join(filter(str.isprintable, encoding))[:40]
+        raise ApiError(415, "unsupported_encoding", f"不支持压缩的请求体（Content-Encoding: {shown}）：请不压缩再发送")
     if not request.is_json:
         raise ApiError(415, "unsupported_media_type", "请求头 Content-Type 应为 application/json")
     try:  # parse_constant is called for NaN and Infinity, which `int` refuses
@@ -77,7 +83,9 @@ def read_object(request: "Request") -> dict[str, Any]:
 
 def read_model(body: dict[str, Any], names: Sequence[str], aliases: Mapping[str, str]) -> str:
     """The model that a request chooses, by its name or an alias; the first one if it chooses none."""
-    name = body.get("model", names[0])
+    name = body.get("model")
+    if name is None:
+        return names[0]
     if name not in names and isinstance(name, str):
         name = aliases.get(name)
     if name not in names:
@@ -85,6 +93,8 @@ def read_model(body: dict[str, Any], names: Sequence[str], aliases: Mapping[str,
     return name
 
 
-def failure(request_id: str) -> ApiError:
+def failure(request_id: str, fault: Exception) -> ApiError:
     """The error for what is the server's own fault; the log has more under the same id."""
+    if isinstance(fault, NotFinite):
+        return ApiError(500, "not_finite", f"模型算出的不是有限的数：请换一个模型，或把编号 {request_id} 告诉管理员")
     return ApiError(500, "internal_error", f"服务器内部出错：请把编号 {request_id} 告诉管理员")

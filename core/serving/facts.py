@@ -38,7 +38,9 @@ def read_benchmark(folder: Path) -> dict[str, Any] | None:
     for path in sorted(folder.glob("**/benchmark.json"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return {name: found[name] for name in ("machine", "threads", "rows")}
-        except (OSError, ValueError, KeyError, TypeError):
+            kept = {name: found[name] for name in ("machine", "threads", "rows")}
+            json.dumps(kept, allow_nan=False)  # which an answer of the API cannot hold
+            return kept
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
     return None

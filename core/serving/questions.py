@@ -68,7 +68,8 @@ class TextQuestion:
 
     def read(self, body: dict[str, Any], limits: Limits) -> Asked:
         """Read the texts of a request."""
-        options, texts = self.read_options(body), read_texts(body, limits.max_texts)
+        given = {name: value for name, value in body.items() if value is not None}  # null is as good as absent
+        options, texts = self.read_options(given), read_texts(body, limits.max_texts)
         items = [text_error(text, limits.max_chars) or text for text in texts]
         return Asked(items, [{"text": text} for text in texts], not isinstance(body["text"], list), options)
 

@@ -1,7 +1,11 @@
 """The waitress server of an application: limits, JSON for all it refuses, an orderly end."""
 
+import contextlib
+import errno
 import functools
 import json
+import logging
+import math
 import os
 import signal
 import socket
@@ -11,9 +15,13 @@ from typing import Any
 
 import waitress
 from waitress import wasyncore
+from waitress.buffers import BytesIOBasedBuffer, OverflowableBuffer
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask, WSGITask
+from waitress.utilities import Error
 
+from core.console import UserError
 from core.serving.answers import http_error
 from core.serving.micro_batcher import MicroBatcher
 
@@ -26,6 +34,7 @@ LOOK_SECONDS = 1e-4  # between two looks, for each request in progress
 SILENCE_SECONDS = 60  # after which a connection is closed: half a request, or an idle client
 GRACE_SECONDS = 6  # to answer what has been accepted, once the end is asked for
 FLUSH_SECONDS = 1
+WSAEADDRINUSE = 10048  # EADDRINUSE of Windows
 SETTLE_SECONDS = 0.2  # to read what the system has received already
 
 
@@ -45,10 +54,58 @@ class RefusalTask(ErrorTask):
         error = http_error(self.request.error.code)
         body = json.dumps(error.body(), ensure_ascii=False).encode("utf-8")
         self.status = f"{self.request.error.code} {self.request.error.reason}"
-        self.response_headers.append(("Content-Type", "application/json; charset=utf-8"))
+        self.response_headers += [("Content-Type", "application/json; charset=utf-8"), *error.headers().items()]
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
+
+
+class NoSpace(Error):
+    """A request whose body the temporary folder has no room for."""
+
+    code, reason = 503, "Service Unavailable"
+
+
+class BodyBuffer(OverflowableBuffer):
+    """The body of a request; where the temporary folder is full it is read to its end and dropped."""
+
+    full = False
+
+    def append(self, s: bytes) -> None:
+        if self.full:
+            return
+        try:
+            super().append(s)
+        except OSError as fault:
+            logging.getLogger(__name__).error("no room for a request in the temporary folder (TMPDIR): %s", fault)
+            self.full, kept, self.buf = True, self.buf, BytesIOBasedBuffer()
+            with contextlib.suppress(OSError):
+                kept.close()
+
+
+class AnswerBuffer(OverflowableBuffer):
+    """What is still to be sent; where the temporary folder is full, in memory."""
+
+    def _set_large_buffer(self) -> None:
+        try:
+            super()._set_large_buffer()
+        except OSError:
+            self.overflow = math.inf
+
+
+class Parser(HTTPRequestParser):
+    """A request that is being read."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        if self.body_rcv is not None:
+            self.body_rcv.buf = BodyBuffer(self.adj.inbuf_overflow)
+
+    def received(self, data: bytes) -> int:
+        consumed = super().received(data)
+        if self.completed and not self.error and self.body_rcv is not None and self.body_rcv.buf.full:
+            self.error = NoSpace("")
+        return consumed
 
 
 class Channel(HTTPChannel):
@@ -56,6 +113,43 @@ class Channel(HTTPChannel):
 
     task_class = RequestTask
     error_task_class = RefusalTask
+    parser_class = Parser
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.outbufs = [AnswerBuffer(self.adj.outbuf_overflow)]
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that accepts connections.
+
+    It is not left to waitress, whose SO_REUSEADDR lets two servers share one port on Windows.
+
+    Args:
+        host: a name or address of this machine, IPv4 or IPv6.
+        port: the port; 0: any free one.
+
+    Raises:
+        UserError: the host is none of this machine's, or the port is taken or not allowed.
+    """
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, place = min(found, key=lambda each: each[0] != socket.AF_INET)  # IPv4 where there are both
+        return socket.create_server(place, family=family, backlog=1024)
+    except (OSError, UnicodeError) as fault:
+        number = None if isinstance(fault, UnicodeError | socket.gaierror) else fault.errno
+        if number in (errno.EMFILE, errno.ENFILE):
+            raise
+        if number in (errno.EADDRINUSE, WSAEADDRINUSE):
+            reason = f"port {port} is taken ({fault}): choose another with --port, or end the program that has it"
+        elif number in (errno.EACCES, errno.EPERM):
+            reason = f"port {port} is not allowed to this user ({fault}): choose one above 1023 with --port"
+        else:
+            reason = (
+                f"--host {host} cannot be used, it is no address of this machine ({fault}): give 0.0.0.0 for every "
+                "network card, 127.0.0.1 for this machine only, or an address that this machine has"
+            )
+        raise UserError(reason) from fault
 
 
 def make_server(app: Any, listener: socket.socket, max_waiting: int, max_body: int) -> Any:

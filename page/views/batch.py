@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from core.answers import COLUMNS, inert, write_rows
-from page.charts import bars, histogram
+from page.charts import SHOWN_CLASSES, bars, histogram
 from page.client import Api, plain
 from page.progress import show_run
 from page.run import BatchRun
@@ -41,7 +41,7 @@ def show_pictures(run: BatchRun) -> None:
     total = len(confidence)
     by_count = sorted(zip(answers.labels, counts, strict=True), key=lambda item: -item[1])
     st.subheader("类别分布")
-    chart = bars(dict(by_count), answers.labels, lambda count: f"{count:,}（{count / total:.1%}）")
+    chart = bars(dict(by_count[:SHOWN_CLASSES]), answers.labels, lambda count: f"{count:,}（{count / total:.1%}）")
     st.altair_chart(chart, width="stretch")
     st.subheader("置信度分布")
     st.altair_chart(histogram(np.histogram(confidence, BINS, (0, 1))[0].tolist()), width="stretch")

@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from core.measure.benchmark_report import frontier
-from page.charts import frontier_chart
+from page.charts import SHOWN_CLASSES, frontier_chart
 from page.client import fits, plain
 
 STAGES = {
@@ -50,7 +50,9 @@ def show_model(model: dict[str, Any], default: bool) -> None:
         st.subheader(plain(model["name"]) + ("（默认）" if default else ""))
         stage, int8, _ = str(model.get("stage") or "").partition("_int8")
         st.caption(plain(STAGES.get(stage, stage)) + ("，INT8 量化" if int8 else ""))
-        st.caption(f"{len(model['labels'])} 个类别：{plain('、'.join(model['labels']))}")
+        more = "……" if len(model["labels"]) > SHOWN_CLASSES else ""
+        shown = plain("、".join(model["labels"][:SHOWN_CLASSES]))
+        st.caption(f"{len(model['labels'])} 个类别：{shown}{more}")
         scores = known_scores(model.get("metrics"))
         with st.container(horizontal=True, gap="large"):
             for split, values in scores.items():

@@ -4,7 +4,7 @@ import time
 
 import streamlit as st
 
-from page.charts import bars, colours, tiles
+from page.charts import SHOWN_CLASSES, bars, colours, tiles
 from page.client import Api, plain
 from page.titles import short
 
@@ -27,7 +27,10 @@ def show_answer(answer: dict) -> None:
         if answer["truncated"]:
             st.info("标题超过了模型能读的长度，只按开头的部分分类。")
         shares = {item["pred_class"]: item["confidence"] for item in answer["top_k"]}
-        st.altair_chart(bars(shares, list(shares), "{:.1%}".format, full=1), width="stretch")
+        first = dict(list(shares.items())[:SHOWN_CLASSES])
+        st.altair_chart(bars(first, list(shares), "{:.1%}".format, full=1), width="stretch")
+        if len(shares) > len(first):
+            st.caption(f"其余 {len(shares) - len(first):,} 个类别合计 {sum(shares.values()) - sum(first.values()):.1%}")
 
 
 def occlude(api: Api, answer: dict) -> list[float] | str:
