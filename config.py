@@ -14,7 +14,10 @@ from core.console import UserError, require_one_or_more
 from core.model_files.names import ONNX, OPENVINO, Artefact, Models
 from core.training.knobs import LoopConfig
 
+PROJECT = Path(__file__).parent
 BUNDLED_BERT = Path("bert-mini-chinese")
+if not BUNDLED_BERT.is_dir():  # the command runs in another folder than the project's
+    BUNDLED_BERT = PROJECT / BUNDLED_BERT
 BEST_BY = "macro_f1"  # the metric that news classifiers are selected by
 
 
@@ -62,7 +65,7 @@ MODELS = Models(
         "hard_bert_int8": _int8("hard_bert", Path("models_save/bert_hard_distill")),
         "hard_bert": _student("hard_label_distillation.py --bert-layers 2", Path("models_save/bert_hard_distill")),
     },
-    root=Path(__file__).parent,
+    root=PROJECT,
 )
 
 

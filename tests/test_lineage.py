@@ -249,3 +249,11 @@ def test_in_another_folder_the_projects_own_models_answer(here: Path, tmp_path: 
     assert find_model(None, MODELS) == own
     with pytest.raises(UserError, match="models_save.*does not exist: run `python soft_label_distillation.py`"):
         find_model("soft", MODELS)
+
+
+def test_in_another_folder_the_bundled_bert_trains(tmp_path: Path):
+    other_data(tmp_path / "data")
+    command = [sys.executable, "-X", "utf8", str(ROOT / "train.py"), *small("--max-steps", 1)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert "bert-mini-chinese (bundled)" in done.stdout and (tmp_path / MODELS["teacher"].path).is_file()
