@@ -151,6 +151,8 @@ def main() -> None:
     args = parser.parse_args()
     os.chdir(Path(__file__).resolve().parent)
     os.environ.update(PYTHONUTF8="1", PYTHONIOENCODING="utf-8", PYTHONUNBUFFERED="1")
+    if os.path.expanduser("~") == "~":  # Streamlit and OpenVINO want a home; a container's nameless user has none
+        os.environ["HOME"] = os.getcwd()
     install("requirements-dev.txt" if args.command else "requirements.txt")
     if args.command:
         sys.exit(subprocess.call([PYTHON, "-m", "pytest", "-n", "auto", "--maxprocesses", "4"]))

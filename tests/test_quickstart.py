@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -244,6 +245,16 @@ def servers(tmp_path, monkeypatch):
     popen = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda command: started.append(popen(command)) or started[-1])
     return started
+
+
+def test_a_user_without_a_home_gets_one(calls, tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(os, "chdir", lambda path: None)
+    monkeypatch.setattr(sys, "argv", ["quickstart.py", "test"])
+    with pytest.raises(SystemExit):
+        quickstart.main()
+    assert os.environ["HOME"] == str(tmp_path)
 
 
 def test_when_one_server_ends_so_does_the_other(servers):
