@@ -56,12 +56,15 @@ class Tokenizer:
         max_length: tokens kept, [CLS] and [SEP] included.
         truncation: what is cut: "end", or with "head_tail" the middle, so that a quarter of what is kept is the head of
             the text and the rest its tail (Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?").
+        characters: the other view of a text, each visible character by itself, as `encode_words` encodes characters.
 
     Raises:
         ValueError: the truncation or the vocabulary is not one.
     """
 
-    def __init__(self, vocab: Sequence[str], max_length: int, truncation: str = "end") -> None:
+    def __init__(
+        self, vocab: Sequence[str], max_length: int, truncation: str = "end", characters: bool = False
+    ) -> None:
         if truncation not in HEAD_SHARES:
             raise ValueError(f"an unknown truncation, {truncation}")
         self.vocab = list(vocab)
@@ -77,7 +80,7 @@ class Tokenizer:
         known = {token for token in self.vocab if len(token) == 1}
         model = WordPiece(ids, unk_token="[UNK]", continuing_subword_prefix="" if words else "##")
         # A vocabulary without capitals belongs to a lower-casing BERT, whatever its tokenizer_config.json says.
-        self.tokenizer = build_tokenizer(model, words, "A" not in ids, known)
+        self.tokenizer = build_tokenizer(model, words, "A" not in ids, known, 1 if characters else LONGEST_RUN)
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> "Tokenizer":
@@ -157,7 +160,9 @@ class Tokenizer:
         return unknown / max(total, 1)
 
 
-def build_tokenizer(model: Model, words: bool, lowercase: bool, known: Collection[str] = ()) -> FastTokenizer:
+def build_tokenizer(
+    model: Model, words: bool, lowercase: bool, known: Collection[str] = (), longest: int = LONGEST_RUN
+) -> FastTokenizer:
     """The tokenizer of a BERT.
 
     Args:
@@ -165,13 +170,16 @@ def build_tokenizer(model: Model, words: bool, lowercase: bool, known: Collectio
         words: whether Chinese characters stay together in runs, or each is apart.
         lowercase: whether capitals are lowered and accents dropped.
         known: with `words`, the characters of the vocabulary; any other stands apart, so that only it becomes [UNK].
+        longest: characters that a token may have: 1 sets each one apart.
     """
     tokenizer = FastTokenizer(model)
     tokenizer.normalizer = BertNormalizer(lowercase=lowercase, handle_chinese_chars=not words)
     tokenizer.pre_tokenizer = BertPreTokenizer()
-    if words:
+    if longest == 1:
+        tokenizer.pre_tokenizer = PreTokenizers([BertPreTokenizer(), FixedLength(1)])
+    elif words:
         others = [Split(Regex(f"[^{re.escape(''.join(sorted(known)))}]"), "isolated")] if known else []
-        tokenizer.pre_tokenizer = PreTokenizers([BertPreTokenizer(), *others, FixedLength(LONGEST_RUN)])
+        tokenizer.pre_tokenizer = PreTokenizers([BertPreTokenizer(), *others, FixedLength(longest)])
     return tokenizer
 
 

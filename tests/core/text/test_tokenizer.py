@@ -35,6 +35,19 @@ def test_words_are_matched_longest_first_and_what_is_unknown_stays_alone():
     assert len(tokenizer.encode(["好人" * 1_000_000]).input_ids[0]) == 12
 
 
+@pytest.mark.parametrize("kind", ["words", "pieces"])
+def test_the_view_of_characters_is_that_of_words_given_one_by_one(kind: str):
+    bundled = read_vocab(Path(__file__).parents[3] / "bert-mini-chinese" / "vocab.txt")
+    vocab = {"words": bundled, "pieces": [*VOCAB, "b", "e"]}[kind]
+    texts = ["苹果iPhone 15发布会：售价5999元起", "好人ab，鑫 Café", "①⅓ ﾊﾟ", "", "  ", "好" * 40]
+    words, characters = Tokenizer(vocab, 24), Tokenizer(vocab, 24, characters=True)
+    given = words.encode_words([[c for c in text if not c.isspace()] for text in texts])
+    encoded = characters.encode(texts)
+    assert encoded.input_ids == given.input_ids != words.encode(texts).input_ids
+    assert encoded.truncated == given.truncated == [False] * 5 + [True]
+    assert list(characters.encode_pieces(["好人"])) == [[vocab.index("好"), vocab.index("人")]]
+
+
 @pytest.mark.parametrize("text", ["\ud800", "好\udfff", "😀" * 50, "好" * 100_000, "\x00\x01", " " * 1000, "\u200b"])
 def test_any_text_can_be_encoded(text: str):
     encoded = Tokenizer(VOCAB, max_length=16).encode([text])
