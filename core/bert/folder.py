@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from core.bert.distilbert import bert_keys
 from core.bert.shape import BERT_SIZES
 from core.console import UserError
 from core.files import sha256
@@ -22,6 +23,9 @@ MODEL_FILES = (*WEIGHT_FILES, *INDEX_FILES, *CONFIG_FILES, *VOCAB_FILES, "tokeni
 FETCH_COMMAND = "python download.py bert"
 # Some encoders pad their embedding to a round number of rows; a difference beyond that is another vocabulary.
 MAX_SPARE_EMBEDDINGS = 128
+# The BERT to take in place of what is none: of like size, or like training.
+INSTEAD = {"true RoBERTa": "chinese-roberta-wwm-ext", "xlm-roberta": "chinese-roberta-wwm-ext", "albert": "rbt4-h312"}
+INSTEAD |= {"electra": "chinese-macbert-base", "ernie": "chinese-roberta-wwm-ext", "deberta": "chinese-macbert-base"}
 # The keys of config.json that shape a BERT; how it is called, and by which library, is not the folder's business.
 SIZES = (*BERT_SIZES, "vocab_size", "max_position_embeddings", "type_vocab_size")
 MAX_SIZE = 10_000_000
@@ -139,8 +143,10 @@ def read_bert_config(folder: Path) -> dict[str, Any]:
         model_type = config.get("model_type", "bert")
         if model_type == "roberta" and 1 in (config.get("type_vocab_size"), config.get("pad_token_id")):
             raise not_a_bert(folder, "true RoBERTa")  # which counts its positions from 2
-        if model_type not in ("bert", "roberta"):  # some a BERT is called roberta, as RoBERTa-wwm: see read_pretrained
+        if model_type not in ("bert", "roberta", "distilbert"):  # some a BERT is called roberta: see read_pretrained
             raise not_a_bert(folder, model_type)
+        if model_type == "distilbert":
+            config = bert_keys(config)
         bert_config = {key: config[key] for key in ("vocab_size", "max_position_embeddings")}
     except JSON_FAULTS as fault:
         raise UserError(f"{path} is not the config.json of a BERT: fetch it again") from fault
@@ -180,8 +186,10 @@ def _fits(key: str, value: Any, bert_config: dict[str, Any]) -> bool:
 
 def not_a_bert(folder: Path, model: Any) -> UserError:
     """The fault of a folder with a model of another kind."""
+    instead = INSTEAD.get(str(model), "bert-base-chinese")
     return UserError(
-        f"{folder} holds a {model} model: only BERT encoders are supported; choose one, or run: {FETCH_COMMAND}"
+        f"{folder} holds a {model} model: only BERT encoders are supported (DistilBERT among them); take {instead} in "
+        f"its place: python download.py {instead}"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from core.bert.distilbert import bert_names
 from core.bert.folder import find_shards, not_a_bert, read_bert_config, read_model_type, refuse_weights_stub
 from core.bert.shape import BERT_SIZES, Weights
 from core.console import UserError
@@ -35,8 +36,11 @@ def read_pretrained(bert_class: type[nn.Module], folder: Path) -> tuple[nn.Modul
     logging.disable_progress_bar()
     bert_config = read_bert_config(folder)
     raw = {name: tensor for path in find_shards(folder) for name, tensor in _read_file(path).items()}
+    model_type = read_model_type(folder)
+    if model_type == "distilbert":
+        raw = bert_names(raw)
     prefix = find_prefix(raw, folder)
-    if read_model_type(folder) == "roberta":
+    if model_type == "roberta":
         named_bert = prefix.endswith("bert.") or bert_config.get("pad_token_id") == 0
         if not named_bert or any("lm_head." in name for name in raw):
             raise not_a_bert(folder, "true RoBERTa")
