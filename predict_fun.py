@@ -30,13 +30,14 @@ import numpy as np
 import tyro
 
 from config import BEST_BY, MODELS, Config
-from core.answers import FAULTS, Prediction, show, text_fault, write_csv
+from core.answers import FAULTS, Prediction, answer_rows, show, text_fault
 from core.console import UserError, parse, progress, require_one_or_more, run
 from core.files import atomic_write
 from core.model_files.find import find_model
 from core.model_files.names import name_of
 from core.model_files.predictor import Predictor, Rows
 from core.serving.questions import TextQuestion, read_top_k
+from core.tables.write import write_rows
 from core.task import Task
 from core.text.decode import GARBLED, Text, is_garbled, open_text
 from core.text.tokenizer import Tokenizer, replace_surrogates
@@ -258,7 +259,7 @@ def answer(config: PredictConfig) -> None:
         if config.output is None:
             show(answers, config.top_k)
         else:
-            atomic_write(config.output, lambda out: write_csv(out, answers, config.top_k))
+            atomic_write(config.output, lambda out: write_rows(out, answer_rows(answers, config.top_k)))
             print(f"wrote {config.output}")
 
 

@@ -22,13 +22,14 @@ from torch.nn import functional as F
 from tyro.conf import Positional, arg
 
 from config import BUNDLED_BERT, Config
-from core.answers import inert, text_fault, write_rows
+from core.answers import text_fault
 from core.console import UserError, flag, parse, run
 from core.files import atomic_write
 from core.measure.data_report import check
 from core.measure.metrics import classification_metrics
 from core.measure.plots import draw_confusion_matrix
 from core.model_files.predictor import Predictor, predict_all
+from core.tables.write import write_rows
 from core.text.decode import GARBLED, is_garbled, open_text
 from core.text.names import check_names, clean_name, name_key
 from core.text.tokenizer import Tokenizer
@@ -215,7 +216,7 @@ def score_titles(classifier: Predictor, titles: Titles, folder: Path | None = No
     mistakes = [(p.confidence, labels[true], p.pred_class, text) for text, true, p in rows if p and p.label_id != true]
     mistakes.sort(reverse=True)
     table = [["confidence", "true", "predicted", "text"]]
-    table += [[f"{confidence:.4f}", *map(inert, cells)] for confidence, *cells in mistakes]
+    table += [[f"{confidence:.4f}", *cells] for confidence, *cells in mistakes]
     atomic_write(folder / "bad_cases.tsv", lambda file: write_rows(file, table, "\t"))
     print(f"{len(mistakes)} mistakes: confusion_matrix.png and bad_cases.tsv in {folder}")
     return {**metrics, "predicted": " ".join(map(str, predicted))}

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.answers import write_rows
 from core.files import atomic_write
+from core.tables.write import write_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

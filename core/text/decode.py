@@ -42,13 +42,14 @@ class Text(AbstractContextManager):
     Args:
         file: can be read again from where it stands; closed with the text.
         name: what the file is called in an error.
+        may_be_json: whether JSON is taken for text too.
 
     Raises:
         UserError: it is not text, or in neither encoding.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        self.name = name
+    def __init__(self, file: BinaryIO, name: str, may_be_json: bool = False) -> None:
+        self.name, self._may_be_json = name, may_be_json
         self.warnings: list[str] = []
         self._file = file
         self._start = file.tell()
@@ -130,13 +131,13 @@ class Text(AbstractContextManager):
 
     def _refuse_nul(self, text: str, line: int) -> None:
         if "\0" in text:
-            if (other := guess(self._head)) and other.startswith("UTF"):
-                raise UserError(f"{self.name} is {other}: {SAVE_IT}")
+            if (other := guess(self._head)) and other.startswith("utf"):
+                raise UserError(f"{self.name} is {FOREIGN[other]}: {SAVE_IT}")
             line += text[: text.index("\0")].count("\n")
             raise UserError(f"{self.name} line {line} holds a NUL byte: this is not a text file, or damaged: {SAVE_IT}")
 
     def _refuse_json(self, text: str) -> None:
-        if JSON_START.match(text):
+        if not self._may_be_json and JSON_START.match(text):
             raise UserError(f"{self.name} is JSON: write its texts alone into a text file, one a line")
 
     def _look_at_lines(self) -> None:
@@ -160,7 +161,8 @@ class Text(AbstractContextManager):
             odd += is_odd
             switched += encoding != self.encoding and not is_odd
         if strange > 1 + characters * MAX_STRANGE_SHARE or broken > 1 + lines // 20:
-            raise UserError(f"{self.name} is {guess(self._head) or 'neither UTF-8 nor GB18030 text'}: {SAVE_IT}")
+            kind = FOREIGN.get(guess(self._head), "neither UTF-8 nor GB18030 text")
+            raise UserError(f"{self.name} is {kind}: {SAVE_IT}")
         usual, other = ("UTF-8", "GB18030") if self.encoding == UTF8 else ("GB18030", "UTF-8")
         counts = {
             f"line(s) in {other} among those in {usual}, read as such": switched,
@@ -170,12 +172,13 @@ class Text(AbstractContextManager):
         self.warnings = [f"{count} {what}" for what, count in counts.items() if count]
 
 
-def open_text(source: Path | BinaryIO, name: str | None = None) -> Text:
+def open_text(source: Path | BinaryIO, name: str | None = None, may_be_json: bool = False) -> Text:
     """Look through a text file, and be ready to read it; a pipe is copied to a temporary file first.
 
     Args:
         source: a path, or an open binary file; it is closed with the text.
         name: what it is called in an error; the path where there is one.
+        may_be_json: whether JSON is taken for text too.
 
     Raises:
         UserError: it is missing, a folder, not text, or in neither encoding.
@@ -189,23 +192,13 @@ def open_text(source: Path | BinaryIO, name: str | None = None) -> Text:
                     file = stack.enter_context(tempfile.TemporaryFile())
                     shutil.copyfileobj(pipe, file, CHUNK_BYTES)
                 file.seek(0)
-            text = Text(file, name)
+            text = Text(file, name, may_be_json)
             stack.pop_all()
             return text
     except FileNotFoundError:
         raise UserError(f"{name} does not exist: check the path") from None
     except OSError as fault:
         raise UserError(f"cannot read {name} ({fault.strerror}): check the path and its permissions") from fault
-
-
-def detect_encoding(path: Path) -> str:
-    """The encoding that most lines of a text file are in, `utf-8-sig` (with or without BOM) or `gb18030`.
-
-    Raises:
-        UserError: as `open_text`.
-    """
-    with open_text(path) as text:
-        return "utf-8-sig" if text.encoding == UTF8 else text.encoding
 
 
 def decode_line(raw: bytes, usual: str) -> tuple[str, str, int]:
@@ -245,11 +238,11 @@ def _is_valid(raw: bytes) -> bool:
 
 def guess(sample: bytes) -> str | None:
     """The encoding, neither of the two, in which some bytes would be Chinese."""
-    for encoding, name in FOREIGN.items():
+    for encoding in FOREIGN:
         text = sample[: CHUNK_BYTES // 16].decode(encoding, "replace")
         beyond = len(text) - len(text.encode("ascii", "ignore"))
         if beyond and count_strange(text) * 5 <= beyond:
-            return name
+            return encoding
     return None
 
 

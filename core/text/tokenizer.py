@@ -16,7 +16,7 @@ from tokenizers.pre_tokenizers import Sequence as PreTokenizers
 from tokenizers.processors import TemplateProcessing
 
 from core.console import UserError
-from core.text.decode import detect_encoding
+from core.text.decode import open_text
 from core.text.stub import refuse_stub
 from core.text.tokenizer_json import read_tokenizer_json
 
@@ -230,8 +230,8 @@ def read_vocab(path: Path) -> list[str]:
     if path.suffix == ".json":
         vocab = read_tokenizer_json(path)
     else:
-        with path.open(encoding=detect_encoding(path), errors="replace") as file:
-            vocab = [line.rstrip("\n") for line in file]
+        with open_text(path) as text:
+            vocab = list(text.lines())
     while vocab and not vocab[-1]:
         vocab.pop()
     missing = [token for token in SPECIAL_TOKENS if token not in vocab]

@@ -5,7 +5,8 @@ import io
 import numpy as np
 import streamlit as st
 
-from core.answers import COLUMNS, inert, write_rows
+from core.answers import COLUMNS
+from core.tables.write import write_rows
 from page.charts import SHOWN_CLASSES, bars, histogram
 from page.client import Api, plain
 from page.progress import show_run
@@ -27,7 +28,7 @@ def as_csv(run: BatchRun) -> bytes:
             cells = ["", "", "", answers.errors.get(row, "没有预测")]
             if answers.answered[row]:
                 cells = [answers.label(row), f"{answers.confidence[row]:.6f}", bool(answers.truncated[row]), ""]
-            yield [inert(cell) if isinstance(cell, str) else cell for cell in (title, *cells)]
+            yield [title, *cells]
 
     file = io.BytesIO()
     write_rows(file, rows())

@@ -1,0 +1,1 @@
+"""Tables of any format: read row by row, their columns found by name, and written."""

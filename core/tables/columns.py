@@ -1,0 +1,102 @@
+"""The header of a table, and which of its columns hold texts and labels."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from core.console import UserError
+from core.tables.cells import cell_text, is_blank
+from core.text.names import name_key
+
+# In the order in which they are taken where a table has several.
+TEXT_NAMES = (
+    "标题",
+    "新闻标题",
+    "文章标题",
+    "title",
+    "headline",
+    "text",
+    "文本",
+    "文本内容",
+    "正文",
+    "内容",
+    "content",
+)
+TEXT_NAMES += ("content", "新闻内容", "句子", "sentence", "评论", "评论内容", "review", "comment")
+LABEL_NAMES = ("类别", "分类", "标签", "类型", "类目", "新闻类别", "label", "category", "class", "labels", "classes")
+HEADER_ROWS = 20  # among which the header is looked for
+LONGEST_NAME = 20  # characters of a column's name that nobody has told us
+
+
+def find_header(rows: Sequence[Sequence[Any]], wanted: Sequence[str] = ()) -> int | None:
+    """Which of the first rows of a table is its header; None: it has none.
+
+    It is the first row with the name of a column that is known or wanted. In a table of several columns without such
+    names it is the first row that is written, if it looks like no other: all of its cells short words, and none of them
+    found again further down a column whose values repeat.
+    """
+    known = {name_key(name) for name in (*TEXT_NAMES, *LABEL_NAMES, *wanted)}
+    for number, row in enumerate(rows[:HEADER_ROWS]):
+        if any(name_key(cell_text(cell)) in known for cell in row):
+            return number
+    number = next((number for number, row in enumerate(rows) if not is_blank(row)), None)
+    if number is None or len(rows[number]) < 2:
+        return None
+    first, others = rows[number], rows[number + 1 :]
+    if not others or not all(isinstance(cell, str) and 0 < len(cell.strip()) <= LONGEST_NAME for cell in first):
+        return None
+    for column, cell in enumerate(first):
+        counts = Counter(cell_text(row[column]) for row in others if column < len(row))
+        if counts[cell]:
+            return None
+    return number
+
+
+def name_columns(header: Sequence[Any], width: int) -> list[str]:
+    """Different names for the columns of a table; one that has none is called by its letter, as in a sheet."""
+    names: list[str] = []
+    for index in range(max(width, len(header))):
+        written = " ".join(cell_text(header[index]).split()) if index < len(header) else ""
+        name, number = written or letter(index), 2
+        while name in names:
+            name, number = f"{written or letter(index)}_{number}", number + 1
+        names.append(name)
+    return names
+
+
+def letter(index: int) -> str:
+    """What a sheet calls its column: 0 is A, 26 is AA."""
+    return (letter(index // 26 - 1) if index >= 26 else "") + chr(ord("A") + index % 26)
+
+
+def choose_columns(
+    columns: Sequence[str], wanted: Sequence[str], known: Sequence[str], flag: str, table: str
+) -> list[int]:
+    """The columns that are wanted, or else the first that is called by a known name.
+
+    Args:
+        columns: names of all.
+        wanted: names, or letters as in a sheet; empty: none was named.
+        known: names to look for where none is wanted.
+        flag: by which a column is named, for the message.
+        table: what the table is called, for the message.
+
+    Returns:
+        Their indices; empty: none is wanted and none known.
+
+    Raises:
+        UserError: there is no column of a wanted name.
+    """
+    keys = [name_key(name) for name in columns]
+    if not wanted:
+        return next(([keys.index(name_key(name))] for name in known if name_key(name) in keys), [])
+    letters = [letter(index) for index in range(len(columns))]
+    found = []
+    for name in wanted:
+        if name_key(name) in keys:
+            found.append(keys.index(name_key(name)))
+        elif name.upper() in letters:
+            found.append(letters.index(name.upper()))
+        else:
+            raise UserError(f"{table} has no column {name!r}: {flag} must be one of {', '.join(map(repr, columns))}")
+    return found

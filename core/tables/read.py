@@ -1,0 +1,268 @@
+"""Tables read row by row: XLSX, CSV, TSV, JSONL or Parquet, as the suffix of the file says.
+
+Cells keep their kind: numbers and days of a sheet are numbers and days. Text files may be in any encoding that
+`core.text.decode` knows, or in UTF-16.
+"""
+
+import codecs
+import csv
+import json
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from io import TextIOWrapper
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+
+from core.console import UserError
+from core.tables.cells import is_blank, without_guard
+from core.tables.columns import HEADER_ROWS, find_header, name_columns
+from core.tables.formats import SHEETS, TABLES, need, require_suffix
+from core.text.decode import CHUNK_BYTES, guess, open_text
+
+if TYPE_CHECKING:
+    import pyarrow
+
+BATCH = 1024  # rows of Parquet at once
+LOOK_ROWS = 200  # that tell whether there is a header
+LONGEST_CELL = 1_000_000  # characters
+Row = list[Any]
+
+
+@dataclass
+class Table:
+    """A table that is read once, from the first row to the last.
+
+    Attributes:
+        name: what its file is called.
+        columns: their names, all different.
+        rows: a cell for each column; in a row with nothing in it all are None. None follow the last one with something.
+        warnings: what was odd, in sentences.
+        first_row: the number of the first of the rows in its file, the header and what is above it counted.
+        schema: types of the columns of a Parquet file.
+    """
+
+    name: str
+    columns: list[str]
+    rows: Iterator[Row]
+    warnings: list[str] = field(default_factory=list)
+    first_row: int = 1
+    schema: "pyarrow.Schema | None" = None
+
+
+@contextmanager
+def open_table(
+    source: Path | BinaryIO, name: str | None = None, wanted: Sequence[str] = (), sheet: str | None = None
+) -> Iterator[Table]:
+    """Open a table of any format.
+
+    Args:
+        source: a path, or an open binary file that can be read again from its start; it is closed with the table.
+        name: what it is called; its suffix names the format (.txt: columns with tabs between). The path where there is
+            one.
+        wanted: names of columns that tell the header.
+        sheet: of a workbook; None: the first one with the name of a column that is known, else the first one.
+
+    Raises:
+        UserError: it is missing, of no known format, damaged, or holds no row; while rows are read: one of them is
+            broken.
+    """
+    name = name or str(source)
+    suffix = require_suffix(Path(name), (*TABLES, ".txt"))
+    try:
+        with ExitStack() as stack:
+            file = stack.enter_context(source.open("rb") if isinstance(source, Path) else source)
+            text = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace", newline="\n"))
+            if suffix == ".parquet":
+                table = _open_parquet(file, name)
+            elif suffix == ".jsonl":
+                table = _read_jsonl(text, name, _copy_text(file, name, text, may_be_json=True))
+            elif suffix in SHEETS:
+                rows, warnings = _open_workbook(stack, file, name, wanted, sheet)
+                table = _with_header(name, rows, warnings, wanted, is_sheet=True)
+            else:
+                warnings = _copy_text(file, name, text)
+                table = _with_header(name, _read_delimited(text, name, suffix), warnings, wanted)
+            if sheet is not None and suffix not in SHEETS:
+                raise UserError(f"{name} has no sheets: leave out --sheet")
+            yield table
+    except FileNotFoundError:
+        raise UserError(f"{name} does not exist: check the path") from None
+    except OSError as fault:
+        raise UserError(f"cannot read {name} ({fault.strerror}): check the path and its permissions") from fault
+
+
+def _with_header(
+    name: str, rows: Iterator[Row], warnings: list[str], wanted: Sequence[str], is_sheet: bool = False
+) -> Table:
+    """Find the header among the first rows, and make every row as wide as the table.
+
+    A sheet is as wide as the widest of the first rows; a text file as its header, or else as most of these rows: a row
+    that is wider has a delimiter in a text.
+    """
+    looked = list(islice(rows, LOOK_ROWS))
+    if not looked:
+        raise UserError(f"{name} holds no row: is this the right file?")
+    at = find_header(looked, wanted)
+    start = 0 if at is None else at + 1
+    if at is None:
+        warnings.append("no header: its columns are called by their letters, A, B, …")
+    elif above := sum(not is_blank(row) for row in looked[:at]):
+        warnings.append(f"{above} row(s) above the header, skipped")
+    header = [] if at is None else looked[at]
+    widths = [len(_trimmed(row)) for row in [header, *looked[start:]] if row]
+    width = max(widths) if is_sheet else len(header) or Counter(widths).most_common(1)[0][0]
+    columns = name_columns(header[:width], width)
+    return Table(name, columns, _as_wide(name, chain(looked[start:], rows), width, start), warnings, start + 1)
+
+
+def _as_wide(name: str, rows: Iterator[Row], width: int, start: int) -> Iterator[Row]:
+    for number, row in enumerate(rows, start=start + 1):
+        if len(row) > width and (cells := len(_trimmed(row))) > width:
+            raise UserError(
+                f"{name} row {number} has {cells} cells, and the table {width} columns: put a text with a comma or "
+                'a tab in it in quotes ("…"), or give each column of a sheet a name'
+            )
+        yield [without_guard(cell) for cell in row[:width]] + [None] * (width - len(row))
+
+
+def _trimmed(row: Row) -> Row:
+    """A row without the empty cells at its end."""
+    end = len(row)
+    while end and is_blank(row[end - 1 : end]):
+        end -= 1
+    return row[:end]
+
+
+def _without_blank_end(rows: Iterator[Row]) -> Iterator[Row]:
+    """Rows up to the last one with something in it; one with nothing in it has no cells."""
+    blank = 0
+    for row in rows:
+        if is_blank(row):
+            blank += 1
+            continue
+        for _ in range(blank):
+            yield []
+        blank = 0
+        yield row
+
+
+def _open_workbook(
+    stack: ExitStack, file: BinaryIO, name: str, wanted: Sequence[str], sheet: str | None
+) -> tuple[Iterator[Row], list[str]]:
+    need("openpyxl")
+    from zipfile import BadZipFile
+
+    from openpyxl import load_workbook
+    from openpyxl.utils.escape import unescape
+
+    start = file.read(8)
+    if start.startswith(b"\xd0\xcf\x11\xe0"):
+        raise UserError(f"{name} is protected by a password, or an old .xls file: save it as .xlsx without a password")
+    file.seek(0)
+    try:
+        book = load_workbook(file, read_only=True, data_only=True)
+    except (BadZipFile, KeyError, ValueError, TypeError, SyntaxError) as fault:
+        raise UserError(f"{name} is no Excel workbook, or damaged: open it and save it as .xlsx again") from fault
+    stack.callback(book.close)
+    sheets = {each.title: each for each in book.worksheets if each.sheet_state == "visible"}
+
+    def rows_of(title: str) -> Iterator[Row]:
+        sheets[title].reset_dimensions()  # which some programs write wrong
+        for row in sheets[title].iter_rows(values_only=True):
+            yield [unescape(cell) if isinstance(cell, str) and "_x" in cell else cell for cell in row]
+
+    written = {title: looked for title in sheets if (looked := _first_rows(rows_of(title)))}
+    if sheet is not None and sheet not in sheets:
+        raise UserError(f"{name} has no sheet {sheet!r}: --sheet must be one of {', '.join(map(repr, sheets))}")
+    if not written:
+        return iter(()), []
+    with_names = [title for title, looked in written.items() if _has_names(looked, wanted)]
+    chosen = sheet or (with_names or list(written))[0]
+    others = [title for title in written if title != chosen]
+    warnings = [f"sheet {chosen!r} is read, not {', '.join(map(repr, others))}: see --sheet"] if others else []
+    return _without_blank_end(rows_of(chosen)), [] if sheet else warnings
+
+
+def _first_rows(rows: Iterator[Row]) -> list[Row]:
+    return list(islice((row for row in rows if not is_blank(row)), HEADER_ROWS))
+
+
+def _has_names(looked: list[Row], wanted: Sequence[str]) -> bool:
+    return find_header([[cell] for row in looked for cell in row], wanted) is not None
+
+
+def _read_delimited(text: TextIO, name: str, suffix: str) -> Iterator[Row]:
+    """The rows of a CSV or TSV; where quotes of a TSV do not fit together, they are characters like others."""
+    csv.field_size_limit(LONGEST_CELL)
+    outside = re.sub('"[^"]*"', "", text.read(CHUNK_BYTES)).partition("\n")[0]
+    delimiter = max(",\t;", key=outside.count) if suffix == ".csv" else "\t"
+    text.seek(0)
+    line, quoting, reader = 1, csv.QUOTE_MINIMAL, csv.reader(text, delimiter=delimiter, strict=True)
+    try:
+        for _ in reader:
+            line = reader.line_num + 1
+    except csv.Error as fault:
+        if suffix != ".csv":
+            quoting = csv.QUOTE_NONE
+        elif "unexpected end" in str(fault) or "limit" in str(fault):
+            raise UserError(
+                f'{name} line {line} opens a quote that is never closed: write a quote in a text as "", the text '
+                'itself in "…", or save the sheet as .xlsx'
+            ) from fault
+    text.seek(0)
+    return _without_blank_end(csv.reader(text, delimiter=delimiter, quoting=quoting))
+
+
+def _copy_text(file: BinaryIO, name: str, text: TextIO, may_be_json: bool = False) -> list[str]:
+    """Copy the text of a file to a temporary one, which can be read several times; what was odd about it."""
+    head = file.read(CHUNK_BYTES)
+    file.seek(0)
+    wide = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else guess(head)
+    if wide and wide.startswith("utf-16") and b"\0" in head:
+        lines, warnings = TextIOWrapper(file, encoding=wide, errors="replace"), []
+    else:
+        opened = open_text(file, name, may_be_json)
+        lines, warnings = opened.parts(CHUNK_BYTES), opened.warnings
+    text.writelines(lines)
+    text.seek(0)
+    return warnings
+
+
+def _read_jsonl(text: TextIO, name: str, warnings: list[str]) -> Table:
+    """A table with a column for each key of any line."""
+    columns: dict[str, None] = {}
+    for number, line in enumerate(text, start=1):
+        try:
+            row = json.loads(line) if line.strip() else {}
+        except ValueError as fault:
+            raise UserError(f"{name} line {number} is no JSON ({fault}): write one object a line") from fault
+        if not isinstance(row, dict):
+            raise UserError(f'{name} line {number} is no JSON object: write {{"text": "…", "label": "…"}} on each line')
+        columns |= dict.fromkeys(row)
+    if not columns:
+        raise UserError(f"{name} holds no row: is this the right file?")
+    text.seek(0)
+    rows = ([json.loads(line).get(column) for column in columns] if line.strip() else [] for line in text)
+    return Table(name, list(columns), _as_wide(name, _without_blank_end(rows), len(columns), 0), warnings)
+
+
+def _open_parquet(file: BinaryIO, name: str) -> Table:
+    need("pyarrow")
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        table = ParquetFile(file)
+    except pyarrow.ArrowException as fault:
+        raise UserError(f"{name} is no Parquet file, or damaged: write it again") from fault
+    columns = table.schema_arrow.names
+    if not table.metadata.num_rows or not columns:
+        raise UserError(f"{name} holds no row: is this the right file?")
+    batches = (batch.to_pydict() for batch in table.iter_batches(BATCH))
+    rows = (list(row) for batch in batches for row in zip(*batch.values(), strict=True))
+    return Table(name, columns, rows, schema=table.schema_arrow)

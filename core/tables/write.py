@@ -1,0 +1,115 @@
+"""Tables written: CSV, TSV, XLSX, JSONL or Parquet, as the suffix of the file says; memory holds one row at a time."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from datetime import date, time
+from itertools import chain, islice
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from core.console import UserError
+from core.files import atomic_write
+from core.tables.cells import cell_text, inert
+from core.tables.formats import WRITTEN, need, require_suffix
+
+if TYPE_CHECKING:
+    import pyarrow
+
+SHEET_ROWS = 1_048_576  # of a sheet at most, its header included
+SHEET_CHARACTERS = 32_767  # of a cell
+EXACT = 10**15  # a whole number from here on loses digits in a sheet
+BATCH = 4096  # rows of a Parquet batch
+
+
+def write_table(
+    path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], schema: "pyarrow.Schema | None" = None
+) -> None:
+    """Write a table to a file, whole or not at all.
+
+    Args:
+        path: its suffix names the format.
+        columns: names.
+        rows: a cell for each column.
+        schema: types of the columns of a Parquet file; a column that it lacks is text.
+
+    Raises:
+        UserError: the suffix names no format, the table does not fit into it, or the file cannot be written.
+    """
+    suffix = require_suffix(path, WRITTEN)
+    atomic_write(path, lambda file: write_format(file, suffix, columns, rows, schema))
+
+
+def write_format(
+    file: BinaryIO,
+    suffix: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    schema: "pyarrow.Schema | None" = None,
+) -> None:
+    """Write a table to an open file in the format of a suffix; see `write_table`."""
+    if suffix in (".csv", ".tsv"):
+        write_rows(file, chain([columns], rows), "," if suffix == ".csv" else "\t")
+    elif suffix == ".jsonl":
+        for row in rows:
+            line = json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False, default=cell_text)
+            file.write(line.encode("utf-8", "replace") + b"\n")
+    elif suffix == ".parquet":
+        _write_parquet(file, columns, rows, schema)
+    else:
+        _write_xlsx(file, chain([columns], rows))
+
+
+def write_rows(file: BinaryIO, rows: Iterable[Iterable[Any]], delimiter: str = ",") -> None:
+    """Write CSV, or TSV, that Excel opens with its Chinese intact (UTF-8 with BOM, CRLF), and no cell of it runs."""
+    text_file = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", errors="replace")
+    csv.writer(text_file, delimiter=delimiter).writerows([inert(cell_text(cell)) for cell in row] for row in rows)
+    text_file.detach()
+
+
+def _write_xlsx(file: BinaryIO, rows: Iterable[Iterable[Any]]) -> None:
+    need("openpyxl")
+    from openpyxl import Workbook
+
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet("Sheet1")
+    try:
+        for number, row in enumerate(rows, start=1):
+            if number > SHEET_ROWS:
+                raise UserError(f"a sheet holds {SHEET_ROWS - 1:,} rows and the table has more: write a .csv file")
+            sheet.append([_sheet_cell(cell) for cell in row])
+    finally:
+        sheet.close()
+    book.save(file)
+
+
+def _sheet_cell(cell: Any) -> Any:
+    """What a sheet can hold of a cell: numbers, days and times as such, anything else as text that does not run."""
+    is_number = isinstance(cell, Real) and cell == cell and abs(cell) < EXACT
+    is_time = isinstance(cell, date | time) and getattr(cell, "tzinfo", None) is None
+    if is_number or (is_time and (not isinstance(cell, date) or cell.year >= 1900)):
+        return cell
+    text = "".join(c for c in cell_text(cell) if c >= " " or c in "\t\n\r")
+    return inert(text.encode("utf-8", "replace").decode("utf-8"))[:SHEET_CHARACTERS] or None
+
+
+def _write_parquet(
+    file: BinaryIO, columns: Sequence[str], rows: Iterable[Sequence[Any]], schema: "pyarrow.Schema | None"
+) -> None:
+    need("pyarrow")
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    known = {} if schema is None else {field.name: field.type for field in schema}
+    schema = pyarrow.schema([(name, known.get(name, pyarrow.string())) for name in columns])
+    with ParquetWriter(file, schema) as writer:
+        rows = iter(rows)
+        while part := list(islice(rows, BATCH)):
+            arrays = []
+            for field, cells in zip(schema, zip(*part, strict=True), strict=True):
+                if field.type == pyarrow.string():
+                    cells = [None if cell is None else cell_text(cell) for cell in cells]
+                arrays.append(pyarrow.array(cells, field.type))
+            writer.write_batch(pyarrow.record_batch(arrays, schema=schema))
