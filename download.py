@@ -62,7 +62,6 @@ class Target:
 
 def ask_hub(mirror: str | None, names: Iterable[str]) -> dict[str, Remote]:
     """Addresses, sizes and hashes as the hub tells them; a mirror vouches for its own files."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the library is imported
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     endpoint = address(HUB_MIRROR if mirror == "" else mirror or os.environ.get("HF_ENDPOINT") or HUB)
