@@ -3,8 +3,9 @@
 import csv
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import streamlit as st
 
@@ -21,6 +22,11 @@ NO_COLUMN = -1
 TITLE_NAMES = {"title", "text", "标题", "新闻标题", "headline", "content"}
 LABEL_NAMES = {"label", "class", "pred_class", "标签", "类别", "分类", "category"}
 LONGEST_CELL = 1_000_000  # characters
+MAX_COLUMNS = 200
+MAX_CELLS = 4_000_000  # of all rows; a blank line counts as one
+MAX_DELIMITERS = 20_000  # in a row, those inside quotes too
+WIDE = f"这个文件的一行有 {MAX_COLUMNS} 列以上：请只留下标题和标签两列，或把标题另存为 TXT（每行一条）"
+HUGE = f"这个文件超过 {MAX_CELLS:,} 格：请只留下标题和标签两列，或分成几个文件"
 NO_TEXT = "读不出这个文件：请另存为 UTF-8 文本（Excel 选“CSV UTF-8”，记事本把编码选为 UTF-8）"
 JSON = "这是 JSON，不是每行一条的文字：请把标题另存为 TXT（每行一条）或 CSV"
 
@@ -52,7 +58,7 @@ def read_rows(content: bytes, name: str) -> list[list[str]]:
     except UserError as fault:
         raise UserError(JSON if "is JSON" in str(fault) else NO_TEXT) from fault
     with text:
-        rows = _read_table("".join(text.parts(LONGEST_CELL)), name) if has_columns(name) else _read_lines(text)
+        rows = _read_table(text.parts(LONGEST_CELL + 1), name) if has_columns(name) else _read_lines(text)
     if not any(cell.strip() for row in rows for cell in row):
         raise UserError("文件里没有标题：请每行写一条")
     return rows
@@ -71,24 +77,44 @@ def _read_lines(text: Text) -> list[list[str]]:
     return [list(line.rpartition("\t")[::2]) if tabs and "\t" in line else [line] for line in lines]
 
 
-def _read_table(text: str, name: str) -> list[list[str]]:
+def _read_table(lines: Iterator[str], name: str) -> list[list[str]]:
     """The rows of a TSV, or of a CSV with whichever of the usual delimiters its first line has most of.
 
     Raises:
-        UserError: quotes have no partner, or a cell is too long; in Chinese.
+        UserError: quotes have no partner, a cell is too long, or there are too many of them; in Chinese.
     """
-    outside = re.sub('"[^"]*"', "", text[: text.find("\n")] if "\n" in text else text)
-    delimiter = "\t" if name.lower().endswith(".tsv") else max(",\t;", key=outside.count)
+    first = next(lines, "")
+    delimiter = "\t" if name.lower().endswith(".tsv") else max(",\t;", key=re.sub('"[^"]*"', "", first).count)
     csv.field_size_limit(LONGEST_CELL)
-    table = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    delimiters = cells = 0  # of the row that is being read, of all rows
+
+    def bounded() -> Iterator[str]:
+        nonlocal delimiters
+        for line in chain([first], lines):
+            delimiters += line.count(delimiter)
+            if delimiters > MAX_DELIMITERS:
+                raise UserError(WIDE)
+            if len(line) > LONGEST_CELL:
+                raise csv.Error("limit")
+            yield line
+
+    table = csv.reader(bounded(), delimiter=delimiter, strict=True)
+    rows: list[list[str]] = []
     try:
-        return list(islice((row for row in table if row), MAX_TITLES + 2))
+        for row in table:
+            delimiters, cells = 0, cells + max(1, len(row))
+            if len(row) > MAX_COLUMNS or cells > MAX_CELLS:
+                raise UserError(WIDE if len(row) > MAX_COLUMNS else HUGE)
+            rows += [row] if row else []
+            if len(rows) > MAX_TITLES + 1:
+                break
     except csv.Error as fault:
         what = f"有一格超过 {LONGEST_CELL:,} 个字：是不是少了一个引号？" if "limit" in str(fault) else "引号没有配对："
         raise UserError(
             f'读到第 {table.line_num} 行，这个文件的{what}标题以 " 开头时，要写成 """…"，'
             "或用 Excel 打开后另存为“CSV UTF-8”"
         ) from fault
+    return rows
 
 
 def ask_titles(key: str, labelled: bool = False) -> Given | None:

@@ -22,7 +22,8 @@ from core.console import UserError
 from core.tables.cells import is_blank, without_guard
 from core.tables.columns import HEADER_ROWS, find_header, name_columns
 from core.tables.formats import SHEETS, TABLES, need, require_suffix
-from core.text.decode import CHUNK_BYTES, guess, open_text
+from core.text.decode import CHUNK_BYTES, open_text
+from core.text.strange import guess
 
 if TYPE_CHECKING:
     import pyarrow

@@ -6,23 +6,26 @@ bytes become U+FFFD, and both are counted; anything else is refused by name.
 
 import codecs
 import io
+import math
 import re
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from core.console import UserError
+from core.text.strange import FOREIGN, count_strange, guess
 
 CHUNK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 16
 LONGEST_LINE = 100_000  # characters of a line that are kept; of a longer one the middle is left out
 MAX_STRANGE_SHARE = 1 / 4  # of the characters beyond ASCII; more of them is no Chinese text
+HOPELESS = 1_000_000  # characters beyond ASCII, of which half are strange: the rest of the file is not looked at
 UTF8, GB18030 = "utf-8", "gb18030"
-FOREIGN = {"big5": "Big5", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
 GARBLED = "garbled, UTF-8 once read as GBK (涓婚槦 for 主队)"
 SAVE_IT = "save it as UTF-8 (Excel: 'CSV UTF-8', Notepad: encoding 'UTF-8')"
 PACKED = "compressed: unpack it first"
@@ -83,9 +86,26 @@ class Text(AbstractContextManager):
         self._file = io.TextIOWrapper(self._file, encoding=self.encoding, errors="replace")
         return iter(partial(self._file.readline, size), "")
 
-    def _decoded(self, size: int) -> Iterator[tuple[str, str, int]]:
+    def _looked_at(self) -> Iterator[tuple[str, str, int]]:
+        """As `_decoded`, but lines of the usual encoding in which nothing is strange come many together, and fast."""
+        start = self._start
+        while True:
+            self._file.seek(start)
+            block = self._file.read(BLOCK_BYTES)
+            block += self._file.readline(BLOCK_BYTES)
+            if not block:
+                return
+            text = block.decode(self.encoding, "replace")
+            if count_strange(text):
+                yield from self._decoded(CHUNK_BYTES, start, start + len(block))
+                start = self._file.tell()
+            else:
+                yield text, self.encoding, 0
+                start += len(block)
+
+    def _decoded(self, size: int, start: int | None = None, end: float = math.inf) -> Iterator[tuple[str, str, int]]:
         """The lines of a file not all in UTF-8 as `decode_line` reads them, a long one in parts of `size` bytes."""
-        for raw in self._raw_lines(size):
+        for raw in self._raw_lines(size, start, end):
             text, encoding, strange = decode_line(raw, self.encoding)
             if len(raw) < size or raw.endswith(b"\n"):
                 if "\r" in text:
@@ -100,9 +120,10 @@ class Text(AbstractContextManager):
                 yield from ((part, encoding, count_strange(part)) for part in io.StringIO(text))
                 raw = b"" if is_last else self._file.readline(size)
 
-    def _raw_lines(self, size: int) -> Iterator[bytes]:
-        self._file.seek(self._start)
-        return iter(partial(self._file.readline, size), b"")
+    def _raw_lines(self, size: int, start: int | None = None, end: float = math.inf) -> Iterator[bytes]:
+        self._file.seek(self._start if start is None else start)
+        while (end == math.inf or self._file.tell() < end) and (line := self._file.readline(size)):
+            yield line
 
     def _is_utf8(self) -> bool:
         """Whether the whole file is UTF-8.
@@ -150,9 +171,9 @@ class Text(AbstractContextManager):
         self.encoding = UTF8 if valid[True] > valid[False] else GB18030
         self._refuse_json(decode_line(self._head, self.encoding)[0])
         characters = strange = lines = switched = broken = odd = 0
-        for text, encoding, found in self._decoded(CHUNK_BYTES):
-            lines += 1
-            self._refuse_nul(text, lines)
+        for text, encoding, found in self._looked_at():
+            self._refuse_nul(text, lines + 1)
+            lines += max(1, text.count("\n"))
             beyond = len(text) - len(text.encode("ascii", "ignore"))
             characters, strange = characters + beyond, strange + found
             self._is_uniform &= encoding == self.encoding
@@ -160,6 +181,8 @@ class Text(AbstractContextManager):
             is_odd = found > beyond * MAX_STRANGE_SHARE and "\ufffd" not in text
             odd += is_odd
             switched += encoding != self.encoding and not is_odd
+            if strange > max(HOPELESS, characters) / 2:
+                break
         if strange > 1 + characters * MAX_STRANGE_SHARE or broken > 1 + lines // 20:
             kind = FOREIGN.get(guess(self._head), "neither UTF-8 nor GB18030 text")
             raise UserError(f"{self.name} is {kind}: {SAVE_IT}")
@@ -225,7 +248,7 @@ def decode_line(raw: bytes, usual: str) -> tuple[str, str, int]:
 
 def is_garbled(text: str) -> bool:
     """Whether a text is UTF-8 that was read as GBK once (涓婚槦 for 主队)."""
-    return _strange().search(text) is not None and decode_line(text.encode(GB18030, "replace"), GB18030)[1] == UTF8
+    return count_strange(text) > 0 and decode_line(text.encode(GB18030, "replace"), GB18030)[1] == UTF8
 
 
 def _is_valid(raw: bytes) -> bool:
@@ -234,30 +257,3 @@ def _is_valid(raw: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def guess(sample: bytes) -> str | None:
-    """The encoding, neither of the two, in which some bytes would be Chinese."""
-    for encoding in FOREIGN:
-        text = sample[: CHUNK_BYTES // 16].decode(encoding, "replace")
-        beyond = len(text) - len(text.encode("ascii", "ignore"))
-        if beyond and count_strange(text) * 5 <= beyond:
-            return encoding
-    return None
-
-
-def count_strange(text: str) -> int:
-    """How many characters of a text are none of Chinese, as those that a wrong encoding makes."""
-    return len(_strange().findall(text))
-
-
-@cache
-def _strange() -> re.Pattern[str]:
-    """Whatever is not ASCII, a character of GB 2312 or of Big5's first level, punctuation, or a symbol."""
-    trails = bytes(range(0xA1, 0xFF))
-    gb = "".join(bytes([lead, trail]).decode("gb2312", "ignore") for lead in range(0xB0, 0xF8) for trail in trails)
-    trails += bytes(range(0x40, 0x7F))
-    big5 = "".join(bytes([lead, trail]).decode("big5", "ignore") for lead in range(0xA4, 0xC7) for trail in trails)
-    ranges = r"\t\n\r\f\x20-\x7e\xa0\xa7\xa8\xb0\xb1\xb7\xd7\xf7\u2010-\u2044\u20ac\u2100-\u24ff\u25a0-\u27bf"
-    ranges += r"\u3000-\u303f\u3200-\u33ff\uff01-\uffee\U0001f000-\U0001faff"
-    return re.compile(f"[^{ranges}{gb}{big5}]")

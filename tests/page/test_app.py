@@ -855,7 +855,12 @@ def test_rows_of_tables():
         ('"甲\t体育\n乙\t"财经"\n', "x.tsv", "引号没有配对"),
         ("标题\n" + "x" * 1_000_001, "x.csv", "超过 1,000,000 个字"),
         ('[{"title": "夺冠"}]', "x.txt", "JSON"),
+        ("a," * 300 + "\n", "x.csv", "200 列以上"),
+        ("\t" * 100_000, "x.tsv", "200 列以上"),
+        ("a,b\n" + '"\n",,,' * 30_000, "x.csv", "200 列以上"),
+        ("标题,类别\n" + "\n" * 4_000_000, "x.csv", "超过 4,000,000 格"),
     ],
+    ids=range(9),
 )
 def test_tables_that_would_lose_rows_are_refused(content, name, says):
     for encoding in ("utf-8", "gbk"):

@@ -183,3 +183,22 @@ def test_text_garbled_before():
     garbled = [title.encode().decode("gb18030", "replace") for title in TITLES[:200]]
     assert all(map(is_garbled, garbled))
     assert not any(map(is_garbled, [*TITLES, *TRADITIONAL, "café 堃喆", "Ünïcödé", "안녕하세요", "涓涓细流"]))
+
+
+def test_what_is_plain_is_not_looked_at_line_by_line_and_what_is_hopeless_not_to_its_end(monkeypatch):
+    """So 50 MB take seconds, whatever is in them; the one odd line among many is found all the same."""
+    looked = []
+    monkeypatch.setattr(decode, "decode_line", lambda raw, usual: looked.append(raw) or decode_line(raw, usual))
+    many = "央行下调存款准备金率\n".encode("gb18030") * 40_000
+    with open_text(io.BytesIO(many), "x") as text:
+        assert text.encoding == "gb18030" and not text.warnings and len(looked) == 1  # the head, for JSON
+    odd = many + "主队加时绝杀夺冠\n".encode() + many
+    with open_text(io.BytesIO(odd), "x") as text:
+        assert text.warnings == ["1 line(s) in UTF-8 among those in GB18030, read as such"]
+        assert len(looked) < 8_000
+        assert list(text.lines()).index("主队加时绝杀夺冠") == 40_000
+    looked.clear()
+    noise = random.Random(0).randbytes(6_000_000).replace(b"\0", b"\n")
+    with pytest.raises(UserError, match="neither"):
+        open_text(io.BytesIO(noise), "x")
+    assert 100 < len(looked) < noise.count(b"\n") / 2
