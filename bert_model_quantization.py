@@ -74,6 +74,7 @@ class Form:
         predictor: the model.
         size: of the file in bytes; None: not written.
         path: of the file to write; None: it is only measured.
+        temperature: of its probabilities; None: it is only measured.
         write: writes the model with its facts to a file.
     """
 
@@ -82,6 +83,7 @@ class Form:
     predictor: Predictor
     size: int | None = None
     path: Path | None = None
+    temperature: float | None = None
     write: Callable[[Path, Facts], None] | None = None
 
 
@@ -180,7 +182,8 @@ def write_forms(
                 continue
             print(f"warning: {form.path}: {fault}, but {rows} rows are too few to judge by")
         try:
-            form.write(form.path, {**facts, "metrics": {"dev": found, "test": None}})
+            own = {"metrics": {"dev": found, "test": None}, "temperature": form.temperature}
+            form.write(form.path, {**facts, **own})
         except Exception as fault:
             if form.runtime != "OpenVINO":
                 raise
@@ -227,6 +230,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         except UserError as fault:
             print(f"warning: {state_dict.name} is not made: {fault}")
     metrics = [task.score(form.predictor, dev, None) for form in forms]
+    for form in forms:
+        if form.write:
+            form.temperature = task.temperature(form.predictor, dev)
     speeds = compare_speed([form.predictor.predict for form in forms], spread_sample(dev.items, TIMED))
 
     int8 = {**facts, **provenance(), "stage": f"{facts['stage']}_int8", "parent_sha256": sha256(path)}

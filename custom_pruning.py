@@ -249,14 +249,14 @@ def prune(config: PruneConfig, run_state: RunState, devices: Devices) -> None:
         model = copy.deepcopy(original.model)
         report |= {"scope": config.scope, "amount": config.amount, **prune_weights(model, config.amount, config.scope)}
     metrics = {"dev": score(model, kept), "test": score(model, kept, "test") if "test" in splits else None}
-    knobs, parent, by = config.plain(), original.sha256, task.best_by
-    name = "structured_pruned" if config.structured else "pruned"
+    knobs, parent, by, name = config.plain(), original.sha256, task.best_by, artefact.stem.removesuffix("_model")
     made = new_facts(name, model, facts["labels"], kept, knobs, metrics, training, parent, by, before.task)
     made |= {name: facts.get(name) for name in ("data_sha256", "lineage")}
+    after = original.predictor(model, kept, devices)
+    made["temperature"] = task.temperature(after, splits["dev"])
     descend = partial(lineage.descend, MODELS, artefact, made)
     finish(artefact, model, made, run_state, made_from(artefact, MODELS), descend)
-    pair = [before.predict, original.predictor(model, kept, devices).predict]
-    times = [found["p50_ms"] for found in compare_speed(pair, timed)]
+    times = [found["p50_ms"] for found in compare_speed([before.predict, after.predict], timed)]
     report |= {"training": training, **measured_on(devices.device), "seq_len": seq_len}
     parent_mb, pruned_mb = (path.stat().st_size / 1e6 for path in (original.path, artefact))
     report["before"] = figures(original.model, score(original.model, tokenizer), by, parent_mb, seq_len, times[0])

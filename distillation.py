@@ -24,6 +24,7 @@ from core.compression.losses import NO_LABEL
 from core.compression.teacher_cache import RowLogits, cached_logits, logits_of
 from core.console import UserError, require_one_or_more
 from core.files import sha256
+from core.measure.calibration import fit_temperature
 from core.measure.metrics import in_words, metrics_table
 from core.model_files import lineage
 from core.model_files.facts import Facts, new_facts
@@ -36,7 +37,7 @@ from core.text.names import name_key
 from core.text.tokenizer import Tokenizer, check_coverage
 from core.training.batches import Batches
 from core.training.device import Devices
-from core.training.loop import fit
+from core.training.loop import fit, forward_rows
 from core.training.resume import RunState, finish, has_finished
 from core.training.units import row_units
 from predict_fun import TASK, NewsClassifier
@@ -251,6 +252,7 @@ def _distil(
         name, student, of_teacher["labels"], tokenizer, config.plain(), metrics, training, parent, BEST_BY
     )
     facts |= {"data_sha256": lesson.data_sha256, "lineage": of_teacher.get("lineage")}
+    facts["temperature"] = fit_temperature(forward_rows(student, held_out["dev"], devices), held_out["dev"], row_units)
     onnx = artefact.with_suffix(ONNX)
 
     def then() -> None:

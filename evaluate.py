@@ -4,8 +4,9 @@
     python evaluate.py --model teacher --data my_data/dev.txt
     python evaluate.py --against reports/baseline             # is it better, or only luckier?
 
-Writes to reports/evaluate/: metrics.json, report.txt, and of a classifier confusion_matrix.png and bad_cases.tsv: the
-mistakes, surest first. Labels that are wrong in the data show up there.
+Writes to reports/evaluate/: metrics.json, report.txt, and of a classifier confusion_matrix.png; confidence.png, how
+often the model is right when it is so sure; and bad_cases.tsv, the mistakes, surest first. Labels that are wrong in the
+data show up there.
 """
 
 import json
@@ -20,6 +21,7 @@ import tasks
 from config import MODELS, Config
 from core.console import UserError, parse, require_one_or_more, run
 from core.files import atomic_write, sha256, write_json
+from core.measure.calibration import confidence_table
 from core.measure.metrics import in_words, metrics_table
 from core.measure.stats import interval, paired_bootstrap
 from core.model_files.find import find_model
@@ -86,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     metrics = {**task.score(predictor, split, folder), **facts, **measured_on(pick_device(config.device))}
     report = f"model: {name} ({path})\n{metrics_table(metrics)}\n"
     report += f"{config.data} {in_words(metrics, task.best_by)}, n {metrics['n']}"
+    if "coverage" in metrics:
+        report += f"\n{confidence_table(metrics)}"
     if config.against:
         metrics["against"] = found = compare(metrics, split.labels, config.against)
         words = "{difference} points against {model} (95 % interval {low} to {high}, p {p})"

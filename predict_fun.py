@@ -93,9 +93,7 @@ class NewsClassifier(Predictor):
         return Rows({"input_ids": encoded.input_ids}, range(len(items)), encoded.truncated)
 
     def decode(self, item: str, notes: Sequence[bool], logits: Sequence[np.ndarray]) -> Prediction:
-        shares = np.exp(logits[0] - logits[0].max())
-        shares = (shares / shares.sum()).tolist()
-        best = shares.index(max(shares))
+        best, shares = int(logits[0].argmax()), self.probabilities(logits[0]).tolist()
         by_name = dict(zip(self.labels, shares, strict=True))
         return Prediction(replace_surrogates(item), self.labels[best], best, shares[best], by_name, notes[0])
 

@@ -22,13 +22,14 @@ from config import BEST_BY, BUNDLED_BERT, MODELS, Config
 from core.bert.folder import find_bert, find_weights, finetune_defaults, fingerprint, read_tokenizer
 from core.console import parse, run
 from core.files import sha256
+from core.measure.calibration import fit_temperature
 from core.measure.metrics import in_words, metrics_table
 from core.model_files import lineage
 from core.model_files.facts import new_facts
 from core.model_files.names import made_from
 from core.text.tokenizer import check_coverage
 from core.training.device import Devices
-from core.training.loop import MAY_CHANGE, fit
+from core.training.loop import MAY_CHANGE, fit, forward_rows
 from core.training.recipes import PLAIN, Recipe
 from core.training.resume import RunState, finish, has_finished
 from core.training.units import row_units
@@ -95,6 +96,7 @@ def _fine_tune(config: TrainConfig, recipe: Recipe, run_state: RunState, devices
     training = {"rows": len(train_labels), "step": fitted.best["step"], "seconds": round(fitted.seconds, 1)}
     artefact = run_state.artefact
     facts = new_facts("teacher", model, labels, tokenizer, config.plain(), metrics, training, parent, BEST_BY)
+    facts["temperature"] = fit_temperature(forward_rows(model, held_out["dev"], devices), held_out["dev"], row_units)
     facts["data_sha256"] = data = lineage.data_fingerprint(labels, batches.sha256())
     knobs = {name: value for name, value in config.plain().items() if name not in MAY_CHANGE}
     facts["lineage"] = lineage.new_lineage(data, parent, knobs)

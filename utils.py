@@ -25,9 +25,10 @@ from config import BUNDLED_BERT, Config
 from core.answers import text_fault
 from core.console import UserError, flag, parse, run
 from core.files import atomic_write
+from core.measure.calibration import judge_confidence
 from core.measure.data_report import check
 from core.measure.metrics import classification_metrics
-from core.measure.plots import draw_confusion_matrix
+from core.measure.plots import draw_confidence, draw_confusion_matrix
 from core.model_files.predictor import Predictor, predict_all
 from core.tables.write import write_rows
 from core.text.decode import GARBLED, is_garbled, open_text
@@ -201,8 +202,8 @@ def score_titles(classifier: Predictor, titles: Titles, folder: Path | None = No
     Args:
         classifier: of titles.
         titles: labelled with its classes.
-        folder: where confusion_matrix.png goes, and bad_cases.tsv, the mistakes, surest first; the metrics then hold
-            the class ids `predicted` too. None: nothing is written.
+        folder: where confusion_matrix.png and confidence.png go, and bad_cases.tsv, the mistakes, surest first; the
+            metrics then hold the class ids `predicted` too, and what confidence is worth. None: nothing is written.
     """
     labels, name = classifier.labels, classifier.path.name if classifier.path else classifier.name
     answers = iter(predict_all(classifier, titles.items, name))
@@ -212,13 +213,19 @@ def score_titles(classifier: Predictor, titles: Titles, folder: Path | None = No
     if folder is None:
         return metrics
     draw_confusion_matrix(titles.labels, predicted, labels, folder / "confusion_matrix.png")
-    rows = zip(titles.texts, titles.labels, predictions, strict=True)
-    mistakes = [(p.confidence, labels[true], p.pred_class, text) for text, true, p in rows if p and p.label_id != true]
+    answered = [row for row in zip(titles.texts, titles.labels, predictions, strict=True) if row[2]]
+    if answered:
+        shares = np.array([list(prediction.probabilities.values()) for _, _, prediction in answered])
+        right = np.array([prediction.label_id == true for _, true, prediction in answered])
+        judged = shares, right, classifier.facts.get("temperature")
+        metrics |= judge_confidence(*judged)
+        draw_confidence(*judged, folder / "confidence.png")
+    mistakes = [(p.confidence, labels[true], p.pred_class, text) for text, true, p in answered if p.label_id != true]
     mistakes.sort(reverse=True)
     table = [["confidence", "true", "predicted", "text"]]
     table += [[f"{confidence:.4f}", *cells] for confidence, *cells in mistakes]
     atomic_write(folder / "bad_cases.tsv", lambda file: write_rows(file, table, "\t"))
-    print(f"{len(mistakes)} mistakes: confusion_matrix.png and bad_cases.tsv in {folder}")
+    print(f"{len(mistakes)} mistakes: confusion_matrix.png, confidence.png and bad_cases.tsv in {folder}")
     return {**metrics, "predicted": " ".join(map(str, predicted))}
 
 

@@ -73,6 +73,13 @@ class Task(NamedTuple):
                 f"  model: {' '.join(facts['labels'])}\n  data:  {' '.join(labels)}"
             )
 
+    def temperature(self, predictor: Predictor, split: Any) -> float:
+        """The temperature that suits a model, by the dev data; see `fit_temperature`."""
+        from core.measure.calibration import fit_temperature
+
+        batches = self.batches(split, predictor.tokenizer, predictor.batch_size, None)
+        return fit_temperature(predictor.logits(batches.columns), batches, self.units)
+
     def read_splits(self, folder: Path, labels: Sequence[str], limit: int | None = None) -> dict[str, Any]:
         """The labelled files of a data folder, of train the first so many rows; test may be missing.
 

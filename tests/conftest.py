@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import tasks
 import train
 from bert_classifer_model import BertClassifier
 from bilstm_classifier import BiLSTMClassifier
@@ -163,6 +164,13 @@ def train_args(bert: Path, data: Path, folder: Path, *more: str) -> list[str]:
     paths = {"--bert-path": bert, "--data-dir": data, "--save-dir": folder / "save", "--output": folder / "reports"}
     flags = [part for name, path in paths.items() for part in (name, str(path))]
     return [*flags, "--batch-size", "16", "--device", "cpu", *more]
+
+
+def assert_calibrated(model: Path, data: Path) -> None:
+    """A file of any kind carries the temperature that suits its own answers on the dev data, and answers at it."""
+    task, predictor = tasks.load(model, "cpu")
+    fitted = task.temperature(predictor, task.read(data / f"dev{task.suffix}", predictor.labels, None))
+    assert predictor.facts["temperature"] == pytest.approx(fitted, rel=0.02) and predictor.temperature != 1
 
 
 def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, at: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import LABELS, ROOT
+from conftest import LABELS, ROOT, assert_calibrated
 
 import bert_model_quantization as quantization
 from core.compression import export
@@ -48,6 +48,7 @@ def test_it_answers_as_the_teacher_does_and_says_all_about_itself(int8: Path, te
     assert facts["architecture"]["quantization"] and facts["metrics"]["dev"]["n"] == 20
     assert all(facts[name] == before[name] for name in ("task", "inputs", "per_token", "best_by"))
     assert dict(checkpoint.describe(int8 / IR))["stage"] == "teacher_int8"
+    assert_calibrated(int8 / IR, data)
     rows = json.loads((int8 / "quantization" / "report.json").read_text(encoding="utf-8"))["rows"]
     (row,) = (row for row in rows if row["name"] == "INT8 OpenVINO")
     assert row["size_mb"] * 1e6 == sum((int8 / IR).with_suffix(end).stat().st_size for end in (".xml", ".bin"))

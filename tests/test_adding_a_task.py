@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import ROOT, write_bert
+from conftest import ROOT, assert_calibrated, write_bert
 
 import api
 import benchmark
@@ -78,8 +78,13 @@ def test_it_trains_and_says_all_about_itself(toy: ModuleType):
     facts = checkpoint.load(folder_of(toy) / "save" / "toy.pt")[1]
     assert facts["metrics"]["dev"]["f1"] > 0.9
     assert (facts["task"], facts["per_token"], facts["best_by"]) == ("toy", True, "f1")
+    assert_calibrated(folder_of(toy) / "save" / "toy.pt", folder_of(toy))
     log = [json.loads(line) for line in (folder_of(toy) / "reports/toy/log.jsonl").read_text().splitlines()]
     assert log[-1]["dev_f1"] > log[0]["dev_f1"]
+
+
+def test_its_int8_form_is_calibrated_too(toy: ModuleType, int8: Path):
+    assert_calibrated(int8, folder_of(toy))
 
 
 def test_every_form_answers_alike_with_and_without_company(toy: ModuleType, int8: Path):

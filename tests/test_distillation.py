@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import LABELS, ROOT, TINY, press_ctrl_c, same, stage_args, tiny_bert, write_data
+from conftest import LABELS, ROOT, TINY, assert_calibrated, press_ctrl_c, same, stage_args, tiny_bert, write_data
 
 import distillation
 import hard_label_distillation
@@ -109,6 +109,8 @@ def test_a_stage_from_end_to_end(stage, name: str, teacher: Path, data: Path, tm
     assert NewsClassifier.load(tmp_path / "save" / name).predict(["球赛夺冠军胜"])[0].pred_class == "体育"
     onnx = (tmp_path / "save" / name).with_suffix(".onnx")
     assert onnx_model.load(onnx, "cpu")[0].items() >= facts.items()
+    for path in (tmp_path / "save" / name, onnx):
+        assert_calibrated(path, data)
     for one, other in zip(answers, NewsClassifier.load(onnx).predict(texts), strict=True):
         assert one.pred_class == other.pred_class
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)

@@ -28,7 +28,22 @@ def test_evaluate_writes_what_it_says(teacher: Path, data: Path, tmp_path: Path,
     expected = checkpoint.load(teacher)[1]["metrics"]["test"]
     assert metrics["accuracy"] == expected["accuracy"] and metrics["macro_f1"] == pytest.approx(expected["macro_f1"])
     assert metrics["n"] == 20 and metrics["model"] == "teacher" and len(metrics["data_sha256"]) == 64
-    assert (folder / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("confusion_matrix.png", "confidence.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+    facts = checkpoint.load(teacher)[1]
+    assert metrics["temperature"] == facts["temperature"] and 0 <= metrics["ece"] < 0.2
+    assert metrics["coverage"][0] == {"min_confidence": 0, "coverage": 1, "accuracy": metrics["accuracy"]}
+    assert f"expected calibration error {metrics['ece']:.4f} (" in (folder / "report.txt").read_text(encoding="utf-8")
+
+    weights, old = checkpoint.load(teacher)
+    del old["temperature"]
+    checkpoint.save(tmp_path / "old.pt", weights, old)
+    evaluate.main(["--model", str(tmp_path / "old.pt"), "--data", str(data / "test.txt"), "--output", str(tmp_path)])
+    before = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert before["ece"] == pytest.approx(metrics["ece_uncalibrated"]) and before["predicted"] == metrics["predicted"]
+    assert before["ece"] != pytest.approx(metrics["ece"]) and not {"temperature", "ece_uncalibrated"} & before.keys()
+    evaluate.main(["--model", str(teacher), "--data", str(data / "test.txt"), "--output", str(tmp_path)])
+    capsys.readouterr()
     header, *mistakes = (folder / "bad_cases.tsv").read_text(encoding="utf-8-sig").splitlines()
     assert header.split("\t") == ["confidence", "true", "predicted", "text"]
     assert len(mistakes) == round((1 - metrics["accuracy"]) * 20)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import LABELS, WORDS, press_ctrl_c, same, stage_args, write_data
+from conftest import LABELS, WORDS, assert_calibrated, press_ctrl_c, same, stage_args, write_data
 
 import custom_pruning
 from bilstm_classifier import BiLSTMClassifier
@@ -84,6 +84,7 @@ def test_a_cut_model_is_smaller_still_right_and_needs_nothing_else(halved: Path,
     assert facts["metrics"]["test"]["accuracy"] > 0.8
     assert (facts["task"], facts["stage"], facts["best_by"]) == ("classification", "structured_pruned", "macro_f1")
 
+    assert_calibrated(halved / "save" / CUT, data)
     classifier = NewsClassifier.load(halved / "save" / CUT, "cpu")
     titles = read_titles(data / "test.txt", LABELS)
     alone = [classifier.predict([text])[0] for text in titles.texts]

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import LABELS, ROOT, write_data
+from conftest import LABELS, ROOT, assert_calibrated, write_data
 
 import bert_model_quantization as quantization
 import predict_quantization
@@ -70,6 +70,11 @@ def test_the_weights_are_8_bit_integers(int8: Path, graph: bytes):
     assert {"bert.encoder.layer.1.output.dense._packed_params._packed_params"} <= state_dict.keys()
     weight, _ = state_dict["classifier._packed_params._packed_params"]
     assert weight.dtype == torch.qint8
+
+
+def test_each_form_has_a_temperature_of_its_own(int8: Path, data: Path):
+    for name in (ONNX, STATE_DICT):
+        assert_calibrated(int8 / name, data)
 
 
 def test_facts_go_with_both_forms(int8: Path, teacher: Path):

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import ARTEFACT, LABELS, same, train_args, write_bert, write_data
+from conftest import ARTEFACT, LABELS, assert_calibrated, same, train_args, write_bert, write_data
 
 import train
 from core import __version__
@@ -24,6 +24,7 @@ def test_the_teacher_learns_and_says_all_about_itself(teacher: Path, data: Path)
     assert facts["project"] == __version__
     for key in ("vocab", "max_length", "truncation", "parent_sha256", "versions", "seed"):
         assert facts[key], key
+    assert_calibrated(teacher, data)
 
 
 def test_log_and_picture(teacher: Path):

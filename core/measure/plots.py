@@ -1,4 +1,4 @@
-"""Pictures of a data set and of a confusion matrix; classes in Chinese where the machine has a font for it."""
+"""Pictures of data, confusions and confidence; classes in Chinese where the machine has a font for it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.files import atomic_write
+from core.measure.calibration import calibration_error, coverage_of, in_bins, without_temperature
 from core.tables.write import write_rows
 
 if TYPE_CHECKING:
@@ -108,6 +109,42 @@ def _draw_lengths(axes: "Axes", lengths: Mapping[str, np.ndarray], max_length: i
     axes.set_xlabel("tokens of a title" + (f" (the last step: {end} or more)" if longer else ""))
     axes.set_ylabel("share of the file")
     axes.legend()
+
+
+def draw_confidence(shares: np.ndarray, right: np.ndarray, temperature: float | None, path: Path) -> None:
+    """Draw as a PNG what a model's confidence is worth: coverage against accuracy, and confidence against accuracy.
+
+    Args:
+        shares, right, temperature: see `judge_confidence`.
+        path: the file to write.
+    """
+    from matplotlib.figure import Figure
+
+    confidence = shares.max(axis=1)
+    kinds = {"without temperature": without_temperature(shares, temperature)} if temperature else {}
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    coverage, reliability = figure.subplots(1, 2)
+    order = np.argsort(-confidence, kind="stable")
+    share = np.arange(1, len(order) + 1) / len(order)
+    coverage.plot(100 * share, 100 * np.cumsum(right[order]) / np.arange(1, len(order) + 1), color="tab:blue")
+    for row in coverage_of(confidence, right):
+        if row["accuracy"] is not None:
+            at = 100 * row["coverage"], 100 * row["accuracy"]
+            coverage.plot(*at, "o", color="tab:blue")
+            coverage.annotate(f"{row['min_confidence']:g}", at, textcoords="offset points", xytext=(4, 4), fontsize=8)
+    coverage.set_xlabel("answered, % of the texts (the dots: min confidence)")
+    coverage.set_ylabel("accuracy of the answers, %")
+    reliability.plot([0, 100], [0, 100], color="black", linewidth=0.8, label="as it should be")
+    for label, values in {**kinds, "as it answers": confidence}.items():
+        sure, accuracy, _ = zip(*in_bins(values, right), strict=True)
+        label += f", ECE {100 * calibration_error(values, right):.1f} points"
+        reliability.plot(100 * np.array(sure), 100 * np.array(accuracy), "o-", label=label)
+    reliability.set_xlabel("confidence, %")
+    reliability.set_ylabel("accuracy, %")
+    reliability.legend()
+    for axes in (coverage, reliability):
+        axes.grid(alpha=0.3)
+    atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
 def draw_confusion_matrix(true: Sequence[int], predicted: Sequence[int], labels: Sequence[str], path: Path) -> None:

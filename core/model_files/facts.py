@@ -33,6 +33,7 @@ class Facts(TypedDict, total=False):
     inputs: list[str]  # names of the arrays that it computes from; INPUTS where it is absent
     per_token: bool  # whether its logits are (batch, seq, …), token by token; False where it is absent
     vocab: list[str]  # tokens in the order of their ids
+    temperature: float  # that logits are divided by to give probabilities; 1 where it is absent
     max_length: int  # tokens kept of a text, [CLS] and [SEP] included
     truncation: str  # what is cut: "end", or the middle ("head_tail")
     config: dict[str, Any]  # the resolved knobs of the run

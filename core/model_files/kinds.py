@@ -43,6 +43,10 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value > 0
 
 
+def _is_temperature(value: Any) -> bool:
+    return type(value) in (int, float) and 0.001 <= value <= 1000
+
+
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= LONGEST_NAME and _can_be_shown(value)
 
@@ -116,6 +120,7 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # by name of the fact: 
     "vocab": (lambda value: _different(value).issuperset(SPECIAL_TOKENS), f"different tokens with {SPECIAL_TOKENS}"),
     "max_length": (lambda value: _is_count(value) and value > 2, "a number above 2"),
     "truncation": (lambda value: isinstance(value, str) and value in HEAD_SHARES, f"one of {', '.join(HEAD_SHARES)}"),
+    "temperature": (_is_temperature, "a number from 0.001 to 1000"),
     "inputs": (lambda value: "input_ids" in _different(value), "a list of different names with input_ids"),
     "per_token": (lambda value: isinstance(value, bool), "true or false"),
     "metrics": (_or_none(_are_metrics), "a dict with a dict for each split"),

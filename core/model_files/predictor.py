@@ -50,6 +50,7 @@ class Predictor:
     def __init__(self, facts: Facts, run: Run, path: Path | None = None) -> None:
         self.facts, self.run, self.path = facts, run, path
         self.labels: list[str] = facts["labels"]
+        self.temperature: float = facts.get("temperature", 1.0)
         self.name: str = facts["stage"]
         self.tokenizer = Tokenizer.from_facts(facts)
         self.batch_size = BATCH
@@ -117,6 +118,10 @@ class Predictor:
         """
         raise NotImplementedError
 
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Softmax over the last axis at the temperature that was fitted on the dev data when the model was made."""
+        return softmax(logits, self.temperature)
+
     def predict(self, items: Sequence[Any], batch_size: int | None = None) -> list[Any]:
         """The answers for some items, in order; rows of like length share a forward pass of at most `batch_size`."""
         rows = self.encode(items)
@@ -162,6 +167,13 @@ class Predictor:
             raise UserError(
                 f"{self.path or 'the model'} asks for {fault}, which its task does not give: make the model again"
             ) from fault
+
+
+def softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities over the last axis at a temperature, float64: the order of the classes is the logits'."""
+    values = logits.astype(np.float64)
+    shares = np.exp((values - values.max(axis=-1, keepdims=True)) / temperature)
+    return shares / shares.sum(axis=-1, keepdims=True)
 
 
 def predict_all(predictor: Predictor, items: Sequence[Any], description: str) -> list[Any]:

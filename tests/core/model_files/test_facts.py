@@ -65,6 +65,7 @@ HOSTILE: dict[str, list[Any]] = {
     "truncation": [None, "middle", "", 1, ["end"], {}],
     "inputs": [None, [], "input_ids", {}, ["attention_mask"], [1], ["input_ids", "input_ids"], ["input_ids", None]]
     + [["input_ids"], ["input_ids", "attention_mask", "places"]],
+    "temperature": [None, "1", 0, -1.5, 1e-9, 1e9, 10**400, math.nan, math.inf, True, [1.0], {}],
     "per_token": [None, 1, 0, "no", [], True],
     "best_by": [["f1"], {}, 5, "\n"],
     "metrics": ["good", 5, [], {"dev": "good"}, {"dev": [1]}, {"dev": 0.9}, {"dev": {"deep": DEEP}}],

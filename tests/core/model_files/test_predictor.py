@@ -191,6 +191,27 @@ def test_files_of_earlier_versions_answer_bit_for_bit_the_same(teacher: Path, gr
         assert list(firsts) == ["macro_f1", "loss"]  # an old file does not say what its state was selected by
 
 
+def test_files_without_a_temperature_answer_as_before_and_with_one_name_the_same_classes(
+    teacher: Path, graph: bytes, data: Path, tmp_path: Path
+):
+    texts = read_titles(data / "test.txt", LABELS).texts
+    weights, facts = checkpoint.load(teacher)
+    old = {name: value for name, value in facts.items() if name != "temperature"}
+    for end in (".pt", ".onnx"):
+        for name, its in (("old", old), ("hot", {**old, "temperature": 9}), ("cold", {**old, "temperature": 0.05})):
+            path = tmp_path / f"{name}{end}"
+            checkpoint.save(path, weights, its) if end == ".pt" else export.write(path, graph, its)
+        plain, hot, cold = (NewsClassifier.load(tmp_path / f"{name}{end}", "cpu") for name in ("old", "hot", "cold"))
+        logits = plain.logits(plain.encode(texts).columns)
+        for row, answer in zip(logits, plain.predict(texts), strict=True):
+            shares = np.exp(row - row.max()) / np.exp(row - row.max()).sum()  # as every version did
+            assert list(answer.probabilities.values()) == pytest.approx(shares.tolist(), abs=1e-6)
+        for one, other, third in zip(plain.predict(texts), hot.predict(texts), cold.predict(texts), strict=True):
+            assert [name for name, _ in one.top(3)] == [name for name, _ in other.top(3)]
+            assert one.label_id == other.label_id == third.label_id
+            assert other.confidence < one.confidence < third.confidence
+
+
 @pytest.mark.parametrize("kind", [".pt", ".onnx"])
 def test_a_file_of_another_task_is_refused_in_one_sentence(kind: str, teacher: Path, graph: bytes, tmp_path: Path):
     weights, facts = checkpoint.load(teacher)
