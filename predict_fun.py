@@ -3,6 +3,7 @@
     python predict_fun.py                                            # a few sample titles
     python predict_fun.py --text "央行下调存款准备金率 释放长期资金约一万亿元" --top-k 3
     python predict_fun.py --file titles.txt --output classes.csv     # one title a line; the CSV opens in Excel
+    python predict_fun.py --file titles.txt --min-confidence 0.8     # what is less sure is marked 不确定
     python predict_fun.py --file - < titles.txt                      # standard input
     python predict_fun.py --model save_models/bertclassifer_int8.onnx    # ONNX needs neither torch nor transformers
 
@@ -31,12 +32,12 @@ import tyro
 
 from config import BEST_BY, MODELS, Config
 from core.answers import FAULTS, Prediction, answer_rows, show, text_fault
-from core.console import UserError, parse, progress, require_one_or_more, run
+from core.console import UserError, parse, progress, require_one_or_more, require_share, run
 from core.files import atomic_write
 from core.model_files.find import find_model
 from core.model_files.names import name_of
 from core.model_files.predictor import Predictor, Rows
-from core.serving.questions import TextQuestion, read_top_k
+from core.serving.questions import ClassOptions, TextQuestion
 from core.tables.write import write_rows
 from core.task import Task
 from core.text.decode import GARBLED, Text, is_garbled, open_text
@@ -123,16 +124,6 @@ def _score(classifier: Predictor, titles: "Titles", folder: Path | None) -> dict
     return score_titles(classifier, titles, folder)
 
 
-def _answer(prediction: Prediction, top_k: int) -> dict[str, Any]:
-    """The JSON that the API gives for a title."""
-    return {
-        "pred_class": prediction.pred_class,
-        "confidence": round(prediction.confidence, 6),
-        "top_k": [{"pred_class": label, "confidence": round(share, 6)} for label, share in prediction.top(top_k)],
-        "truncated": prediction.truncated,
-    }
-
-
 TASK = Task(
     predictor=NewsClassifier,
     suffix=".txt",
@@ -143,7 +134,11 @@ TASK = Task(
     count=count_rows,
     score=_score,
     best_by=BEST_BY,
-    question=TextQuestion(_answer, lambda prediction: prediction.pred_class, read_top_k),
+    question=TextQuestion(
+        answer=lambda prediction, options: options.answer(prediction),
+        count_as=lambda prediction: prediction.pred_class,
+        read_options=ClassOptions.read,
+    ),
     baseline="baseline",
 )
 
@@ -179,6 +174,8 @@ class PredictConfig:
     """With --file: the CSV file to write, another one; without it the answers are printed."""
     top_k: int = 1
     """How many of the likeliest classes to give."""
+    min_confidence: float | None = None
+    """Say 不确定 beside a class whose confidence, 0 to 1, is below this."""
     batch_size: int = Config.batch_size
     """Titles in a forward pass."""
     device: str = Config.device
@@ -190,6 +187,7 @@ class PredictConfig:
         if self.output is not None and self.file is None:
             raise UserError("--output goes with --file")
         require_one_or_more(self, "top_k", "batch_size")
+        require_share(self, "min_confidence")
 
 
 def predict_lines(
@@ -246,7 +244,7 @@ def answer(config: PredictConfig) -> None:
     print(f"model: {name_of(path, MODELS) or classifier.name} ({path})", file=sys.stderr)
     if file is None:
         texts = [config.text] if config.text is not None else list(SAMPLES)
-        show(zip(texts, classifier.predict(texts), strict=True), config.top_k)
+        show(zip(texts, classifier.predict(texts), strict=True), config.top_k, config.min_confidence)
         return
 
     with file:
@@ -255,9 +253,10 @@ def answer(config: PredictConfig) -> None:
             answers, desc="predicting", unit="title", **({"disable": True} if config.output is None else {})
         )
         if config.output is None:
-            show(answers, config.top_k)
+            show(answers, config.top_k, config.min_confidence)
         else:
-            atomic_write(config.output, lambda out: write_rows(out, answer_rows(answers, config.top_k)))
+            rows = answer_rows(answers, config.top_k, config.min_confidence)
+            atomic_write(config.output, lambda out: write_rows(out, rows))
             print(f"wrote {config.output}")
 
 

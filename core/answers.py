@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 FAULTS = {"not_a_string": "not a string", "empty": "empty: nothing in it can be seen"}
 COLUMNS = ("text", "pred_class", "confidence", "truncated", "error")
+UNSURE = "不确定"  # what is said of an answer whose confidence is below the least that was asked for
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class Prediction:
         """The `k` likeliest classes with their probabilities, likeliest first."""
         return sorted(self.probabilities.items(), key=lambda item: -item[1])[:k]
 
+    def is_sure(self, min_confidence: float | None) -> bool:
+        """Whether the confidence reaches the least that is asked for; None asks for none."""
+        return min_confidence is None or self.confidence >= min_confidence
+
 
 def text_fault(text: object) -> str | None:
     """None for a text that can be predicted, else "not_a_string" or "empty" (only spaces or invisible characters)."""
@@ -32,20 +37,29 @@ def text_fault(text: object) -> str | None:
     return None
 
 
-def answer_rows(answers: Iterator[tuple[str, Prediction | None]], top_k: int) -> Iterator[list[object]]:
-    """The columns, then a row for each line: text, class, confidence, truncated, error, the further ones of `top_k`."""
-    yield [*COLUMNS, *(f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("pred_class", "confidence"))]
+def answer_rows(
+    answers: Iterator[tuple[str, Prediction | None]], top_k: int, min_confidence: float | None = None
+) -> Iterator[list[object]]:
+    """The columns, then a row for each line: text, class, confidence, truncated, error, the further ones of `top_k`.
+
+    With a least confidence, the column `unsure` before these says 不确定 beside a class that does not reach it.
+    """
+    columns = COLUMNS if min_confidence is None else (*COLUMNS, "unsure")
+    yield [*columns, *(f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("pred_class", "confidence"))]
     for line, prediction in answers:
         if prediction is None:
             yield [line, "", "", "", "empty"]
             continue
         first, *others = prediction.top(top_k)
         cells = [cell for name, share in others for cell in (name, f"{share:.6f}")]
+        if min_confidence is not None:
+            cells.insert(0, "" if prediction.is_sure(min_confidence) else UNSURE)
         yield [line, first[0], f"{first[1]:.6f}", prediction.truncated, "", *cells]
 
 
-def show(answers: Iterator[tuple[str, Prediction | None]], top_k: int) -> None:
-    """Print a line for each text: the likeliest classes with their probabilities, a tab, the text."""
+def show(answers: Iterator[tuple[str, Prediction | None]], top_k: int, min_confidence: float | None = None) -> None:
+    """Print a line for each text: the likeliest classes with their probabilities, 不确定 if so, a tab, the text."""
     for line, prediction in answers:
         classes = "  ".join(f"{name} {share:.4f}" for name, share in prediction.top(top_k)) if prediction else "(empty)"
-        print(f"{classes}\t{line}")
+        unsure = "" if prediction is None or prediction.is_sure(min_confidence) else f"  {UNSURE}"
+        print(f"{classes}{unsure}\t{line}")

@@ -64,6 +64,14 @@ def require_one_or_more(config: Any, *names: str) -> None:
             raise UserError(f"{flag(name)} is {value}: it must be 1 or more")
 
 
+def require_share(config: Any, *names: str) -> None:
+    """Refuse a knob of a config that is set and no share, 0 to 1."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not 0 <= value <= 1:
+            raise UserError(f"{flag(name)} is {value}: it must be 0 to 1")
+
+
 def flag(name: str) -> str:
     """`batch_size` -> `--batch-size`."""
     return "--" + name.replace("_", "-")

@@ -148,6 +148,24 @@ def test_top_k_is_clipped_to_the_classes(client, top_k, count):
     assert [item["pred_class"] for item in body["top_k"]] == ["科技", "财经", "体育"][:count]
 
 
+@pytest.mark.parametrize(("least", "unsure"), [(0, False), (0.7, False), (0.71, True), (1, True)])
+def test_unsure_is_an_answer_with_the_class_beside_it(client, least, unsure):
+    plain = client.post("/predict", json={"text": ["科技", "体育"]}).get_json()["predictions"]
+    body = client.post("/predict", json={"text": ["科技", "", "体育"], "min_confidence": least}).get_json()
+    assert body["predictions"][1].keys() == {"text", "error"}
+    for answer, before in zip(body["predictions"][::2], plain, strict=True):
+        says = {"pred_class": "不确定" if unsure else before["pred_class"], "unsure": unsure}
+        assert answer == {**before, **says, "likely_class": before["pred_class"]}
+    single = client.post("/predict", json={"text": "科技", "min_confidence": least}).get_json()
+    assert (single["unsure"], single["likely_class"], single["confidence"]) == (unsure, "科技", 0.7)
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.1, 80, True, False, "0.8", [0.8], {}])
+def test_wrong_min_confidence(client, least):
+    response = client.post("/predict", json={"text": "科技", "min_confidence": least})
+    assert error_code(response, 422) == "bad_min_confidence"
+
+
 @pytest.mark.parametrize("top_k", [0, -1, True, 2.0, "2", False, [1], [None], {}])
 def test_wrong_top_k(client, top_k):
     assert error_code(client.post("/predict", json={"text": "科技", "top_k": top_k}), 422) == "bad_top_k"
@@ -223,7 +241,7 @@ def test_a_text_of_100_000_characters_is_too_long_by_default(client):
     assert error_code(client.post("/predict", json={"text": "字" * 100_000}), 413) == "text_too_long"
 
 
-@pytest.mark.parametrize("null", [("top_k",), ("model",), ("top_k", "model"), ("other", "top_k")])
+@pytest.mark.parametrize("null", [("top_k",), ("min_confidence",), ("model",), ("top_k", "model"), ("other", "top_k")])
 def test_what_is_null_is_as_good_as_absent(client, null):
     for text in ("科技", ["科技", "体育"]):
         answers = [
@@ -462,7 +480,13 @@ JSON_VALUES = st.recursive(
     max_leaves=8,
 )
 QUESTIONS = st.fixed_dictionaries(
-    {}, optional={"text": JSON_VALUES, "top_k": JSON_VALUES | st.just(2), "model": JSON_VALUES | st.just("fake")}
+    {},
+    optional={
+        "text": JSON_VALUES,
+        "top_k": JSON_VALUES | st.just(2),
+        "min_confidence": JSON_VALUES,
+        "model": JSON_VALUES | st.just("fake"),
+    },
 )
 BODIES = st.binary(max_size=200) | st.builds(lambda value: json.dumps(value).encode(), JSON_VALUES | QUESTIONS)
 CONTENT_TYPES = st.sampled_from(["application/json"] * 8 + ["application/json; charset=gbk", "text/plain", "", None])

@@ -13,7 +13,7 @@ from conftest import LABELS, ROOT
 
 import predict_fun
 from config import MODELS
-from core.answers import text_fault
+from core.answers import UNSURE, text_fault
 from core.console import UserError
 from predict_fun import NewsClassifier
 from utils import read_titles
@@ -91,6 +91,32 @@ def test_a_file_becomes_a_csv_row_by_row(teacher: Path, tmp_path: Path, monkeypa
     assert [row["pred_class"] for row in rows] == ["体育", "", "财经", "", "科技"]
     assert [row["error"] for row in rows] == ["", "empty", "", "empty", ""]
     assert float(rows[0]["confidence"]) > float(rows[0]["confidence_2"]) > 0
+
+
+def test_unsure_answers_are_marked_beside_their_class(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    titles = ["球队夺冠", "", "银行今日有球队", "芯片手机"]
+    source, target = tmp_path / "titles.txt", tmp_path / "classes.csv"
+    source.write_text("\n".join(titles), encoding="utf-8")
+    sure = [
+        p.confidence if p else 0 for _, p in predict_fun.predict_lines(NewsClassifier.load(teacher), iter(titles), 8)
+    ]
+    least = sorted(sure)[2]  # of two of them the confidence reaches it
+    flags = ["--model", str(teacher), "--file", str(source), "--min-confidence", repr(least)]
+    predict_fun.main([*flags, "--output", str(target), "--top-k", "2"])
+    with target.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[4:] == ["error", "unsure", "pred_class_2", "confidence_2"]
+    assert [row["unsure"] or "" for row in rows] == [UNSURE * (0 < each < least) for each in sure]
+    assert all(row["pred_class"] in LABELS for row, title in zip(rows, titles, strict=True) if title)
+    capsys.readouterr()
+    predict_fun.main(flags)
+    lines = capsys.readouterr().out.splitlines()
+    shown = [line.split("\t")[0].endswith(f"  {UNSURE}") for line in lines]
+    assert shown == [0 < each < least for each in sure] and sum(shown) == 1
+    predict_fun.main(["--model", str(teacher), "--text", "球队夺冠", "--min-confidence", "1"])
+    assert capsys.readouterr().out.endswith(f"  {UNSURE}\t球队夺冠\n")
 
 
 def test_the_csv_has_no_formula(teacher: Path, tmp_path: Path):
@@ -187,6 +213,8 @@ def test_the_default_model(teacher: Path, tmp_path: Path, monkeypatch: pytest.Mo
         (["--text", "a", "--file", "b"], "exclude each other"),
         (["--output", "a"], "--output goes with --file"),
         (["--top-k", "0"], "--top-k is 0: it must be 1 or more"),
+        (["--min-confidence", "80"], "--min-confidence is 80.0: it must be 0 to 1"),
+        (["--min-confidence", "nan"], "--min-confidence is nan: it must be 0 to 1"),
         (["--file", "nowhere.txt"], "nowhere.txt does not exist"),
         (["--model", "nowhere.pt"], "there is no model nowhere.pt"),
     ],

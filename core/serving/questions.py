@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from core.answers import text_fault
+from core.answers import UNSURE, Prediction, text_fault
 from core.serving.answers import ApiError
 from core.text.tokenizer import replace_surrogates
 
@@ -80,6 +80,35 @@ def read_top_k(body: dict[str, Any]) -> int:
     if type(top_k) is not int or top_k < 1:
         raise ApiError(422, "bad_top_k", "top_k 应为不小于 1 的整数")
     return top_k
+
+
+class ClassOptions(NamedTuple):
+    """How a request wants classes: so many of the likeliest ones, and only those that are sure."""
+
+    top_k: int
+    min_confidence: float | None
+
+    @classmethod
+    def read(cls, body: dict[str, Any]) -> "ClassOptions":
+        """The options in the JSON object of a request."""
+        least = body.get("min_confidence")
+        if least is not None and (type(least) not in (int, float) or not 0 <= least <= 1):
+            raise ApiError(422, "bad_min_confidence", "min_confidence 应为 0 到 1 之间的数，例如 0.8")
+        return cls(read_top_k(body), least)
+
+    def answer(self, prediction: Prediction) -> dict[str, Any]:
+        """The JSON of a prediction; where a least confidence is asked for, it says `unsure`, and the `likely_class`."""
+        answer = {
+            "pred_class": prediction.pred_class,
+            "confidence": round(prediction.confidence, 6),
+            "top_k": [{"pred_class": name, "confidence": round(p, 6)} for name, p in prediction.top(self.top_k)],
+            "truncated": prediction.truncated,
+        }
+        if self.min_confidence is not None:
+            sure = prediction.is_sure(self.min_confidence)
+            answer |= {"unsure": not sure, "likely_class": prediction.pred_class}
+            answer["pred_class"] = prediction.pred_class if sure else UNSURE
+        return answer
 
 
 def read_texts(body: dict[str, Any], max_texts: int) -> list[str | None]:
