@@ -6,7 +6,7 @@
 
 Writes to reports/evaluate/: metrics.json, report.txt, and of a classifier confusion_matrix.png; confidence.png, how
 often the model is right when it is so sure; and bad_cases.tsv, the mistakes, surest first. Labels that are wrong in the
-data show up there.
+data show up there; label_errors.py looks for them in all files.
 """
 
 import json

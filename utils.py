@@ -48,6 +48,7 @@ class Titles:
     texts: list[str]
     labels: list[int]
     warnings: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)  # from 1; empty where the titles are of no file
 
     def __len__(self) -> int:
         """Rows of the file."""
@@ -115,6 +116,7 @@ def read_titles(path: Path, labels: Sequence[str], limit: int | None = None) -> 
             if label_id is not None:
                 titles.texts.append(text)
                 titles.labels.append(label_id)
+                titles.lines.append(number)
                 if len(titles.texts) == limit:
                     break
             elif not tab:
