@@ -22,7 +22,7 @@ from core.model_files.find import find_model
 from core.model_files.module import pick_device
 from core.model_files.names import called, canonical
 from core.training.device import measured_on
-from experiments.readme_words import Words, markdown, percent
+from experiments.readme_words import Words, markdown, model_name, percent
 from experiments.trials import write_views
 
 FIGURES = ("n", "accuracy", "ece", "ece_uncalibrated", "temperature", "coverage")
@@ -65,11 +65,8 @@ def table(report: dict[str, Any], words: Words) -> str:
     for row in report["rows"]:
         sure = next(each for each in row["coverage"] if each["min_confidence"] == LEAST)
         errors = [percent(row[name], 1) for name in ("accuracy", "ece_uncalibrated", "ece")]
-        right = "–" if sure["accuracy"] is None else percent(sure["accuracy"], 1)
-        name = words.get(row["name"], row["name"])
-        if (plain := row["name"].removesuffix("_int8")) != row["name"]:
-            name = f"{words.get(plain, plain)} + INT8"
-        lines.append([name, *errors, f"{row['temperature']:.2f}", percent(sure["coverage"], 1), right])
+        above = percent(sure["coverage"], 1), "–" if sure["accuracy"] is None else percent(sure["accuracy"], 1)
+        lines.append([model_name(row, words), *errors, f"{row['temperature']:.2f}", *above])
     return markdown(words["table calibration"], lines)
 
 

@@ -98,12 +98,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     titles = Titles(*map(list, zip(*(row for row in rows if not text_fault(row[0])), strict=True)))
     settings = {"data": {name: sha256(config.data_dir / f"{name}.txt") for name in ("class", "train")}}
     settings |= {name: getattr(config, name) for name in ("share", "folds", "limit")}
+    key = {"model": config.model}
     if config.model == "bert":
-        settings["bert"] = fingerprint(find_bert(config.bert_path, Config.bert_path, BUNDLED_BERT))
+        key["bert"] = fingerprint(find_bert(config.bert_path, Config.bert_path, BUNDLED_BERT))[:12]
     path = config.output / "label_errors.json"
     trials = Trials(config.save_dir / "label_errors", settings, ["cells"], path, config.device)
     for seed in range(1, config.seeds + 1):
-        trials.once("cells", {"model": config.model, "seed": seed}, partial(search, titles, labels, config, seed))
+        trials.once("cells", {**key, "seed": seed}, partial(search, titles, labels, config, seed))
     write_views(trials.report, path, table)
 
 

@@ -19,16 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from config import MODELS
 from core.console import UserError, parse, run
 from core.files import atomic_write
 from core.measure import benchmark_report
-from core.model_files.names import canonical
-from experiments import ablation_report, rows, speed, students
-from experiments.readme_words import CHINESE, ENGLISH, Words, markdown, percent
+from experiments import ablation_report, calibration, label_errors, least_sure, rows, speed, students
+from experiments.readme_words import CHINESE, ENGLISH, Words, markdown, model_name, percent
 
 RESULTS = Path("results")
 PAGES = {Path("README.md"): CHINESE, Path("README_EN.md"): ENGLISH, RESULTS / "README.md": CHINESE}
+PAGES |= {Path("docs/confidence.md"): CHINESE, Path("docs/confidence.en.md"): ENGLISH}
 TABLE = re.compile(r"^(<!-- table: (\S+) (\S+) -->)$((?:(?!^<!--).)*)(?=^<!-- /table -->$)", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"^<!--\s*/?table\b.*$", re.MULTILINE)
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s:]+)\)")
@@ -49,21 +48,6 @@ class Kind(NamedTuple):
     command: str
     table: Callable[[dict[str, Any], Words], str]
     draw: Callable[[dict[str, Any], Path], None] | None = None
-
-
-def model_name(row: dict[str, Any], words: Words) -> str:
-    """The name of a row's model on a page, `soft_int8`, with what that is."""
-    name = canonical(Path(row.get("file") or row["name"]).name, MODELS) or row["name"]
-    if name in MODELS:
-        return f"`{name}` {model_words(name, words)}"
-    plain = name.removesuffix("_int8")
-    return words.get(name, name) if name in words or plain == name else f"{words.get(plain, plain)} + INT8"
-
-
-def model_words(name: str, words: Words) -> str:
-    """What a model that has a name is, for people."""
-    parent = MODELS[name].parent
-    return f"{words[parent]} + INT8" if parent else words[name]
 
 
 def benchmark(report: dict[str, Any], words: Words) -> str:
@@ -144,6 +128,9 @@ KINDS = {
     "teacher_once": Kind("git restore results/teacher_once", teacher_once),  # its command is gone, its figures stay
     "ablation": Kind("python -m experiments.ablation", ablation, ablation_report.draw),
     "serving": Kind("python -m experiments.serving", serving),
+    "calibration": Kind("python -m experiments.calibration", calibration.table),
+    "label_errors": Kind("python -m experiments.label_errors", label_errors.table),
+    "least_sure": Kind("python -m experiments.least_sure", least_sure.table),
 }
 
 

@@ -1,6 +1,11 @@
 """Tables in Markdown, and their words in English and Chinese: headers, sentences around figures, names."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from config import MODELS
+from core.model_files.names import canonical
 
 Words = dict[str, str]
 
@@ -79,6 +84,7 @@ NAMES |= {"bert_2_layers": ("BERT student, 2 layers", "2 层的 BERT 学生")}
 NAMES |= {"bert_4_layers": ("BERT student, 4 layers", "4 层的 BERT 学生")}
 NAMES |= {"structured_pruned": ("structured pruning", "结构化剪枝")}
 NAMES |= {"pruned": ("unstructured pruning", "非结构化剪枝"), "teacher": ("teacher", "教师")}
+NAMES |= {"bert": ("BERT", "BERT")}
 NAMES |= {"majority": ("always the most frequent class", "总猜最多的类"), "linear": ("linear model", "线性模型")}
 NAMES |= {"torch": ("PyTorch", "PyTorch"), "onnxruntime": ("ONNX Runtime", "ONNX Runtime")}
 NAMES |= {"onnxruntime (plain)": ("ONNX Runtime, all defaults", "ONNX Runtime，全部默认设置")}
@@ -115,3 +121,18 @@ def percent(share: float, digits: int = 2) -> str:
 def each_seed(shares: Sequence[float]) -> str:
     """The scores of several trainings in one cell."""
     return " · ".join(map(percent, shares))
+
+
+def model_name(row: dict[str, Any], words: Words) -> str:
+    """The name of a row's model on a page, `soft_int8`, with what that is."""
+    name = canonical(Path(row.get("file") or row["name"]).name, MODELS) or row["name"]
+    if name in MODELS:
+        return f"`{name}` {model_words(name, words)}"
+    plain = name.removesuffix("_int8")
+    return words.get(name, name) if name in words or plain == name else f"{words.get(plain, plain)} + INT8"
+
+
+def model_words(name: str, words: Words) -> str:
+    """What a model that has a name is, for people."""
+    parent = MODELS[name].parent
+    return f"{words[parent]} + INT8" if parent else words[name]

@@ -10,6 +10,7 @@ from conftest import ROOT
 
 PAGES = ("README.md", "README_EN.md", "CONTRIBUTING.md", "bert-base-chinese/README.md", "data/README.md")
 PAGES += ("results/README.md", "docs/adding_a_task.md", "docs/adding_a_task.en.md")
+PAGES += ("docs/confidence.md", "docs/confidence.en.md")
 LAUNCHERS = ("torchrun", "accelerate launch")
 
 
@@ -28,7 +29,8 @@ def test_both_languages_show_the_same_commands():
         return sorted({re.sub(r'"[^"]*"|\S*[^\x00-\x7f]\S*', "…", line) for line in commands(page)})
 
     assert plain("README.md") == plain("README_EN.md")
-    assert plain("docs/adding_a_task.md") == plain("docs/adding_a_task.en.md")
+    for page in (page for page in PAGES if page.endswith(".en.md")):
+        assert plain(page.replace(".en.md", ".md")) == plain(page)
 
 
 def help_of(target: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
