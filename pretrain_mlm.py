@@ -15,45 +15,30 @@ vocabulary of Chinese words built from the corpus, and token embeddings that sta
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from config import BUNDLED_BERT
-from core.bert.folder import fingerprint, read_tokenizer, require_files
+from core.bert.folder import finetune_defaults, fingerprint, read_tokenizer, require_files
 from core.console import UserError, parse, require_one_or_more, run
 from core.files import atomic_write
-from core.pretraining.corpus import CorpusBatches, build_vocab, encode_corpus, read_texts
-from core.pretraining.masked_lm import (
-    HEAD_SIZE,
-    MaskedLM,
-    Masks,
-    count_masked,
-    masked_lm_loss,
-    new_bert,
-    read_bert,
-    score_masked_lm,
-    write_bert,
-)
+from core.pretraining.corpus import build_vocab, encode_corpus, read_texts
+from core.pretraining.masked_lm import HEAD_SIZE, new_bert, read_bert, write_bert
+from core.pretraining.pretrain import PretrainKnobs, pretrain, require_mask
 from core.pretraining.word_vectors import ppmi_vectors
 from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer, check_coverage, read_vocab
 from core.training.device import Devices, measured_on
-from core.training.knobs import LoopConfig
-from core.training.loop import fit
 from core.training.resume import Progress, RunState, has_finished
 
-HELD_OUT = 2_000  # texts, at most a twentieth, that training never sees
 POSITIONS = 256
-MIN_TEXTS = 20
 
 
 @dataclass
-class PretrainConfig(LoopConfig):
+class PretrainConfig(PretrainKnobs):
     """Knobs of pretraining."""
 
     corpus: tuple[Path, ...] = ()
@@ -63,18 +48,8 @@ class PretrainConfig(LoopConfig):
     save_dir: Path = Path("save_models/bert")
     """Folder that the BERT is written to."""
 
-    num_epochs: int | None = 1
-    """Passes over the corpus, unless --minutes is given."""
     learning_rate: float | None = None
-    """Peak learning rate. None: 8e-4 from scratch, 5e-5 with --init."""
-    evals_per_epoch: int = 20
-    """Evaluations on held-out texts in an epoch."""
-    batch_tokens: int = 2048
-    """Tokens in a training step, padding included."""
-    max_length: int = 128
-    """Tokens of a text; a longer one is cut into several."""
-    mask_share: float = 0.3
-    """Share of the tokens to predict: 80 % of them hidden by [MASK], 10 % replaced, 10 % kept."""
+    """Peak learning rate. None: 8e-4 from scratch; with --init what the encoder's finetune.json says, else 5e-5."""
 
     vocab_size: int = 20_000
     """From scratch: tokens of the vocabulary."""
@@ -85,13 +60,9 @@ class PretrainConfig(LoopConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_one_or_more(self, "batch_tokens", "num_layers")
+        require_one_or_more(self, "num_layers")
         if not self.corpus:
             raise UserError("--corpus is missing: name text files, or folders of .txt files, with one text a line")
-        if not 0 < self.mask_share < 1:
-            raise UserError(f"--mask-share is {self.mask_share}: it must be between 0 and 1")
-        if not 5 <= self.max_length <= 512:
-            raise UserError(f"--max-length is {self.max_length}: it must be 5 to 512")
         if self.hidden_size % HEAD_SIZE or self.hidden_size < HEAD_SIZE:
             raise UserError(f"--hidden-size is {self.hidden_size}: it must be a multiple of {HEAD_SIZE}")
         if self.vocab_size < 100:
@@ -128,8 +99,7 @@ def find_tokenizer(files: Sequence[Path], config: PretrainConfig, built: Path, r
         require_files(config.init)
         tokenizer = read_tokenizer(config.init, config.max_length)
         check_coverage(tokenizer, list(islice(read_texts(files), 20_000)), config.init)
-        if "[MASK]" not in tokenizer.vocab:
-            raise UserError(f"the vocabulary of {config.init} has no [MASK]: this BERT cannot be pretrained with masks")
+        require_mask(tokenizer, config.init)
         return tokenizer
     if not (resumed and built.is_file()):
         vocab = build_vocab(files, config.vocab_size)
@@ -162,7 +132,9 @@ def model_card(config: PretrainConfig, fitted: Progress, bert_for_mlm: nn.Module
 def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     config = parse(PretrainConfig, argv, __doc__)
-    config.learning_rate = config.learning_rate or (5e-5 if config.init else 8e-4)
+    config.learning_rate = config.learning_rate or (finetune_defaults(config.init, 0)[1] if config.init else 8e-4)
+    if config.source_weight is None:
+        config.source_weight = 0.0 if config.init else 0.2
     artefact = config.save_dir / "model.safetensors"
     if config.resume and has_finished(artefact):
         return
@@ -170,48 +142,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     devices = Devices.alone(config.device, config.precision)
     run_state = RunState(artefact)
     with run_state.claim(config.output / "pretrain"):
-        pretrain(config, argv, files, run_state, devices)
+        write_pretrained(config, argv, files, run_state, devices)
 
 
-def pretrain(
+def write_pretrained(
     config: PretrainConfig, argv: Sequence[str], files: Sequence[Path], run_state: RunState, devices: Devices
 ) -> None:
     """Train a BERT on a corpus, and write its folder."""
     working = config.save_dir / "corpus"
     tokenizer = find_tokenizer(files, config, working / "vocab.txt", config.resume and run_state.exists())
     corpus = encode_corpus(files, tokenizer, working)
-    texts = len(corpus.lengths)
-    if texts < MIN_TEXTS:
-        raise UserError(f"the corpus has {texts} usable texts: give at least {MIN_TEXTS}, one a line")
-    print(f"{texts:,} texts of up to {config.max_length} tokens, {len(corpus.ids):,} tokens; {devices}")
-
     torch.manual_seed(config.seed)
     if config.init:
         bert_for_mlm = read_bert(config.init)
+        run_state.identity["encoder"] = fingerprint(config.init)
     else:
         vectors = ppmi_vectors(corpus, len(tokenizer.vocab), config.hidden_size, len(SPECIAL_TOKENS) + 1, config.seed)
         bert_for_mlm = new_bert(config.num_layers, config.hidden_size, max(POSITIONS, config.max_length), vectors)
-    model = MaskedLM(bert_for_mlm).to(devices.device)
-    if devices.device.type == "cpu":
-        bert_for_mlm.set_attn_implementation("eager")  # PyTorch's fused attention is slow for many short texts on a CPU
-    if config.gradient_checkpointing:
-        bert_for_mlm.bert.activation_checkpointing_enable()
-    held_out = np.linspace(0, texts - 1, min(HELD_OUT, -(-texts // 20))).astype(int)
-    rows = np.setdiff1d(np.arange(texts), held_out)
-    train = Masks(
-        CorpusBatches(corpus, rows, tokenizer, config.batch_tokens, config.seed), tokenizer, config.mask_share
-    )
-    dev = Masks(CorpusBatches(corpus, held_out, tokenizer, config.batch_tokens), tokenizer, config.mask_share, seed=0)
-    score = partial(score_masked_lm, held_out=dev, devices=devices)
-    reports = config.output / "pretrain"
-    if config.init:
-        run_state.identity["encoder"] = fingerprint(config.init)
-    fitted = fit(
-        model, train, masked_lm_loss, score, config, devices, run_state, reports, "log_likelihood", units=count_masked
-    )
+    fitted = pretrain(bert_for_mlm, corpus, tokenizer, config, devices, run_state, config.output / "pretrain")
 
     recipe = (config.init or BUNDLED_BERT) / "finetune.json"
-    facts = {"files": len(files), "texts": texts, "corpus_tokens": len(corpus.ids), **measured_on(devices.device)}
+    facts = {
+        "files": len(files),
+        "texts": len(corpus.lengths),
+        "corpus_tokens": len(corpus.ids),
+        **measured_on(devices.device),
+    }
     facts["flags"] = [part for part in argv if part != "--resume"]
     card = model_card(config, fitted, bert_for_mlm, facts)
     write_bert(config.save_dir, bert_for_mlm, tokenizer, recipe if recipe.is_file() else None, card)

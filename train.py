@@ -2,6 +2,7 @@
 
     python train.py                                        # on data/
     python train.py --data-dir my_data --num-epochs 3      # on your own class.txt, train.txt, dev.txt, test.txt
+    python train.py --adapt-minutes 10                     # let the BERT read your titles before it learns the classes
     python train.py --recipe class_weights                 # more than plain fine-tuning: core/training/recipes.py
     python train.py --resume                               # go on after Ctrl-C, a kill or a power cut
 
@@ -12,6 +13,7 @@ curve of the run to reports/train/.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,13 +22,15 @@ from torch import nn
 from bert_classifer_model import BertClassifier
 from config import BEST_BY, BUNDLED_BERT, MODELS, Config
 from core.bert.folder import find_bert, find_weights, finetune_defaults, fingerprint, read_tokenizer
-from core.console import parse, run
+from core.console import UserError, parse, run
 from core.files import sha256
 from core.measure.calibration import fit_temperature
 from core.measure.metrics import in_words, metrics_table
 from core.model_files import lineage
 from core.model_files.facts import new_facts
 from core.model_files.names import made_from
+from core.pretraining.corpus import read_texts
+from core.pretraining.pretrain import adapt
 from core.text.tokenizer import check_coverage
 from core.training.device import Devices
 from core.training.loop import MAY_CHANGE, fit, forward_rows
@@ -42,10 +46,18 @@ class TrainConfig(Config):
 
     recipe: str = PLAIN
     """What to add to plain fine-tuning, joined by commas: class_weights, class_balanced, fgm, head_tail."""
+    adapt_minutes: float | None = None
+    """Pretrain the BERT so many minutes further on the training titles first, and those of --unlabeled."""
+    unlabeled: Path | None = None
+    """With --adapt-minutes: further titles without labels, one a line (UTF-8 or GB18030)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         Recipe.read(self.recipe)
+        if self.adapt_minutes is not None and not self.adapt_minutes > 0:
+            raise UserError(f"--adapt-minutes is {self.adapt_minutes}: it must be above 0")
+        if self.unlabeled and not self.adapt_minutes:
+            raise UserError("--unlabeled is for --adapt-minutes: give both, or neither")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -69,6 +81,11 @@ def _fine_tune(config: TrainConfig, recipe: Recipe, run_state: RunState, devices
     config.bert_path = bert_path = find_bert(config.bert_path, Config.bert_path, BUNDLED_BERT)
     tokenizer = read_tokenizer(bert_path, config.max_length, recipe.truncation)
     check_coverage(tokenizer, titles["train"].texts, bert_path)
+    if config.adapt_minutes:
+        texts = dict.fromkeys([*titles["train"].texts, *(read_texts([config.unlabeled]) if config.unlabeled else ())])
+        held_out = {text for name in titles if name != "train" for text in titles[name].texts}
+        texts = [text for text in texts if text not in held_out]
+        config.bert_path = bert_path = adapt(bert_path, texts, config.adapt_minutes, config, config.save_dir, devices)
     epochs, rate = finetune_defaults(bert_path, len(titles["train"].texts))
     config.num_epochs = config.num_epochs or epochs
     config.learning_rate = config.learning_rate or rate

@@ -10,6 +10,7 @@ from conftest import press_ctrl_c, train_args, write_bert
 from safetensors.torch import load_file, save_file
 
 import core.pretraining.masked_lm
+import core.pretraining.pretrain
 import pretrain_mlm
 import train
 from core.console import UserError
@@ -30,6 +31,14 @@ def made(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     pretrain_mlm.main(args(corpus, folder, "--num-epochs", "4"))
     return folder
+
+
+@pytest.fixture(scope="module")
+def bert(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT that knows the characters of the news; do not write to it."""
+    folder = tmp_path_factory.mktemp("bert")
+    pretrain_mlm.main(args(data / "train.txt", folder, "--max-steps", "2"))
+    return folder / "bert"
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -60,11 +69,10 @@ def test_hugging_face_opens_the_folder_and_encodes_the_same(made: Path):
     assert theirs.mask_token_id == tokenizer.vocab.index("[MASK]")
 
 
-def test_train_takes_the_folder(data: Path, tmp_path: Path):
-    pretrain_mlm.main(args(data / "train.txt", tmp_path, "--max-steps", "2"))
-    train.main(train_args(tmp_path / "bert", data, tmp_path, "--num-epochs", "4"))
+def test_train_takes_the_folder(bert: Path, data: Path, tmp_path: Path):
+    train.main(train_args(bert, data, tmp_path, "--num-epochs", "4"))
     _, facts = checkpoint.load(tmp_path / "save/test_bertclassifer_model.pt")
-    assert facts["vocab"] == read_vocab(tmp_path / "bert/vocab.txt")
+    assert facts["vocab"] == read_vocab(bert / "vocab.txt")
     assert facts["metrics"]["test"]["accuracy"] > 0.5
 
 
@@ -111,6 +119,56 @@ def test_going_on_with_a_bert(made: Path, corpus: Path, tmp_path: Path, capsys: 
     assert "nothing to resume" in capsys.readouterr().out
 
 
+def test_train_adapts_the_bert_first(
+    bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    dev = (data / "dev.txt").read_text(encoding="utf-8").splitlines()
+    more = tmp_path / "more.txt"
+    more.write_text("\n".join(["央行再降息", *(line.rpartition("\t")[0] for line in dev)]), encoding="utf-8")
+    read: list[str] = []
+    encode = core.pretraining.pretrain.encode_corpus
+    monkeypatch.setattr(
+        core.pretraining.pretrain,
+        "encode_corpus",
+        lambda files, *rest: (read.extend(files[0].read_text(encoding="utf-8").splitlines()), encode(files, *rest))[1],
+    )
+    adapting = train_args(bert, data, tmp_path, "--num-epochs", "1", "--adapt-minutes", "0.02")
+    train.main([*adapting, "--unlabeled", str(more)])
+    lines = (data / "train.txt").read_text(encoding="utf-8").splitlines()
+    titles = [" ".join(line.rpartition("\t")[0].split()) for line in lines]
+    assert set(read) == {*titles, "央行再降息"}  # nothing of dev.txt, and each text once
+    assert len(read) == len(set(read))
+    _, facts = checkpoint.load(tmp_path / "save/test_bertclassifer_model.pt")
+    adapted = tmp_path / "save/adapted_bert"
+    assert facts["config"]["bert_path"] == adapted.as_posix() and facts["config"]["adapt_minutes"] == 0.02
+    before, after = load_file(bert / "model.safetensors"), load_file(adapted / "model.safetensors")
+    assert before.keys() == after.keys() and any(not torch.equal(before[name], after[name]) for name in before)
+    assert sorted(path.name for path in adapted.iterdir() if path.is_dir() or path.suffix == ".txt") == ["vocab.txt"]
+    assert "held-out loss" in capsys.readouterr().out
+
+    written = (adapted / "model.safetensors").stat().st_mtime_ns  # fine-tuning went down, adapting had ended
+    (tmp_path / "save/test_bertclassifer_model.pt").unlink()
+    train.main([*adapting, "--resume"])
+    assert (adapted / "model.safetensors").stat().st_mtime_ns == written
+
+
+def test_what_cannot_be_adapted(bert: Path, data: Path, tmp_path: Path):
+    for more, says in (
+        (["--adapt-minutes", "0"], "--adapt-minutes is 0"),
+        (["--unlabeled", str(data / "train.txt")], "--unlabeled is for --adapt-minutes"),
+    ):
+        with pytest.raises(UserError, match=says):
+            train.main(train_args(bert, data, tmp_path, *more))
+    headless = shutil.copytree(bert, tmp_path / "headless")
+    weights = load_file(headless / "model.safetensors")
+    save_file({name: t for name, t in weights.items() if not name.startswith("cls.")}, headless / "model.safetensors")
+    with pytest.raises(UserError, match="headless has no masked-language-model head"):
+        train.main(train_args(headless, data, tmp_path, "--adapt-minutes", "1"))
+    with pytest.raises(UserError, match="at least 20"):
+        train.main(train_args(bert, data, tmp_path, "--adapt-minutes", "1", "--limit", "9"))
+    assert not (tmp_path / "save/test_bertclassifer_model.pt").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -131,6 +189,8 @@ def test_a_corpus_without_text(content: bytes, says: str, tmp_path: Path):
     ("more", "says"),
     [
         (["--mask-share", "1"], "--mask-share is 1.0"),
+        (["--character-share", "2"], "--character-share is 2.0"),
+        (["--source-weight", "-1"], "--source-weight is -1.0"),
         (["--hidden-size", "100"], "multiple of 64"),
         (["--max-length", "4"], "5 to 512"),
         (["--minutes", "0"], "--minutes is 0"),

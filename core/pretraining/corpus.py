@@ -55,7 +55,8 @@ def build_vocab(files: Sequence[Path], size: int) -> list[str]:
 
 
 class Corpus:
-    """Encoded texts without [CLS] and [SEP], one after the other: `ids` (memory-mapped) and where each one starts.
+    """Encoded texts without [CLS] and [SEP], one after the other: `ids` (memory-mapped), where each one starts, and in
+    `sources` the place of its file among those of the corpus.
 
     Args:
         folder: a folder that `encode_corpus` filled.
@@ -65,6 +66,7 @@ class Corpus:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         self.key: str = facts["key"]
         self.starts = np.load(folder / "starts.npy")  # one more than there are texts
+        self.sources = np.load(folder / "sources.npy")
         self.ids = np.memmap(folder / "ids.bin", dtype=facts["dtype"], mode="r")
         self.lengths = np.diff(self.starts)
 
@@ -97,18 +99,27 @@ def encode_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path) -> 
     (folder / "facts.json").unlink(missing_ok=True)
     dtype = np.uint16 if len(tokenizer.vocab) < 2**16 else np.uint32
     lengths: list[int] = []
-    with (folder / "ids.bin").open("wb") as out:
-        for chunk in _chunks(progress(read_texts(files), desc="encoding", unit="text")):
-            for ids in tokenizer.encode_pieces(chunk):
-                if len(ids) >= MIN_TOKENS:
-                    np.array(ids, dtype=dtype).tofile(out)
-                    lengths.append(len(ids))
+    texts_of_file = []
+    with (folder / "ids.bin").open("wb") as out, progress(desc="encoding", unit="text") as bar:
+        for path in files:
+            before = len(lengths)
+            for chunk in _chunks(read_texts([path])):
+                for ids in tokenizer.encode_pieces(chunk):
+                    if len(ids) >= MIN_TOKENS:
+                        np.array(ids, dtype=dtype).tofile(out)
+                        lengths.append(len(ids))
+                bar.update(len(chunk))
+            texts_of_file.append(len(lengths) - before)
         out.flush()
         os.fsync(out.fileno())
     if not lengths:
         raise UserError(f"no text of {MIN_TOKENS} tokens or more in {', '.join(map(str, files))}: one text a line")
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    atomic_write(folder / "starts.npy", lambda file: np.save(file, starts))
+    arrays = {
+        "starts": np.concatenate([[0], np.cumsum(lengths)]),
+        "sources": np.repeat(np.arange(len(files), dtype=np.uint16), texts_of_file),
+    }
+    for name, array in arrays.items():
+        atomic_write(folder / f"{name}.npy", lambda file, array=array: np.save(file, array))
     write_json(folder / "facts.json", {"key": key, "dtype": np.dtype(dtype).name})  # last: it says that all is there
     return Corpus(folder)
 
@@ -123,6 +134,31 @@ def _chunks(texts: Iterator[str]) -> Iterator[list[str]]:
     yield chunk
 
 
+class Characters:
+    """The characters of each token of a vocabulary, to encode texts anew without their strings.
+
+    A token is itself where it is a single character, or one of its characters is unknown.
+
+    Args:
+        vocab: tokens in the order of their ids.
+    """
+
+    def __init__(self, vocab: Sequence[str]) -> None:
+        ids = {token: index for index, token in enumerate(vocab)}
+        apart = [[ids.get(character, -1) for character in token] for token in vocab]
+        pieces = [[index] if -1 in split else split for index, split in enumerate(apart)]
+        self._lengths = np.array([len(split) for split in pieces])
+        self._starts = np.cumsum(self._lengths) - self._lengths
+        self._pieces = np.concatenate(pieces)
+
+    def split(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of the characters of a text's tokens, and the index of the token that each is from."""
+        lengths = self._lengths[ids]
+        token = np.repeat(np.arange(len(ids)), lengths)
+        place = np.arange(len(token)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return self._pieces[self._starts[ids][token] + place], token
+
+
 class CorpusBatches:
     """Texts of a corpus in batches of about `batch_tokens` tokens, each batch of texts of like length.
 
@@ -130,17 +166,30 @@ class CorpusBatches:
         corpus: the encoded texts.
         rows: which of them to use.
         tokenizer: knows [CLS], [SEP] and [PAD].
-        batch_tokens: tokens in a batch, padding included.
+        batch_tokens: tokens in a batch, padding included; words count, though they may be split.
         seed: of the order; None keeps it, for evaluation.
+        character_share: of the batches whose words are split into their characters; `word` then tells tokens of one
+            word, 0 for [CLS].
+        positions: tokens that the model has places for; of a split text the end is cut.
     """
 
     def __init__(
-        self, corpus: Corpus, rows: np.ndarray, tokenizer: Tokenizer, batch_tokens: int, seed: int | None = None
+        self,
+        corpus: Corpus,
+        rows: np.ndarray,
+        tokenizer: Tokenizer,
+        batch_tokens: int,
+        seed: int | None = None,
+        character_share: float = 0.0,
+        positions: int = 512,
     ) -> None:
         self.corpus = corpus
         self.rows = rows
         self.tokenizer = tokenizer
         self.seed = seed
+        self.character_share = character_share
+        self.positions = positions
+        self._characters = Characters(tokenizer.vocab) if character_share else None
         # Sorted by length the cuts are the same in each epoch, whatever the order among texts of the same length.
         self._lengths = corpus.lengths[rows] + 2
         sorted_lengths = np.sort(self._lengths)
@@ -167,6 +216,14 @@ class CorpusBatches:
             rng.shuffle(batches)
         for batch in batches[skip:]:
             rows = self.rows[order[self._cuts[batch] : self._cuts[batch + 1]]]
-            texts = [[self.tokenizer.cls_id, *self.corpus.text(row).tolist(), self.tokenizer.sep_id] for row in rows]
-            arrays = collate({"input_ids": texts}, {"input_ids": self.tokenizer.pad_id}) | {"row": rows}
+            ids = [self.corpus.text(row) for row in rows]
+            columns: dict[str, list] = {}
+            if np.random.default_rng((self.seed or 0, number, batch)).random() < self.character_share:
+                room = self.positions - 2
+                split = [self._characters.split(text) for text in ids]
+                ids = [characters[:room] for characters, _ in split]
+                columns["word"] = [[0, *(word[:room] + 1), word[:room][-1] + 2] for _, word in split]
+            columns["input_ids"] = [[self.tokenizer.cls_id, *text.tolist(), self.tokenizer.sep_id] for text in ids]
+            arrays = collate(columns, {"input_ids": self.tokenizer.pad_id}) | {"row": rows}
+            arrays["source"] = self.corpus.sources[rows].astype(np.int64)
             yield {name: torch.from_numpy(array) for name, array in arrays.items()}

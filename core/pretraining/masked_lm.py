@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from core.bert.weights import read_pretrained
+from core.console import UserError
 from core.files import atomic_write, write_json
 from core.pretraining.corpus import CorpusBatches
 from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer
@@ -28,6 +29,7 @@ def mask_tokens(
     vocab_size: int,
     share: float,
     generator: torch.Generator | None = None,
+    word: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Choose the tokens to predict.
 
@@ -38,11 +40,16 @@ def mask_tokens(
         vocab_size: replacements are drawn below it.
         share: of the tokens to choose; one at least, and of many a multiple of 64.
         generator: of the random numbers, on the CPU; None: torch's own.
+        word: (batch, seq), the index of the word that each token belongs to; the tokens of a word are chosen together
+            (Cui et al. 2021, whole word masking), since the rest of a word gives a character
+            away. None: each token is a word.
 
     Returns:
         The corrupted ids, and which positions to predict (bool), both (batch, seq).
     """
     draw, fate = (torch.rand(ids.shape, generator=generator) for _ in range(2))
+    if word is not None:
+        draw = draw.gather(1, word)
     draw = draw.masked_fill(torch.isin(ids, never), 2.0)
     count = max(1, round(share * int((draw < 2).sum())))
     count -= count % ROUND if count > ROUND else 0
@@ -55,19 +62,29 @@ def mask_tokens(
 
 class MaskedLM(nn.Module):
     """A `BertForMaskedLM` that computes its head where there is something to predict only, and without dropout: small
-    models on much text do not overfit."""
+    models on much text do not overfit.
 
-    def __init__(self, bert_for_mlm: nn.Module) -> None:
+    Args:
+        bert_for_mlm: the model.
+        sources: files of the corpus, to tell apart by the mean of a text's states; one: nothing to tell.
+    """
+
+    def __init__(self, bert_for_mlm: nn.Module, sources: int = 1) -> None:
         super().__init__()
         self.bert_for_mlm = bert_for_mlm
+        self.source = nn.Linear(bert_for_mlm.config.hidden_size, sources)
         for module in self.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-        """Logits at the chosen positions of (batch, seq): (chosen, vocab) float32."""
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, chosen: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits at the chosen positions of (batch, seq), (chosen, vocab), and of the source, (batch, sources)."""
         states = self.bert_for_mlm.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return self.bert_for_mlm.cls(states[chosen]).float()
+        mask = attention_mask.unsqueeze(-1).to(states.dtype)
+        pooled = (states * mask).sum(1) / mask.sum(1)
+        return self.bert_for_mlm.cls(states[chosen]).float(), self.source(pooled).float()
 
 
 class Masks:
@@ -102,7 +119,8 @@ class Masks:
         generator = None if self.seed is None else torch.Generator().manual_seed(self.seed)
         for batch in self.batches.epoch(number, skip):
             ids = batch["input_ids"]
-            hidden, chosen = mask_tokens(ids, self.never, self.mask_id, self.vocab_size, self.share, generator)
+            word = batch.pop("word", None)
+            hidden, chosen = mask_tokens(ids, self.never, self.mask_id, self.vocab_size, self.share, generator, word)
             yield {**batch, "input_ids": hidden, "wanted": ids.masked_fill(~chosen, NOT_WANTED)}
 
 
@@ -111,15 +129,17 @@ def count_masked(batch: Batch) -> int:
     return int((batch["wanted"] != NOT_WANTED).sum())
 
 
-def predict_masked(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits of the tokens to predict, (tokens, vocab) float32, and what they were, (tokens,)."""
+def masked_lm_loss(
+    model: nn.Module, batch: Batch, source_weight: float = 0.0
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Cross-entropy of the tokens to predict, the mean over them, and with a weight that of the texts' sources."""
     chosen = batch["wanted"] != NOT_WANTED
-    return model(batch["input_ids"], batch["attention_mask"], chosen), batch["wanted"][chosen]
-
-
-def masked_lm_loss(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Cross-entropy of the tokens to predict, the mean over them."""
-    return F.cross_entropy(*predict_masked(model, batch)), {}
+    logits, source = model(batch["input_ids"], batch["attention_mask"], chosen)
+    loss = F.cross_entropy(logits, batch["wanted"][chosen])
+    if not source_weight:
+        return loss, {}
+    source_loss = F.cross_entropy(source, batch["source"])
+    return loss + source_weight * source_loss, {"masked": loss, "source": source_loss}
 
 
 def score_masked_lm(model: nn.Module, held_out: Masks, devices: Devices) -> dict[str, Any]:
@@ -128,7 +148,9 @@ def score_masked_lm(model: nn.Module, held_out: Masks, devices: Devices) -> dict
     loss = right = count = 0.0
     with torch.inference_mode(), devices.autocast():
         for batch in held_out.epoch():
-            logits, wanted = predict_masked(model, {name: t.to(devices.device) for name, t in batch.items()})
+            ids, mask, wanted = (batch[name].to(devices.device) for name in ("input_ids", "attention_mask", "wanted"))
+            chosen = wanted != NOT_WANTED
+            logits, wanted = model(ids, mask, chosen)[0], wanted[chosen]
             loss += F.cross_entropy(logits, wanted, reduction="sum").item()
             right += (logits.argmax(1) == wanted).sum().item()
             count += len(wanted)
@@ -153,11 +175,25 @@ def new_bert(num_layers: int, hidden_size: int, positions: int, vectors: np.ndar
     return model
 
 
-def read_bert(folder: Path) -> nn.Module:
-    """The BERT of a folder, with its masked-language-model head where it has one."""
+def read_bert(folder: Path, with_head: bool = False) -> nn.Module:
+    """The BERT of a folder, with its masked-language-model head where it has one.
+
+    Args:
+        folder: of the BERT.
+        with_head: refuse one without such a head, which takes long to learn anew.
+
+    Raises:
+        UserError: the folder cannot be read, or lacks the head.
+    """
     from transformers import BertForMaskedLM
 
-    return read_pretrained(BertForMaskedLM, folder)[0]
+    bert_for_mlm, missing = read_pretrained(BertForMaskedLM, folder)
+    if with_head and "cls.predictions.transform.dense.weight" in missing:
+        raise UserError(
+            f"{folder} has no masked-language-model head, so a few minutes cannot adapt it: leave out --adapt-minutes, "
+            "or pretrain it at length with pretrain_mlm.py --init"
+        )
+    return bert_for_mlm
 
 
 def write_bert(folder: Path, bert_for_mlm: nn.Module, tokenizer: Tokenizer, recipe: Path | None, card: str) -> None:

@@ -11,7 +11,7 @@ import torch
 
 import core.pretraining.corpus
 from core.console import UserError
-from core.pretraining.corpus import Corpus, CorpusBatches, build_vocab, encode_corpus, read_texts
+from core.pretraining.corpus import Characters, Corpus, CorpusBatches, build_vocab, encode_corpus, read_texts
 from core.pretraining.word_vectors import ppmi_vectors
 from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer, is_word_vocab
 from pretrain_mlm import find_files
@@ -56,6 +56,38 @@ def test_batches_hold_every_text_once_within_their_budget(corpus: Path, vocab: l
     assert orders[0] == orders[1] != orders[2]
     skipped = list(batches.epoch(0, skip=3))
     assert torch.equal(skipped[0]["input_ids"], epochs[0][3]["input_ids"])
+
+
+def test_words_split_into_their_characters():
+    vocab = [*SPECIAL_TOKENS, "[MASK]", "央", "行", "降", "央行", "降息", "abc"]
+    ids, token = Characters(vocab).split(np.array([8, 9, 5, 10, 1]))
+    assert ids.tolist() == [5, 6, 9, 5, 10, 1]  # 息 and the letters are not in the vocabulary, [UNK] is no word
+    assert token.tolist() == [0, 0, 1, 2, 3, 4]
+
+
+def test_a_share_of_the_batches_is_of_characters(corpus: Path, vocab: list[str], tmp_path: Path):
+    tokenizer = Tokenizer(vocab, 128)
+    encoded = encode_corpus([corpus], tokenizer, tmp_path)
+    rows = np.arange(len(encoded.lengths))
+    batches = CorpusBatches(encoded, rows, tokenizer, 256, seed=1, character_share=0.5, positions=10)
+    found = list(batches.epoch())
+    split = [batch for batch in found if "word" in batch]
+    assert 0.2 < len(split) / len(found) < 0.8
+    assert [batch["row"].tolist() for batch in found] == [
+        batch["row"].tolist() for batch in CorpusBatches(encoded, rows, tokenizer, 256, seed=1).epoch()
+    ]
+    for batch in split:
+        assert batch["input_ids"].shape == batch["word"].shape and batch["input_ids"].shape[1] <= 10
+        columns = (batch[name].tolist() for name in ("row", "input_ids", "word", "attention_mask"))
+        for row, ids, word, mask in zip(*columns, strict=True):
+            text = "".join(tokenizer.vocab[token] for token in encoded.text(row))
+            length = sum(mask)
+            assert text.startswith("".join(tokenizer.vocab[token] for token in ids[1 : length - 1]))
+            of_word = [ids[place] for place in range(length) if word[place] == 1]
+            assert "".join(tokenizer.vocab[token] for token in of_word) == tokenizer.vocab[encoded.text(row)[0]]
+            assert word[0] == 0 and word[length - 1] > word[length - 2]  # [CLS] and [SEP] are of no word
+    again = list(batches.epoch(skip=3))
+    assert torch.equal(again[0]["input_ids"], found[3]["input_ids"])
 
 
 def test_the_encoded_corpus_is_used_again_and_remade_when_stale(

@@ -55,6 +55,14 @@ def test_masks():
     assert mask_tokens(ids[:1, :3], special, 4, 1000, 1e-9)[1].sum() == 1  # something to predict in each batch
 
 
+def test_the_characters_of_a_word_are_masked_together():
+    word = torch.arange(30).repeat_interleave(2).repeat(20, 1)
+    _, chosen = mask_tokens(torch.full(word.shape, 7), torch.tensor([0]), 4, 1000, 0.3, word=word)
+    pairs = chosen.view(20, 30, 2).sum(-1)
+    assert (pairs == 1).sum() <= 1 < (pairs == 2).sum()  # where the count ends, a word may be cut
+    assert chosen.float().mean() == pytest.approx(0.3, abs=0.06)
+
+
 def epoch(masks: Masks, number: int = 0, skip: int = 0) -> list[Batch]:
     return list(masks.epoch(number, skip))
 
@@ -114,7 +122,7 @@ def test_the_score_is_that_of_all_hidden_tokens_together(batches: CorpusBatches,
     losses, right = [], []
     with torch.no_grad():
         for batch in masks.epoch():
-            logits = model.eval()(batch["input_ids"], batch["attention_mask"], batch["wanted"] != NOT_WANTED)
+            logits, _ = model.eval()(batch["input_ids"], batch["attention_mask"], batch["wanted"] != NOT_WANTED)
             wanted = batch["wanted"][batch["wanted"] != NOT_WANTED]
             losses += F.cross_entropy(logits, wanted, reduction="none").tolist()
             right += (logits.argmax(1) == wanted).tolist()
