@@ -23,12 +23,13 @@ import numpy as np
 
 from baseline import fit_linear
 from config import BUNDLED_BERT, MODELS, Config
-from core.answers import inert, text_fault, write_rows
+from core.answers import text_fault
 from core.bert.folder import find_bert, fingerprint
 from core.console import UserError, parse, run
 from core.files import atomic_write, require_folder
 from core.measure.calibration import best_temperature
 from core.model_files.predictor import predict_all, softmax
+from core.tables.write import write_rows
 from predict_fun import NewsClassifier
 from train import TrainConfig, fine_tune
 from utils import Titles, read_data
@@ -222,8 +223,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = [COLUMNS]
     for row in doubts:
         file, line, text, label = places[row]
-        names = inert(labels[label]), inert(labels[found[row].argmax()])
-        table.append((inert(text), *names, f"{found[row].max():.4f}", line, file))
+        likelier = labels[found[row].argmax()]
+        table.append((text, labels[label], likelier, f"{found[row].max():.4f}", line, file))
     path = config.output / "label_errors" / "label_errors.tsv"
     atomic_write(path, lambda file: write_rows(file, table, "\t"))
     if config.model == "bert":
