@@ -523,7 +523,7 @@ def test_the_csv_has_all_rows_and_no_formula(server):
     assert rows[0] == ["text", "pred_class", "confidence", "truncated", "error"]
     assert rows[1] == ["打球", "体育", "0.900000", "False", ""]
     assert rows[2] == ["", "", "", "", "标题是空的：请填写新闻标题"]
-    assert [row[0] for row in rows[3:8]] == ["'=cmd|'/C calc'!A0", "'＋1", "'-2", "'@x", "'\t=1"]
+    assert [row[0] for row in rows[3:8]] == ["'=cmd|'/C calc'!A0", "'＋1", "-2", "'@x", "'\t=1"]
     assert rows[8][0] == '引"号,逗号' and len(rows) == 9
 
 
