@@ -1,29 +1,33 @@
-"""Fetch bert-base-chinese, or the public news titles of THUCNews, and make sure that every file is whole.
+"""Fetch an encoder of the hub, or the public news titles of THUCNews, and make sure that every file is whole.
 
 python download.py bert                             google-bert/bert-base-chinese, 400 MB, into bert-base-chinese/
-python download.py bert --mirror                    the same from https://hf-mirror.com; HF_ENDPOINT is heeded too
+python download.py rbt3                             another encoder, into a folder of its own below encoders/
+python download.py owner/name                       likewise, any BERT of the hub
+python download.py bert --mirror                    from https://hf-mirror.com; HF_ENDPOINT is heeded too
 python download.py thucnews                         200,000 titles of 10 classes into data/thucnews/
 python download.py thucnews --mirror https://HOST   the same from HOST instead of https://raw.githubusercontent.com
-python download.py --from FOLDER_OR_ZIP bert        from files fetched by hand; thucnews likewise
-python download.py --check bert                     open what is there, offline; thucnews likewise, with its hashes
+python download.py --from FOLDER_OR_ZIP bert        from files fetched by hand; any other likewise
+python download.py --check bert                     open what is there, offline, and compare its hashes; any folder too
 
-What broke off goes on when the command is run again.
+What broke off goes on when the command is run again. `train.py --bert-path rbt3` takes an encoder by its name.
 """
 
 import argparse
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from config import Config
 from core import fetch
+from core.bert import ask, hub
+from core.bert.folder import find_weights, read_index, require_files
+from core.bert.sums import SUMS, write_sums
 from core.console import UserError, run
 from core.fetch import FetchError, Remote, fault_in
-
-HUB, HUB_MIRROR = "https://huggingface.co", "https://hf-mirror.com"
-BERT_REPO = "google-bert/bert-base-chinese"
 
 RAW = "https://raw.githubusercontent.com"
 THUCNEWS_REPO = "649453932/Chinese-Text-Classification-Pytorch"
@@ -41,69 +45,80 @@ THUCNEWS_CLASSES = "财经\n房产\n股票\n教育\n科技\n社会\n时政\n体�
 class Target:
     """Something to fetch; `ask` raises FetchError, `check` UserError."""
 
+    name: str  # on the command line
     folder: Path
-    files: tuple[str, ...]  # what is fetched
-    needed: tuple[tuple[str, ...], ...]  # what must be there, each name with those that may stand in for it
+    needed: tuple[Sequence[str], ...]  # what must be there, each name with those that may stand in for it
     page: str  # where a person finds the files
-    mirror_flag: str
-    ask: Callable[[str | None, Iterable[str]], dict[str, Remote]]  # (mirror, names) -> what is known of the files
+    ask: Callable[[str | None, Sequence[str] | None], dict[str, Remote]]  # (mirror, names or all) -> what is known
     check: Callable[[Path], None]  # opens and compares the files in a folder
-    replaced: dict[str, bytes]  # our content of a file in place of the one fetched
     next: str  # the command that uses it
+    optional: tuple[str, ...] = ()
+    replaced: dict[str, bytes] = field(default_factory=dict)  # our content of a file in place of the one fetched
+    is_encoder: bool = False
 
     def names(self) -> list[str]:
         """All names that are of use, the preferred ones first."""
-        return list(dict.fromkeys([*self.files, *sum(self.needed, ())]))
+        return list(dict.fromkeys([*itertools.chain(*self.needed), *self.optional]))
 
     def missing(self, present: Collection[str]) -> str:
-        """The needed names that are not among those present, as text."""
-        return ", ".join(" or ".join(names) for names in self.needed if not set(names) & set(present))
+        """The needed names that are not among those present, as text; of weights in several files it is silent."""
+        lacking = [names for names in self.needed if not set(names) & set(present)]
+        return ", ".join(" or ".join(name for name in names if "index" not in name) for names in lacking)
 
 
-def ask_hub(mirror: str | None, names: Iterable[str]) -> dict[str, Remote]:
-    """Addresses, sizes and hashes as the hub tells them; a mirror vouches for its own files."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+def target_of(name: str, check: bool = False) -> Target:
+    """What a name on the command line means; to check also a folder.
 
-    endpoint = address(HUB_MIRROR if mirror == "" else mirror or os.environ.get("HF_ENDPOINT") or HUB)
-    remotes = {}
-    for name in names:
-        url = hf_hub_url(BERT_REPO, name, endpoint=endpoint)
-        try:
-            facts = get_hf_file_metadata(url, token=False, timeout=fetch.PATIENCE)
-        except Exception as fault:  # the HTTP library underneath differs between the versions of huggingface_hub
-            raise FetchError(url, fetch.reason(fault)) from fault
-        if len(facts.etag or "") not in (40, 64):
-            raise FetchError(url, "it comes without a hash: this is no mirror of the hub")
-        remotes[name] = Remote(url, facts.size, (facts.etag,))
-    return remotes
+    Raises:
+        ValueError: nothing.
+    """
+    if name == "thucnews":
+        return Target(
+            name=name,
+            folder=Path("data/thucnews"),
+            needed=tuple((file,) for file in THUCNEWS_SHA1),
+            page=f"https://github.com/{THUCNEWS_REPO}/tree/master/THUCNews/data",
+            ask=ask_github,
+            check=check_thucnews,
+            next="python train.py --data-dir data/thucnews",
+            replaced={"class.txt": THUCNEWS_CLASSES},
+        )
+    here = check and name != "" and Path(name).is_dir()
+    encoder = hub.name_of("bert-base-chinese" if name == "bert" else name) or (name if here else None)
+    if encoder is None:
+        raise ValueError(name)
+    folder, repo = Path(name) if here else hub.folder_of(encoder), hub.repo_of(encoder)
+    default = folder == Config.bert_path
+    return Target(
+        name=name if hub.name_of(name) else "bert",
+        folder=folder,
+        needed=ask.NEEDED,
+        page=f"{ask.HUB}/{repo}/tree/main or {ask.HUB_MIRROR}/{repo}/tree/main",
+        ask=partial(ask.ask_hub, repo, optional=(optional := ask.OPTIONAL[: -1 if default else None])),
+        check=check_encoder,
+        next="python train.py" if default else f"python train.py --bert-path {encoder}",
+        optional=optional,
+        is_encoder=True,
+    )
 
 
-def ask_github(mirror: str | None, names: Iterable[str]) -> dict[str, Remote]:
+def ask_github(mirror: str | None, names: Sequence[str] | None = None) -> dict[str, Remote]:
     """Addresses and hashes, all known beforehand."""
     if mirror == "":
         raise UserError(f"which mirror of {RAW}? Name it: python download.py thucnews --mirror https://HOST")
-    folder = f"{address(mirror or RAW)}/{THUCNEWS_REPO}/master/THUCNews/data"
-    hashes = {name: (THUCNEWS_SHA1[name],) for name in names}
+    folder = f"{ask.address(mirror or RAW)}/{THUCNEWS_REPO}/master/THUCNews/data"
+    hashes = {name: (THUCNEWS_SHA1[name],) for name in names or THUCNEWS_SHA1}
     if "class.txt" in hashes:
         hashes["class.txt"] += (fetch.git_sha1(THUCNEWS_CLASSES),)
-    return {name: Remote(f"{folder}/{name}", None, hashes[name]) for name in names}
+    return {name: Remote(f"{folder}/{name}", None, own) for name, own in hashes.items()}
 
 
-def address(host: str) -> str:
-    """`hf-mirror.com/` -> `https://hf-mirror.com`."""
-    return (host if "://" in host else f"https://{host}").rstrip("/")
+def check_encoder(folder: Path) -> None:
+    """Open weights, vocabulary and config as training does, and see that they fit together and are what they were."""
+    from core.bert.encoder import describe
 
-
-def check_bert(folder: Path) -> None:
-    """Open weights, vocabulary and config as training does, and see that they fit together."""
-    from bert_classifer_model import BertClassifier
-    from core.bert.folder import read_tokenizer
-
-    tokenizer = read_tokenizer(folder, Config.max_length)
-    # Mapped to the file until this returns: Windows would not let the file be moved while the model is in use.
-    bert = BertClassifier.from_pretrained(folder, num_labels=2).bert
-    rows, width = bert.embeddings.word_embeddings.weight.shape
-    print(f"the weights open; vocabulary: {len(tokenizer.vocab):,} tokens, embedding: {rows:,} rows of {width}")
+    require_files(folder)
+    print(describe(folder))
 
 
 def check_thucnews(folder: Path) -> None:
@@ -122,61 +137,35 @@ def check_thucnews(folder: Path) -> None:
         print(f"{one}.txt and {other}.txt share {len(shared):,} title(s)")
 
 
-TARGETS = {
-    "bert": Target(
-        folder=Config.bert_path,
-        files=("config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "model.safetensors"),
-        needed=(("config.json",), ("vocab.txt", "tokenizer.json"), ("model.safetensors", "pytorch_model.bin")),
-        page=f"{HUB}/{BERT_REPO}/tree/main or {HUB_MIRROR}/{BERT_REPO}/tree/main",
-        mirror_flag="--mirror",
-        ask=ask_hub,
-        check=check_bert,
-        replaced={},
-        next="python train.py",
-    ),
-    "thucnews": Target(
-        folder=Path("data/thucnews"),
-        files=tuple(THUCNEWS_SHA1),
-        needed=tuple((name,) for name in THUCNEWS_SHA1),
-        page=f"https://github.com/{THUCNEWS_REPO}/tree/master/THUCNews/data",
-        mirror_flag="--mirror https://HOST",
-        ask=ask_github,
-        check=check_thucnews,
-        replaced={"class.txt": THUCNEWS_CLASSES},
-        next="python train.py --data-dir data/thucnews",
-    ),
-}
-
-
-def download(name: str, mirror: str | None) -> None:
+def download(target: Target, mirror: str | None) -> None:
     """Fetch what is not there whole; the files wait in `.part` until all of them are.
 
     Raises:
         UserError: a file cannot be fetched, or is not what was promised.
     """
-    target = TARGETS[name]
     part = target.folder / ".part"
     try:
-        remotes = target.ask(mirror, target.files)
+        remotes = target.ask(mirror, None)
         if not any(fault_in(target.folder / file, remote) for file, remote in remotes.items()):
             print(f"{target.folder} is whole already")
+            if target.is_encoder:
+                write_sums(target.folder, remotes)
             return target.check(target.folder)
         fetch.fetch_all(remotes, part, target.folder)
     except FetchError as fault:
         raise UserError(
-            f"{fault}: run this again to go on, try {target.mirror_flag}, or save "
-            f"{', '.join(target.files)} from {target.page} and run `python download.py --from FOLDER {name}`"
+            f"{fault}: run this again to go on, try --mirror{'' if target.is_encoder else ' https://HOST'}, or save "
+            f"{target.missing(())} from {target.page} and run `python download.py --from FOLDER {target.name}`"
         ) from fault
-    install(target, part, target.files, "what came")
+    install(target, part, remotes, "what came")
 
 
-def take(name: str, source: Path, mirror: str | None) -> None:
+def take(target: Target, source: Path, mirror: str | None) -> None:
     """Take files that were fetched by hand.
 
     Raises:
         UserError: files are missing, damaged, not the published ones, or do not fit together.
     """
-    target = TARGETS[name]
     part = target.folder / ".taken"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True, exist_ok=True)
@@ -184,6 +173,8 @@ def take(name: str, source: Path, mirror: str | None) -> None:
         found = fetch.copy_files(source, target.names(), part)
         if missing := target.missing(found):
             raise UserError(f"{source} lacks {missing}: fetch it from {target.page}")
+        if target.is_encoder and (index := find_weights(part)).suffix == ".json":
+            found += fetch.copy_files(source, read_index(index), part)
         for preferred, *_ in target.needed:
             if preferred not in found and (target.folder / preferred).exists():
                 raise UserError(f"{target.folder / preferred} would be read in place of what {source} has: delete it")
@@ -216,33 +207,39 @@ def install(target: Target, part: Path, files: Iterable[str], origin: str) -> No
     for file in files:
         os.replace(part / file, target.folder / file)
     shutil.rmtree(target.folder / ".part", ignore_errors=True)
+    if target.is_encoder:
+        write_sums(target.folder, files)
     print(f"{target.folder} is whole")
 
 
-def check(name: str) -> None:
+def check(target: Target) -> None:
     """Look at what is there, without the network; UserError where something is missing or damaged."""
-    target = TARGETS[name]
     if missing := target.missing([file for file in target.names() if (target.folder / file).is_file()]):
-        raise UserError(f"{target.folder} lacks {missing}: run `python download.py {name}`")
+        raise UserError(f"{target.folder} lacks {missing}: run `python download.py {target.name}`")
     target.check(target.folder)
+    if target.is_encoder:
+        known = (target.folder / SUMS).is_file()
+        print("the hashes are those of" if known else "hashes are not compared: there is no", SUMS)
     print(f"{target.folder} is in order")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        usage="%(prog)s [-h] [--mirror [URL]] [--from FOLDER_OR_ZIP] [--check] {bert,thucnews}",
-        description=__doc__,
+        usage="%(prog)s [-h] [--mirror [URL]] [--from FOLDER_OR_ZIP] [--check] {bert,thucnews,NAME,OWNER/NAME}",
+        description=f"{__doc__}\nEncoders by name, with repository and licence:\n\n{hub.table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("target", nargs="?", choices=TARGETS, help="what to fetch")
+    parser.add_argument("target", nargs="?", help="what to fetch")
     parser.add_argument("--mirror", nargs="?", const="", metavar="URL", help="fetch from this host; see above")
     parser.add_argument("--from", dest="source", type=Path, metavar="FOLDER_OR_ZIP", help="take files fetched by hand")
     parser.add_argument("--check", action="store_true", help="only look at what is there, offline")
     args = parser.parse_args(argv)
-    if args.target is None and args.mirror in TARGETS:  # `--mirror bert`: the flag has taken the target for its address
+    if args.target is None and args.mirror:  # `--mirror bert`: the flag has taken the target for its address
         args.target, args.mirror = args.mirror, ""
-    if args.target is None:
-        parser.error(f"say what to fetch: {' or '.join(TARGETS)}")
+    try:
+        args.target = target_of(args.target or "", args.check)
+    except ValueError:
+        parser.error(f"say what to fetch: bert, thucnews, {', '.join(hub.ENCODERS)}, or owner/name of the hub")
     if args.check and (args.source or args.mirror is not None):
         parser.error("--check looks at what is there: leave out --from and --mirror")
     return args
@@ -250,19 +247,23 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    target: Target = args.target
     try:
         if args.check:
-            return check(args.target)
-        if args.source:
-            take(args.target, args.source, args.mirror)
+            check(target)
+        elif args.source:
+            take(target, args.source, args.mirror)
         else:
-            download(args.target, args.mirror)
-        print(f"next: {TARGETS[args.target].next}")
+            download(target, args.mirror)
     except OSError as fault:
         raise UserError(
-            f"cannot read or write {fault.filename or TARGETS[args.target].folder} ({fault.strerror or fault}): "
+            f"cannot read or write {fault.filename or target.folder} ({fault.strerror or fault}): "
             "free some disk space, check the permissions, or close the program that uses it"
         ) from fault
+    if target.is_encoder:
+        print(f"licence: {hub.read_licence(target.folder)}")
+    if not args.check:
+        print(f"next: {target.next}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ LABELS = ("体育", "财经", "科技")
 WORDS = {"体育": "球赛队冠军夺胜负场", "财经": "银行基金股债利率央", "科技": "芯片手机软件网算云"}
 COMMON = "今日新的在有大中国年 ABc12，"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+LICENCE = "cc0-1.0"  # that of a tiny BERT
 TOPICS = ("央行 降息 股市 大涨", "手机 芯片 软件 更新", "球队 夺冠 加时 绝杀", "基金 净值 银行 利率")
 TINY = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 40}
 TINY |= {"vocab_size": 50, "max_position_embeddings": 32}
@@ -68,7 +69,7 @@ def write_data(folder: Path, rows: int = 60, seed: int = 0) -> Path:
 
 
 def write_bert(folder: Path, vocab: list[str] | None = None, **sizes: int) -> Path:
-    """A random BERT without pooler as a Hugging Face folder, with a finetune.json."""
+    """A random BERT without pooler as a Hugging Face folder, with a finetune.json and a licence."""
     from transformers import BertConfig, BertModel
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +82,7 @@ def write_bert(folder: Path, vocab: list[str] | None = None, **sizes: int) -> Pa
     folder.joinpath("vocab.txt").write_text("\n".join(vocab) + "\n", encoding="utf-8")
     recipe = {"learning_rate": 5e-3, "num_epochs": [[10, 1], [None, 4]]}
     folder.joinpath("finetune.json").write_text(json.dumps(recipe), encoding="utf-8")
+    folder.joinpath("README.md").write_text(f"---\nlicense: {LICENCE}\n---\n", encoding="utf-8")
     return folder
 
 

@@ -21,12 +21,13 @@ from conftest import write_bert
 import download
 from config import BUNDLED_BERT, Config
 from core import fetch
+from core.bert import ask
 from core.bert.folder import find_bert, read_tokenizer
 from core.console import run
 from core.fetch import git_sha1
 
 SCRIPT = Path(download.__file__)
-BERT_PATH = f"/{download.BERT_REPO}/resolve/main/"
+BERT_PATH = "/google-bert/bert-base-chinese/resolve/main/"
 THUCNEWS_PATH = f"/{download.THUCNEWS_REPO}/master/THUCNews/data/"
 ENGLISH = b"finance\nrealty\nstocks\neducation\nscience\nsociety\npolitics\nsports\ngame\nentertainment"
 FOLDERS = {"bert": Path("bert-base-chinese"), "thucnews": Path("data/thucnews")}
@@ -65,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.log.append((self.command, name, asked))
         self.server.tokens.add(self.headers.get("Authorization", ""))
         health = self.server.health.get(name, "well")
-        if content is None or health in ("404", "503"):
+        if content is None or health in ("401", "404", "503"):
             return self.answer(int(health) if health.isdigit() else 404)
         if health == "silent":
             self.server.closing.wait(20)
@@ -191,7 +192,11 @@ def assert_whole(server: Server, target: str) -> None:
     expected = {path.removeprefix(prefix): content for path, content in server.files.items() if prefix in path}
     if target == "thucnews":
         expected["class.txt"] = "财经\n房产\n股票\n教育\n科技\n社会\n时政\n体育\n游戏\n娱乐\n".encode()
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected, "whole files and nothing else"
+    found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    if target == "bert":
+        sums = "".join(f"{hashlib.sha256(expected[name]).hexdigest()}  {name}\n" for name in sorted(expected))
+        assert found.pop("SHA256SUMS").decode() == sums
+    assert found == expected, "whole files and nothing else"
     assert not any(path.is_symlink() for path in folder.iterdir())
 
 
@@ -212,7 +217,7 @@ def test_thucnews_is_fetched_named_in_chinese_and_compared(server, capsys):
 def test_bert_is_fetched_from_hub_or_mirror(server, monkeypatch, capsys, flags):
     if flags:
         monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
-    monkeypatch.setattr(download, "HUB_MIRROR", server.url)
+    monkeypatch.setattr(ask, "HUB_MIRROR", server.url)
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     download.main(["bert", *(server.url + "/" if word == "URL" else word for word in flags)])
     assert_whole(server, "bert")
@@ -290,7 +295,7 @@ def test_a_fault_of_the_server_is_told_and_leaves_nothing_that_looks_whole(
     sentence = fails(target)
     assert f"{FILES[target]} ({expected}" in sentence
     assert "try --mirror" in sentence and f"`python download.py --from FOLDER {target}`" in sentence
-    for name in (*download.TARGETS[target].files, download.TARGETS[target].page):
+    for name in (*download.target_of(target).missing(()).split(", "), download.target_of(target).page):
         assert name in sentence
     assert not installed(target)
     assert health != "404" or server.fetched().count("train.txt") == (target == "thucnews"), "no use in trying again"
@@ -416,7 +421,7 @@ def test_files_fetched_by_hand_are_taken(server, tmp_path, target, as_zip):
 
 
 def test_the_mirror_may_stand_before_the_target(server, monkeypatch):
-    monkeypatch.setattr(download, "HUB_MIRROR", server.url)
+    monkeypatch.setattr(ask, "HUB_MIRROR", server.url)
     download.main(["--mirror", "bert"])
     assert_whole(server, "bert")
 
@@ -544,7 +549,7 @@ def test_a_zip_writes_nowhere_else(server, tmp_path):
 
 @pytest.mark.parametrize("target", FOLDERS)
 def test_check_looks_at_what_is_there_without_network(server, target, monkeypatch, capsys):
-    assert f"lacks {download.TARGETS[target].files[0]}" in fails("--check", target)
+    assert f"lacks {download.target_of(target).names()[0]}" in fails("--check", target)
     download.main([target])
     server.log.clear()
     monkeypatch.setattr(socket, "socket", None)
@@ -576,7 +581,7 @@ def test_a_full_disk_is_told(server, monkeypatch):
 
 def test_the_script_as_it_is_run(server):
     """One line on stderr, exit status 1, and little time until the help is there."""
-    server.health["tokenizer.json"] = "404"
+    server.health["config.json"] = "404"
     command = [sys.executable, str(SCRIPT), "bert"]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 1 and done.stdout == ""

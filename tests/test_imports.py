@@ -19,7 +19,7 @@ FLOORS = {
     5: ("utils", "bert_classifer_model", "bilstm_classifier"),
     6: ("predict_fun", "train", "baseline", "download"),
     7: ("tasks",),
-    8: ("evaluate", "distillation", "pretrain_mlm", "custom_pruning", "predict_quantization", "api", "label_errors"),
+    8: ("evaluate", "distillation", "pretrain_mlm", "custom_pruning", "predict_quantization", "api", "label_errors", "export"),
     9: ("hard_label_distillation", "soft_label_distillation", "bert_model_quantization", "benchmark"),
     10: ("experiments",),
 }
@@ -28,6 +28,7 @@ APART = {"app": {"page"}, "api_test": set(), "quickstart": set()}  # what they i
 # What is written for the path without torch loads neither torch nor transformers when it is imported.
 LIGHT = ["config", "core.task", "core.training.knobs", "core.training.units", "core.measure.alone", "tasks"]
 LIGHT += [f"core.model_files.{name}" for name in ("find", "facts", "predictor", "onnx_model", "openvino_model")]
+LIGHT += [f"core.bert.{name}" for name in ("ask", "folder", "hub", "shape", "sums")]
 LIGHT += ["predict_fun", "predict_quantization", "api", "api_test", "app", "download", "quickstart"]
 WHOLE_ROOMS = ("core/text", "core/tables", "core/serving", "page")  # all of whose files are light
 MAX_LINES = 270

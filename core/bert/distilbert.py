@@ -7,7 +7,7 @@ states; in training that has one dropout more, after the attention.
 import re
 from typing import Any
 
-import torch
+from core.bert.shape import Weights
 
 KEYS = {  # of its config.json, by BERT's names for them
     "dim": "hidden_size",
@@ -46,7 +46,7 @@ def bert_keys(config: dict[str, Any]) -> dict[str, Any]:
     return DEFAULTS | {KEYS.get(key, key): value for key, value in config.items()} | FIXED
 
 
-def bert_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def bert_names(weights: Weights) -> Weights:
     """Its weights by BERT's names, with segment vectors of zero; whatever stands before the names stays there."""
     named = {PART.sub(lambda found: PARTS[found[0]], name): tensor for name, tensor in weights.items()}
     for name in [name for name in named if name.endswith(POSITIONS)]:

@@ -5,7 +5,10 @@ from typing import Any
 
 from torch import nn
 
+from core.bert.folder import read_tokenizer
 from core.bert.weights import read_pretrained
+
+MIN_LENGTH = 3  # of a text: [CLS], a token, [SEP]
 
 # The sizes of bert-base-chinese.
 BERT_BASE = {"vocab_size": 21128, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
@@ -45,6 +48,19 @@ def pretrained_bert(folder: Path) -> tuple[nn.Module, bool]:
     if missing:
         bert.pooler = None
     return bert, not missing
+
+
+def describe(folder: Path) -> str:
+    """What a folder holds, opened as training does, in words.
+
+    Raises:
+        UserError: weights, vocabulary and config are damaged, or do not fit together.
+    """
+    tokenizer = read_tokenizer(folder, max_length=MIN_LENGTH)
+    # Mapped to the file until this returns: Windows would not let the file be moved while the model is in use.
+    bert, _ = pretrained_bert(folder)
+    rows, width = bert.embeddings.word_embeddings.weight.shape
+    return f"the weights open; vocabulary: {len(tokenizer.vocab):,} tokens, embedding: {rows:,} rows of {width}"
 
 
 def _narrow(layer: nn.Module, heads: int, neurons: int) -> None:

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from core.bert.distilbert import bert_keys
+from core.bert.hub import ENCODERS, located, name_of, read_licence
 from core.bert.shape import BERT_SIZES
+from core.bert.sums import check_sums
 from core.console import UserError
 from core.files import sha256
 from core.text.stub import describe_stub, refuse_stub
@@ -38,33 +39,38 @@ FINETUNE = {"learning_rate": 5e-5, "num_epochs": [[300, 30], [800, 16], [3000, 8
 def find_bert(bert_path: Path, default: Path, bundled: Path) -> Path:
     """The folder to take the encoder from: `bert_path`, or the bundled BERT while the default folder is empty.
 
+    Args:
+        bert_path: a folder, or the name of an encoder that download.py has fetched.
+        default: the folder that is meant where nobody names one.
+        bundled: the folder of the bundled BERT.
+
     Raises:
-        UserError: the folder is missing, or lacks weights, config or vocabulary.
+        UserError: see `require_files`.
     """
     if bert_path == default and not any((bert_path / name).is_file() for name in MODEL_FILES):
-        print(f"encoder: {bundled} (bundled). For the larger bert-base-chinese (400 MB): {FETCH_COMMAND}")
+        require_files(bundled)
+        print(f"encoder: {bundled} (bundled), licence: {read_licence(bundled)}. ", end="")
+        print(f"For the larger bert-base-chinese (400 MB): {FETCH_COMMAND}")
         return bundled
-    require_files(bert_path)
-    print(f"encoder: {bert_path}")
-    return bert_path
+    folder = located(bert_path)
+    require_files(folder)
+    print(f"encoder: {folder}, licence: {read_licence(folder)}")
+    return folder
 
 
 def require_files(bert_path: Path) -> None:
-    """Refuse a folder that is missing, or lacks weights, config or vocabulary.
+    """Refuse a folder that is missing, lacks weights, config or vocabulary, or whose files are not what they were.
 
     Raises:
-        UserError: it does, or one of them is a git-lfs pointer or a web page.
+        UserError: it is one, or one of its files is a git-lfs pointer or a web page, or differs from its SHA256SUMS.
     """
     if not bert_path.exists():
-        name = bert_path.as_posix()
-        if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) and not bert_path.parent.exists():
-            raise UserError(
-                f"there is no such folder, {name}, and names of the hub are not fetched: run "
-                f"`hf download {name} --local-dir {bert_path.name}` and give the folder {bert_path.name}"
-            )
+        name = name_of(bert_path.as_posix())
+        if name in ENCODERS or (name and not bert_path.parent.exists()):
+            raise UserError(f"{bert_path} is neither a folder nor fetched yet: run `python download.py {name}`")
         raise UserError(
-            f"{bert_path} lacks {' or '.join(WEIGHT_FILES)}: there is no such folder, and names of the hub are not "
-            f"fetched; check the path, or run: {FETCH_COMMAND}"
+            f"{bert_path} lacks {' or '.join(WEIGHT_FILES)}: there is no such folder; check the path, or fetch an "
+            "encoder (`python download.py --help` names them)"
         )
     if not bert_path.is_dir():
         raise UserError(f"{bert_path} is a file: give the folder that holds it with config.json and vocab.txt")
@@ -75,6 +81,7 @@ def require_files(bert_path: Path) -> None:
     for path in find_shards(bert_path):
         refuse_weights_stub(path)
     refuse_stub(_first(bert_path, VOCAB_FILES))
+    check_sums(bert_path)
 
 
 def _require(folder: Path, names: Sequence[str], others: Sequence[str] = ()) -> None:
@@ -103,16 +110,26 @@ def find_shards(folder: Path) -> list[Path]:
     index = find_weights(folder)
     if index.suffix != ".json":
         return [index]
+    names = read_index(index)
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise UserError(f"{folder} lacks {' '.join(missing)}, which {index.name} names: put it there")
+    return [folder / name for name in names]
+
+
+def read_index(index: Path) -> list[str]:
+    """The names of the files that an index of shards tells of.
+
+    Raises:
+        UserError: it is damaged, or none.
+    """
     refuse_weights_stub(index)
     try:
-        names = sorted({Path(name) for name in _read_json(index)["weight_map"].values()})
-        if not names or any(name.name != str(name) for name in names):  # nothing outside the folder
+        names = sorted(set(_read_json(index)["weight_map"].values()))
+        if not names or any(Path(name).name != name for name in names):  # nothing outside the folder
             raise ValueError
     except JSON_FAULTS as fault:
         raise UserError(f"{index} is not the index of a BERT's shards: fetch it again") from fault
-    if missing := [str(name) for name in names if not (folder / name).is_file()]:
-        raise UserError(f"{folder} lacks {' '.join(missing)}, which {index.name} names: put it there")
-    return [folder / name for name in names]
+    return names
 
 
 def refuse_weights_stub(path: Path) -> None:

@@ -1,10 +1,11 @@
 """The shape of a BERT: heads and neurons of its layers, and the arithmetic that they take."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-Weights = dict[str, torch.Tensor]
+Weights = dict[str, "torch.Tensor"]
 Architecture = dict[str, Any]
 # What a config.json of BERT means by leaving a size out.
 BERT_SIZES = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}

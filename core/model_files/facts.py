@@ -16,6 +16,7 @@ from core.console import UserError
 from core.model_files.kinds import misfit, wrong_kind
 from core.text.tokenizer import Tokenizer
 
+UNKNOWN = "unknown"  # the licence of what does not name one
 CLASSIFICATION = "classification"  # the task of files that name none: those of the first versions are news classifiers
 INPUTS = ("input_ids", "attention_mask")  # of a module that names none
 REQUIRED = ("stage", "architecture", "labels", "vocab", "max_length")
@@ -43,6 +44,7 @@ class Facts(TypedDict, total=False):
     data_sha256: str  # fingerprint of the class names and training rows
     lineage: str | None  # fingerprint of the training that it comes from; see core/model_files/lineage
     parent_sha256: str  # hash of the weights it started from
+    licence: str  # of the encoder that it was made from; UNKNOWN where it is absent
     seed: int
     project: str  # version of this project
     versions: dict[str, str]  # of libraries
@@ -93,6 +95,11 @@ def new_facts(
         "seed": config["seed"],
         **provenance(),
     }
+
+
+def licence_of(facts: Facts) -> str:
+    """The licence of a model's weights; files of earlier versions do not say."""
+    return facts.get("licence", UNKNOWN)
 
 
 def inputs_of(model: Any) -> Sequence[str]:

@@ -29,11 +29,12 @@ def find(folder: Path) -> Path:
 def test_an_empty_default_folder_means_the_bundled_bert(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
+    bundled = BUNDLED_BERT.resolve()
     monkeypatch.chdir(tmp_path)
-    assert find(Config.bert_path) == BUNDLED_BERT
+    assert find_bert(Config.bert_path, Config.bert_path, bundled) == bundled
     Config.bert_path.mkdir()
     Config.bert_path.joinpath("README.md").write_text("how to get it", encoding="utf-8")
-    assert find(Config.bert_path) == BUNDLED_BERT
+    assert find_bert(Config.bert_path, Config.bert_path, bundled) == bundled
     assert "bert-mini-chinese" in capsys.readouterr().out
 
 
@@ -54,14 +55,16 @@ def test_another_folder_than_the_default_is_never_replaced(tmp_path: Path):
 
 def test_a_path_that_is_no_folder(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    command = "hf download some-org/some_bert.v2 --local-dir some_bert.v2"
-    with pytest.raises(UserError, match=f"no such folder, some-org/some_bert.v2.*not fetched.*{command}"):
-        find(Path("some-org/some_bert.v2"))
+    for name in ("some-org/some_bert.v2", "rbt3"):
+        with pytest.raises(
+            UserError, match=f"{name} is neither a folder nor fetched yet: run `python download.py {name}`"
+        ):
+            find(Path(name))
     (tmp_path / "models").mkdir()
     for path in (tmp_path / "my-bert", Path("my-bert"), Path("models/my-bert"), Path("../my-bert"), Path("a/b/c")):
         with pytest.raises(UserError, match="no such folder.*check the path") as told:
             find(path)
-        assert "hf download" not in str(told.value)
+        assert f"download.py {path}" not in str(told.value)
     with pytest.raises(UserError, match="is a file: give the folder"):
         find(bert / "model.safetensors")
 
