@@ -35,7 +35,7 @@ from core.console import UserError, parse, require_one_or_more, run
 from core.files import sha256, write_json
 from core.measure.latency import compare_speed, spread_sample
 from core.model_files import checkpoint, lineage
-from core.model_files.facts import Facts, is_per_token, new_facts
+from core.model_files.facts import Facts, is_per_token, licence_of, new_facts
 from core.model_files.find import find_model
 from core.model_files.module import build_module, restore_module
 from core.model_files.names import made_from
@@ -251,7 +251,7 @@ def prune(config: PruneConfig, run_state: RunState, devices: Devices) -> None:
     metrics = {"dev": score(model, kept), "test": score(model, kept, "test") if "test" in splits else None}
     knobs, parent, by, name = config.plain(), original.sha256, task.best_by, artefact.stem.removesuffix("_model")
     made = new_facts(name, model, facts["labels"], kept, knobs, metrics, training, parent, by, before.task)
-    made |= {name: facts.get(name) for name in ("data_sha256", "lineage")}
+    made |= {name: facts.get(name) for name in ("data_sha256", "lineage")} | {"licence": licence_of(facts)}
     after = original.predictor(model, kept, devices)
     made["temperature"] = task.temperature(after, splits["dev"])
     descend = partial(lineage.descend, MODELS, artefact, made)

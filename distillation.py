@@ -27,7 +27,7 @@ from core.files import sha256
 from core.measure.calibration import fit_temperature
 from core.measure.metrics import in_words, metrics_table
 from core.model_files import lineage
-from core.model_files.facts import Facts, new_facts
+from core.model_files.facts import Facts, licence_of, new_facts
 from core.model_files.find import find_model
 from core.model_files.module import load_module
 from core.model_files.names import ONNX, made_from
@@ -246,12 +246,12 @@ def _distil(
     metrics = {"dev": fitted.best["metrics"], "test": score(student, "test") if "test" in held_out else None}
     training = {"rows": rows, "step": fitted.best["step"], "seconds": round(fitted.seconds)}
     training["preparing"] = round(preparing)
-    parent, tokenizer = config.teacher_sha256[0], lesson.tokenizer
-    name = f"{stage}_bert" if config.bert_layers else stage
+    name, parent = f"{stage}_bert" if config.bert_layers else stage, config.teacher_sha256[0]
     facts = new_facts(
-        name, student, of_teacher["labels"], tokenizer, config.plain(), metrics, training, parent, BEST_BY
+        name, student, of_teacher["labels"], lesson.tokenizer, config.plain(), metrics, training, parent, BEST_BY
     )
-    facts |= {"data_sha256": lesson.data_sha256, "lineage": of_teacher.get("lineage")}
+    licence = " and ".join(dict.fromkeys(map(licence_of, lesson.teacher_facts)))
+    facts |= {"data_sha256": lesson.data_sha256, "lineage": of_teacher.get("lineage"), "licence": licence}
     facts["temperature"] = fit_temperature(forward_rows(student, held_out["dev"], devices), held_out["dev"], row_units)
     onnx = artefact.with_suffix(ONNX)
 

@@ -22,6 +22,7 @@ from torch import nn
 from bert_classifer_model import BertClassifier
 from config import BEST_BY, BUNDLED_BERT, MODELS, Config
 from core.bert.folder import find_bert, find_weights, finetune_defaults, fingerprint, read_tokenizer
+from core.bert.hub import read_licence
 from core.console import UserError, parse, run
 from core.files import sha256
 from core.measure.calibration import fit_temperature
@@ -79,6 +80,7 @@ def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
 def _fine_tune(config: TrainConfig, recipe: Recipe, run_state: RunState, devices: Devices, score_test: bool) -> None:
     labels, titles = read_data(config.data_dir, config.limit)
     config.bert_path = bert_path = find_bert(config.bert_path, Config.bert_path, BUNDLED_BERT)
+    licence = read_licence(bert_path)
     tokenizer = read_tokenizer(bert_path, config.max_length, recipe.truncation)
     check_coverage(tokenizer, titles["train"].texts, bert_path)
     if config.adapt_minutes:
@@ -113,6 +115,7 @@ def _fine_tune(config: TrainConfig, recipe: Recipe, run_state: RunState, devices
     training = {"rows": len(train_labels), "step": fitted.best["step"], "seconds": round(fitted.seconds, 1)}
     artefact = run_state.artefact
     facts = new_facts("teacher", model, labels, tokenizer, config.plain(), metrics, training, parent, BEST_BY)
+    facts["licence"] = licence
     facts["temperature"] = fit_temperature(forward_rows(model, held_out["dev"], devices), held_out["dev"], row_units)
     facts["data_sha256"] = data = lineage.data_fingerprint(labels, batches.sha256())
     knobs = {name: value for name, value in config.plain().items() if name not in MAY_CHANGE}

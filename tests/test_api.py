@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import LICENCE, ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -357,7 +357,7 @@ def test_models_are_described_without_a_path(teacher, tmp_path, monkeypatch):
     assert model["architecture"]["hidden_size"] == 32 and model["architecture"]["num_hidden_layers"] == 2
     shown = model["metrics"]["dev"]  # whatever numbers there are, the one that selected the model first
     assert next(iter(shown)) == "macro_f1" and {"accuracy", "loss", "n"} < shown.keys() and "per_class" not in shown
-    assert model["task"] == "classification"
+    assert model["task"] == "classification" and model["licence"] == LICENCE
     assert model["sha256"] == sha256(teacher)
     assert model["size_mb"] == round(teacher.stat().st_size / 1e6, 1)
     assert str(teacher.parent) not in client.get("/models").get_data(as_text=True)

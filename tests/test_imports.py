@@ -19,7 +19,8 @@ FLOORS = {
     5: ("utils", "bert_classifer_model", "bilstm_classifier"),
     6: ("predict_fun", "train", "baseline", "download"),
     7: ("tasks",),
-    8: ("evaluate", "distillation", "pretrain_mlm", "custom_pruning", "predict_quantization", "api", "label_errors", "export"),
+    8: ("evaluate", "distillation", "pretrain_mlm", "custom_pruning", "predict_quantization", "api")
+    + ("label_errors", "export"),
     9: ("hard_label_distillation", "soft_label_distillation", "bert_model_quantization", "benchmark"),
     10: ("experiments",),
 }

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, write_bert, write_data
+from conftest import LICENCE, ROOT, write_bert, write_data
 
 import api
 import benchmark
@@ -21,7 +21,7 @@ import train
 from bilstm_classifier import BiLSTMClassifier
 from config import MODELS
 from core.console import UserError
-from core.model_files import checkpoint, openvino_model
+from core.model_files import checkpoint, onnx_model, openvino_model
 from core.model_files.find import find_model
 from core.model_files.names import called
 
@@ -66,6 +66,8 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert default()["model"] == "soft_int8" and default()["made"] == ["soft_int8", "soft", "teacher"]
         first = default()["lineage"]
         facts = [checkpoint.load(MODELS[name].path)[1] for name in ("teacher", "soft")]
+        facts.append(onnx_model.load(MODELS["soft_int8"].paths[0], "cpu")[0])
+        assert {each["licence"] for each in facts} == {LICENCE}
         assert {each["lineage"] for each in facts} == {first} and all(len(each["data_sha256"]) == 64 for each in facts)
         train.main(small("--bert-path", bert, "--data-dir", other_data(Path("own"))))
         assert default()["model"] == "teacher" and default()["lineage"] != first

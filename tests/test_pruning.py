@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import LABELS, WORDS, assert_calibrated, press_ctrl_c, same, stage_args, write_data
+from conftest import LABELS, LICENCE, WORDS, assert_calibrated, press_ctrl_c, same, stage_args, write_data
 
 import custom_pruning
 from bilstm_classifier import BiLSTMClassifier
@@ -46,6 +46,7 @@ def test_the_smallest_weights_in_scope_become_zero(
     custom_pruning.main(stage_args(teacher, data, tmp_path, "--amount", "0.4", "--scope", scope))
     before, _ = checkpoint.load(teacher)
     after, facts = checkpoint.load(tmp_path / "save" / ZEROED)
+    assert facts["licence"] == LICENCE
     assert facts["stage"] == "pruned" and before.keys() == after.keys()
     scoped = [name for name in before if f".{inside}." in name and name.endswith("weight") and "LayerNorm" not in name]
     old, new = (torch.cat([weights[name].flatten() for name in scoped]) for weights in (before, after))
@@ -67,6 +68,7 @@ def test_the_smallest_weights_in_scope_become_zero(
 
 def test_a_cut_model_is_smaller_still_right_and_needs_nothing_else(halved: Path, teacher: Path, data: Path):
     weights, facts = checkpoint.load(halved / "save" / CUT)
+    assert facts["licence"] == LICENCE
     original = checkpoint.load(teacher)[1]["architecture"]
     found = report(halved)
     kept = encoder_flops(facts["architecture"], 10) / encoder_flops(original, 10)

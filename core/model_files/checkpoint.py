@@ -19,7 +19,7 @@ import torch
 from core.console import UserError, run
 from core.files import atomic_write, sha256
 from core.model_files import onnx_model, openvino_model
-from core.model_files.facts import FORMAT_VERSION, Facts, check, check_version, not_finite_metric, numbers_of
+from core.model_files.facts import FORMAT_VERSION, UNKNOWN, Facts, check, check_version, not_finite_metric, numbers_of
 from core.model_files.names import ONNX, OPENVINO, ending
 
 
@@ -139,7 +139,7 @@ def describe(path: Path) -> list[tuple[str, str]]:
     numbers = sum(tensor.numel() for value in state_dict.values() for tensor in tensors(value))
     if numbers:
         rows.append(("parameters", f"{numbers:,}"))
-    for name, value in facts.items():
+    for name, value in {"licence": UNKNOWN, **facts}.items():
         if name == "labels":
             rows.append((name, f"{len(value)}: {' '.join(value)}"))
         elif name == "vocab":

@@ -109,7 +109,7 @@ A_NAME = (_is_name, "a short name")
 MAYBE_A_NAME = (_or_none(_is_name), "a short name")
 MAYBE_A_DICT = (_or_none(lambda value: isinstance(value, dict)), "a dict")
 KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # by name of the fact: whether a value is one, and what it is
-    **dict.fromkeys(("task", "stage", "precision", "weights"), A_NAME),
+    **dict.fromkeys(("task", "stage", "precision", "weights", "licence"), A_NAME),
     **dict.fromkeys(("best_by", "project", "git_commit", "lineage", "data_sha256", "parent_sha256"), MAYBE_A_NAME),
     **dict.fromkeys(("config", "training", "versions"), MAYBE_A_DICT),
     "architecture": (_is_architecture, "a dict with a type and num_labels"),

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from core.files import sha256
-from core.model_files.facts import CLASSIFICATION, Facts, numbers_of
+from core.model_files.facts import CLASSIFICATION, Facts, licence_of, numbers_of
 
 SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
 
 
 def model_facts(name: str, path: Path | None, facts: Facts) -> dict[str, Any]:
-    """The public facts of a model: task, stage, sizes, labels, metrics, hash and size of its file; no local path."""
+    """The public facts of a model: task, stage, sizes, labels, metrics, licence, its file; no local path."""
     metrics, best_by = facts.get("metrics") or {}, facts.get("best_by")
     return {
         "name": name,
@@ -20,6 +20,7 @@ def model_facts(name: str, path: Path | None, facts: Facts) -> dict[str, Any]:
         "architecture": summary(facts["architecture"]),
         "labels": facts["labels"],
         "max_length": facts["max_length"],
+        "licence": licence_of(facts),
         "metrics": {split: numbers_of(found, best_by) for split, found in metrics.items() if found},
         "sha256": sha256(path) if path else None,
         "size_mb": round(path.stat().st_size / 1e6, 1) if path else None,

@@ -30,6 +30,7 @@ ARCHITECTURE = {
     "quantization": "量化",
     "layers": "剪枝后各层（注意力头/前馈层）",
 }
+LICENCES = {"unknown": "未知", "research-only": "仅供学习与研究"}
 TYPES = {"bert": "BERT", "bilstm": "双向 LSTM"}
 SPLITS = {"dev": "验证集", "test": "测试集"}
 METRICS = {  # others stand under their own name
@@ -91,6 +92,8 @@ def facts(model: dict[str, Any], scores: dict[str, dict[str, float]]) -> dict[st
         if name in ARCHITECTURE:
             table[ARCHITECTURE[name]] = words(value)
     table["最大长度"] = f"{words(model.get('max_length'))} 个 token"
+    licence = words(model.get("licence"))
+    table["编码器的许可证"] = LICENCES.get(licence, licence)
     table["文件大小"] = f"{words(model.get('size_mb'))} MB"
     return table
 

@@ -681,6 +681,7 @@ FACTS = {
     "architecture": {"type": "bert", "num_hidden_layers": 4, "layers": [{"heads": 2, "ffn": 64}], "new": 1},
     "metrics": {"dev": {"accuracy": 0.9, "macro_f1": 0.89, "n": 1200}, "odd": 1},
     "max_length": 64,
+    "licence": "apache-2.0",
     "size_mb": 31.7,
     "sha256": "ab" * 32,
 }
@@ -705,7 +706,7 @@ def test_models_are_described_and_the_frontier_drawn(server):
     ]
     assert [metric.value for metric in page.metric] == ["90.00%"]
     shown = str(page.table[0].value)
-    for fact in ("1,200 条", "89", "BERT", "2/64".replace("/", r"\/"), "64 个 token"):
+    for fact in ("1,200 条", "89", "BERT", "2/64".replace("/", r"\/"), "64 个 token", "apache-2.0"):
         assert fact.replace(",", r"\,") in shown.replace("\\\\", "\\") or fact in shown, fact
     assert "参数量" not in shown  # the measured file of the same size may be another model's
     assert page.code[0].value == "ab" * 32
@@ -736,7 +737,15 @@ def test_without_a_benchmark_the_page_says_how_to_get_one(server):
 @pytest.mark.parametrize(
     "odd",
     [
-        {"architecture": 1, "metrics": [], "size_mb": "x", "sha256": {}, "stage": None, "max_length": None},
+        {
+            "architecture": 1,
+            "metrics": [],
+            "size_mb": "x",
+            "licence": [],
+            "sha256": {},
+            "stage": None,
+            "max_length": None,
+        },
         {"architecture": {"layers": 3, "type": []}, "metrics": {"dev": {"accuracy": "x"}}},
     ],
 )

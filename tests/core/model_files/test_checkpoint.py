@@ -85,8 +85,10 @@ def test_the_metric_that_the_state_was_selected_by_is_told_first(tmp_path: Path)
     checkpoint.save(tmp_path / "m.pt", {"w": torch.zeros(3, 4)}, {**FACTS, "metrics": metrics, "best_by": "macro_f1"})
     rows = dict(checkpoint.describe(tmp_path / "m.pt"))
     assert rows["metrics, dev"] == "macro_f1 0.8765, accuracy 0.9000, n 20" and "metrics, test" not in rows
+    assert rows["licence"] == "unknown", "a file of an earlier version"
     assert rows["parameters"] == "12" and rows["vocab"] == "5 tokens"
-    checkpoint.save(tmp_path / "m.pt", {"w": torch.zeros(3, 4)}, {**FACTS, "metrics": metrics})
+    checkpoint.save(tmp_path / "m.pt", {"w": torch.zeros(3, 4)}, {**FACTS, "metrics": metrics, "licence": "mit"})
+    assert dict(checkpoint.describe(tmp_path / "m.pt"))["licence"] == "mit"
     assert dict(checkpoint.describe(tmp_path / "m.pt"))["metrics, dev"].startswith("accuracy 0.9000, n 20, macro_f1")
 
 
