@@ -9,8 +9,7 @@ import pytest
 from conftest import ROOT
 
 PAGES = ("README.md", "README_EN.md", "CONTRIBUTING.md", "bert-base-chinese/README.md", "data/README.md")
-PAGES += ("results/README.md", "docs/adding_a_task.md", "docs/adding_a_task.en.md")
-PAGES += ("docs/confidence.md", "docs/confidence.en.md")
+PAGES += ("results/README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 LAUNCHERS = ("torchrun", "accelerate launch")
 
 
