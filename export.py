@@ -57,6 +57,7 @@ tags:
 | 最大长度 | {max_length} 个 token，{cut} |
 | 训练数据 | {rows}，指纹 `{data}` |
 {metrics}
+| 置信度 | softmax(logits / {temperature:.4g})，温度在验证集上定 |
 | 许可证 | {terms} |
 
 ## 怎么打开
@@ -142,6 +143,7 @@ def card(facts: Facts, kind: str) -> str:
         rows=rows,
         data=facts.get("data_sha256") or "未记录",
         metrics="\n".join(figures),
+        temperature=facts.get("temperature", 1.0),
         terms="未知，转交之前请先查明" if terms == UNKNOWN else terms,
         open=OPEN[kind].format(inputs="、".join(f"`{name}`" for name in facts.get("inputs", INPUTS))),
     )

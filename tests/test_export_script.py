@@ -11,6 +11,7 @@ import export
 from bert_classifer_model import BertClassifier
 from core.console import UserError
 from core.model_files import checkpoint
+from core.model_files.predictor import softmax
 from predict_fun import NewsClassifier
 
 TEXTS = ["球赛冠军", "银行A利率", "芯片12"]
@@ -37,15 +38,17 @@ def test_a_hugging_face_folder(pooled: Path, tmp_path: Path, capsys: pytest.Capt
     assert {path.name for path in (tmp_path / "mine").iterdir()} == names
     assert not list(tmp_path.glob(".*")) and "warning" not in capsys.readouterr().out
     answers = pipeline("text-classification", str(tmp_path / "mine"), top_k=None)(TEXTS, batch_size=3)
-    for ours, theirs in zip(NewsClassifier.load(pooled, "cpu").predict(TEXTS), answers, strict=True):
+    ours = NewsClassifier.load(pooled, "cpu")
+    logits = np.array(ours.logits({"input_ids": ours.tokenizer.encode(TEXTS).input_ids}))
+    for row, theirs in zip(softmax(logits, 1.0), answers, strict=True):
         shares = {answer["label"]: answer["score"] for answer in theirs}
-        assert shares == pytest.approx(ours.probabilities, abs=1e-5)
+        assert shares == pytest.approx(dict(zip(LABELS, row, strict=True)), abs=1e-5)
 
     facts, said = checkpoint.load(pooled)[1], (tmp_path / "mine" / "README.md").read_text(encoding="utf-8")
     assert said.startswith(f"---\nlicense: {LICENCE}\n") and f"| 许可证 | {LICENCE} |" in said
     assert "3 个：" + "、".join(LABELS) in said and facts["data_sha256"] in said and "60 条" in said
     assert f"macro_f1 {facts['metrics']['dev']['macro_f1']:.4g}" in said and "测试集" in said
-    assert str(tmp_path) not in said
+    assert f"softmax(logits / {facts['temperature']:.4g})" in said and str(tmp_path) not in said
 
 
 def test_an_onnx_file_with_its_tokenizer(teacher: Path, tmp_path: Path):
