@@ -88,7 +88,7 @@ class Config(LoopConfig):
     data_dir: Path = Path("data")
     """Folder with class.txt, train.txt, dev.txt and, where there is one, test.txt."""
     bert_path: Path = Path("bert-base-chinese")
-    """Folder with config.json, vocab.txt and weights; while it holds none, the bundled bert-mini-chinese is used."""
+    """Folder of the encoder, or its name in download.py (rbt3); while the default holds none: bert-mini-chinese."""
     save_dir: Path = Path("save_models")
     """Folder that the trained model is written to."""
     batch_size: int = 128

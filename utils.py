@@ -23,6 +23,7 @@ from tyro.conf import Positional, arg
 
 from config import BUNDLED_BERT, Config
 from core.answers import text_fault
+from core.bert.hub import located
 from core.console import UserError, flag, parse, run
 from core.files import atomic_write
 from core.measure.calibration import judge_confidence
@@ -256,7 +257,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("bert_path", "max_length"):
         if (value := getattr(config, name)) != getattr(Config, name):
             train_flags += [flag(name), str(value)]
-    vocab = config.bert_path / "vocab.txt"
+    vocab = located(config.bert_path) / "vocab.txt"
     if config.bert_path == Config.bert_path and not vocab.is_file():
         vocab = BUNDLED_BERT / "vocab.txt"
     folder = config.output / "check"

@@ -25,8 +25,8 @@ FETCH_COMMAND = "python download.py bert"
 # Some encoders pad their embedding to a round number of rows; a difference beyond that is another vocabulary.
 MAX_SPARE_EMBEDDINGS = 128
 # The BERT to take in place of what is none: of like size, or like training.
-INSTEAD = {"true RoBERTa": "chinese-roberta-wwm-ext", "xlm-roberta": "chinese-roberta-wwm-ext", "albert": "rbt4-h312"}
-INSTEAD |= {"electra": "chinese-macbert-base", "ernie": "chinese-roberta-wwm-ext", "deberta": "chinese-macbert-base"}
+INSTEAD = dict.fromkeys(("true RoBERTa", "xlm-roberta", "ernie"), "chinese-roberta-wwm-ext") | {"albert": "rbt4-h312"}
+INSTEAD |= dict.fromkeys(("electra", "deberta", "deberta-v2"), "chinese-macbert-base")
 # The keys of config.json that shape a BERT; how it is called, and by which library, is not the folder's business.
 SIZES = (*BERT_SIZES, "vocab_size", "max_position_embeddings", "type_vocab_size")
 MAX_SIZE = 10_000_000
