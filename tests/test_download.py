@@ -580,7 +580,7 @@ def test_a_full_disk_is_told(server, monkeypatch):
 
 
 def test_the_script_as_it_is_run(server):
-    """One line on stderr, exit status 1, and little time until the help is there."""
+    """One line on stderr, exit status 1; tests/test_imports.py holds the time until the help is there."""
     server.health["config.json"] = "404"
     command = [sys.executable, str(SCRIPT), "bert"]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
@@ -589,7 +589,5 @@ def test_the_script_as_it_is_run(server):
     code = "import sys, download; print({'torch', 'huggingface_hub', 'requests', 'tqdm'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPT.parent, capture_output=True, text=True)
     assert done.stdout == "set()\n"
-    start = time.monotonic()
     done = subprocess.run([*command[:2], "--help"], capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0 and "--mirror" in done.stdout
-    assert time.monotonic() - start < 1
