@@ -93,11 +93,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{config.output} is there already, and no export: give another --output")
     path = find_model(config.model, MODELS, onnx=False)
     state_dict, facts = checkpoint.load(path)
+    if facts["architecture"].get("quantization"):
+        raise UserError(f"{path} is INT8: hand on the ONNX file that bert_model_quantization.py wrote beside it")
     if config.format == "hf" and (reason := hf_folder.why_not(facts["architecture"])):
         instead = f"python export.py --model {config.model} --format onnx --output {config.output}"
         raise UserError(f"{path} {reason}: run `{instead}`")
-    if facts["architecture"].get("quantization"):
-        raise UserError(f"{path} is INT8: its ONNX form is what bert_model_quantization.py wrote beside it")
     model = restore_module(path, state_dict, facts, tasks.task_of(facts).predictor.builds)
 
     require_folder(config.output.parent, 2 * path.stat().st_size)

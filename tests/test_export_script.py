@@ -71,6 +71,12 @@ def test_what_cannot_be_handed_on_is_told(teacher: Path, pooled: Path, tmp_path:
     says = f"by the mean of the states.*: run `python export.py --model {teacher} --format onnx --output {output}`"
     with pytest.raises(UserError, match=says.replace("\\", r"\\")):
         export.main(["--model", str(teacher), "--output", str(output)])
+    weights, facts = checkpoint.load(teacher)
+    int8 = {**facts, "architecture": {**facts["architecture"], "quantization": "dynamic"}}
+    checkpoint.save(tmp_path / "int8.pt", weights, int8)
+    for kind in ("hf", "onnx"):
+        with pytest.raises(UserError, match="is INT8: hand on the ONNX file"):
+            export.main(["--model", str(tmp_path / "int8.pt"), "--format", kind, "--output", str(output)])
     output.mkdir()
     (output / "thesis.txt").write_text("mine", encoding="utf-8")
     for path in (output, output / "thesis.txt"):

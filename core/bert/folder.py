@@ -69,8 +69,8 @@ def require_files(bert_path: Path) -> None:
         if name in ENCODERS or (name and not bert_path.parent.exists()):
             raise UserError(f"{bert_path} is neither a folder nor fetched yet: run `python download.py {name}`")
         raise UserError(
-            f"{bert_path} lacks {' or '.join(WEIGHT_FILES)}: there is no such folder; check the path, or fetch an "
-            "encoder (`python download.py --help` names them)"
+            f"{bert_path} lacks {' or '.join(WEIGHT_FILES)}: there is no such folder; check the path, or run: "
+            f"{FETCH_COMMAND} (its --help names other encoders)"
         )
     if not bert_path.is_dir():
         raise UserError(f"{bert_path} is a file: give the folder that holds it with config.json and vocab.txt")

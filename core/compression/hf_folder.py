@@ -26,8 +26,6 @@ def why_not(architecture: Architecture) -> str:
     """Why no class of transformers is equal to a model, as a predicate; "" where one is."""
     if "bert_config" not in architecture:
         return f"is a model of its own kind ({architecture['type']}), which transformers does not have"
-    if architecture.get("quantization"):
-        return "is INT8, which transformers does not read"
     if architecture.get("pooling", "pooler") != "pooler":
         return "classifies by the mean of the states of all tokens, which transformers does not have for a BERT"
     return ""

@@ -681,7 +681,7 @@ FACTS = {
     "architecture": {"type": "bert", "num_hidden_layers": 4, "layers": [{"heads": 2, "ffn": 64}], "new": 1},
     "metrics": {"dev": {"accuracy": 0.9, "macro_f1": 0.89, "n": 1200}, "odd": 1},
     "max_length": 64,
-    "licence": "apache-2.0",
+    "licence": "mit",
     "size_mb": 31.7,
     "sha256": "ab" * 32,
 }
@@ -706,7 +706,7 @@ def test_models_are_described_and_the_frontier_drawn(server):
     ]
     assert [metric.value for metric in page.metric] == ["90.00%"]
     shown = str(page.table[0].value)
-    for fact in ("1,200 条", "89", "BERT", "2/64".replace("/", r"\/"), "64 个 token", "apache-2.0"):
+    for fact in ("1,200 条", "89", "BERT", "2/64".replace("/", r"\/"), "64 个 token", "mit"):
         assert fact.replace(",", r"\,") in shown.replace("\\\\", "\\") or fact in shown, fact
     assert "参数量" not in shown  # the measured file of the same size may be another model's
     assert page.code[0].value == "ab" * 32

@@ -99,7 +99,6 @@ def test_a_head_on_each_token_is_written_too(tmp_path: Path):
     ("architecture", "says"),
     [
         ({"type": "bert", "bert_config": {}, "pooling": "mean"}, "by the mean of the states"),
-        ({"type": "bert", "bert_config": {}, "pooling": "pooler", "quantization": "dynamic"}, "is INT8"),
         ({"type": "bilstm"}, "a model of its own kind"),
     ],
 )
