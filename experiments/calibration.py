@@ -25,7 +25,7 @@ from core.training.device import measured_on
 from experiments.readme_words import Words, markdown, model_name, percent
 from experiments.trials import write_views
 
-FIGURES = ("n", "accuracy", "ece", "ece_uncalibrated", "temperature", "coverage")
+FIGURES = ("n", "accuracy", "ece", "ece_uncalibrated", "ece_by_chance", "temperature", "coverage")
 LEAST = 0.8  # confidence, in the table
 
 
@@ -64,7 +64,7 @@ def table(report: dict[str, Any], words: Words) -> str:
     lines = []
     for row in report["rows"]:
         sure = next(each for each in row["coverage"] if each["min_confidence"] == LEAST)
-        errors = [percent(row[name], 1) for name in ("accuracy", "ece_uncalibrated", "ece")]
+        errors = [percent(row[name], 1) for name in ("accuracy", "ece_uncalibrated", "ece", "ece_by_chance")]
         above = percent(sure["coverage"], 1), "–" if sure["accuracy"] is None else percent(sure["accuracy"], 1)
         lines.append([model_name(row, words), *errors, f"{row['temperature']:.2f}", *above])
     return markdown(words["table calibration"], lines)

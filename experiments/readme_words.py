@@ -30,8 +30,8 @@ ENGLISH: Words = {
     "all answers": "{}; without an answer: {:,}",
     "a restart": "- ready {:.1f} s after kill -9 and a new start",
     "equal answers": "- the class that `predict_fun.py` gives: {:,} of {:,} titles",
-    "table calibration": "Model | Accuracy | Calibration error, before | after | Temperature | Answered at 0.8 or more "
-    "| of these right",
+    "table calibration": "Model | Accuracy | Calibration error, before | after | by chance alone | Temperature "
+    "| Answered at 0.8 or more | of these right",
     "table label_errors": "Model | Titles | Swapped | Searches | Listed | Found in as many rows as were swapped "
     "| Found in the whole list",
     "table least_sure": "Trained on | Test accuracy | Each seed | Difference, 95 % interval | Macro-F1",
@@ -62,7 +62,7 @@ CHINESE: Words = {
     "all answers": "{}；没有回答：{:,}",
     "a restart": "- kill -9 之后重新启动，{:.1f} 秒就绪",
     "equal answers": "- 与 `predict_fun.py` 类别相同：{:,} / {:,} 条",
-    "table calibration": "模型 | 准确率 | 校准误差，之前 | 之后 | 温度 | 置信度 ≥ 0.8 的占 | 其中答对",
+    "table calibration": "模型 | 准确率 | 校准误差，之前 | 之后 | 单凭偶然 | 温度 | 置信度 ≥ 0.8 的占 | 其中答对",
     "table label_errors": "模型 | 标题 | 改错 | 次数 | 列出 | 前若干行（与改错的一样多）里找到 | 整个清单里找到",
     "table least_sure": "训练数据 | 测试准确率 | 各个种子 | 差值（95 % 置信区间） | Macro-F1",
     "choice none": "{:,} 条",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BINS = 15  # of confidences in the expected calibration error, as in Guo et al.
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of confidence, in the report
+DRAWS = 100  # of answers by chance
 COOLEST, HOTTEST = 0.05, 20.0  # temperatures that are looked at
 
 
@@ -76,13 +77,15 @@ def _chosen(logits: Sequence[np.ndarray], batches: "Batches", units: "Units") ->
     return found, np.concatenate(labels)
 
 
-def in_bins(confidence: np.ndarray, right: np.ndarray) -> list[tuple[float, float, int]]:
-    """Mean confidence, accuracy and size of each of 15 equally wide bins of confidence that is not empty."""
-    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-    return [
-        (float(confidence[bins == each].mean()), float(right[bins == each].mean()), int((bins == each).sum()))
-        for each in np.unique(bins)
-    ]
+def bins_of(confidence: np.ndarray) -> np.ndarray:
+    """(answers,) which of 15 equally wide bins each confidence falls into."""
+    return np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+
+
+def in_bins(confidence: np.ndarray, right: np.ndarray) -> list[tuple[float, float]]:
+    """Mean confidence and accuracy of each bin that is not empty."""
+    bins = bins_of(confidence)
+    return [(float(confidence[bins == each].mean()), float(right[bins == each].mean())) for each in np.unique(bins)]
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
@@ -92,7 +95,15 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
         confidence: (answers,) of the class that was answered.
         right: (answers,) whether it is the true one.
     """
-    return sum(abs(sure - share) * n for sure, share, n in in_bins(confidence, right)) / len(confidence)
+    return float(np.abs(np.bincount(bins_of(confidence), weights=right - confidence)).sum() / len(confidence))
+
+
+def chance_error(confidence: np.ndarray) -> float:
+    """The calibration error to expect of a model for which 80 % means 80 %: the fewer the answers, the larger it is."""
+    rng = np.random.default_rng(0)
+    return float(
+        np.mean([calibration_error(confidence, rng.random(len(confidence)) < confidence) for _ in range(DRAWS)])
+    )
 
 
 def without_temperature(shares: np.ndarray, temperature: float) -> np.ndarray:
@@ -112,7 +123,7 @@ def coverage_of(confidence: np.ndarray, right: np.ndarray) -> list[dict[str, flo
 
 
 def judge_confidence(shares: np.ndarray, right: np.ndarray, temperature: float | None) -> dict[str, Any]:
-    """`coverage` (see `coverage_of`) and `ece`; with a temperature that too, and the `ece_uncalibrated` at 1.
+    """`coverage`, `ece`, `ece_by_chance`; with a temperature that too, and `ece_uncalibrated`, what `ece` is at 1.
 
     Args:
         shares: (answers, classes) probabilities.
@@ -121,6 +132,7 @@ def judge_confidence(shares: np.ndarray, right: np.ndarray, temperature: float |
     """
     confidence = shares.max(axis=1)
     found = {"coverage": coverage_of(confidence, right), "ece": calibration_error(confidence, right)}
+    found["ece_by_chance"] = chance_error(confidence)
     if temperature:
         before = calibration_error(without_temperature(shares, temperature), right)
         found |= {"temperature": temperature, "ece_uncalibrated": before}
@@ -129,9 +141,9 @@ def judge_confidence(shares: np.ndarray, right: np.ndarray, temperature: float |
 
 def confidence_table(metrics: dict[str, Any]) -> str:
     """What `judge_confidence` found, for people."""
-    error = f"expected calibration error {metrics['ece']:.4f}"
+    error = f"expected calibration error {metrics['ece']:.4f}, by chance alone {metrics['ece_by_chance']:.4f}"
     if "temperature" in metrics:
-        error += f" ({metrics['ece_uncalibrated']:.4f} without the model's temperature of {metrics['temperature']:.2f})"
+        error += f"; {metrics['ece_uncalibrated']:.4f} without the model's temperature of {metrics['temperature']:.2f}"
     lines = ["min confidence  answered  accuracy"]
     for row in metrics["coverage"]:
         accuracy = "       -" if row["accuracy"] is None else f"{row['accuracy']:8.4f}"

@@ -136,7 +136,7 @@ def draw_confidence(shares: np.ndarray, right: np.ndarray, temperature: float | 
     coverage.set_ylabel("accuracy of the answers, %")
     reliability.plot([0, 100], [0, 100], color="black", linewidth=0.8, label="as it should be")
     for label, values in {**kinds, "as it answers": confidence}.items():
-        sure, accuracy, _ = zip(*in_bins(values, right), strict=True)
+        sure, accuracy = zip(*in_bins(values, right), strict=True)
         label += f", ECE {100 * calibration_error(values, right):.1f} points"
         reliability.plot(100 * np.array(sure), 100 * np.array(accuracy), "o-", label=label)
     reliability.set_xlabel("confidence, %")

@@ -9,7 +9,14 @@ import torch
 from matplotlib import image
 
 from core.measure import calibration
-from core.measure.calibration import best_temperature, calibration_error, coverage_of, fit_temperature, judge_confidence
+from core.measure.calibration import (
+    best_temperature,
+    calibration_error,
+    chance_error,
+    coverage_of,
+    fit_temperature,
+    judge_confidence,
+)
 from core.measure.plots import draw_confidence
 from core.model_files.predictor import softmax
 from core.training.batches import Batches
@@ -97,9 +104,18 @@ def test_errors_and_coverage_by_hand():
     assert (rows[0.99]["coverage"], rows[0.99]["accuracy"]) == (0, None)
     assert calibration_error(np.array([1.0, 1 / 15]), np.array([True, False])) == pytest.approx(1 / 30)
     judged = judge_confidence(np.array([[0.9, 0.1]]), np.array([True]), None)
-    assert judged.keys() == {"coverage", "ece"}
+    assert judged.keys() == {"coverage", "ece", "ece_by_chance"}
     told = calibration.confidence_table(judged)
-    assert "          0.95     0.0%         -" in told.splitlines() and told.endswith("calibration error 0.1000")
+    assert (
+        "          0.95     0.0%         -" in told.splitlines()
+        and "calibration error 0.1000, by chance alone 0." in told
+    )
+
+
+def test_few_answers_differ_from_their_confidence_by_chance():
+    few, many = (chance_error(np.linspace(0.5, 1, count)) for count in (40, 40_000))
+    assert 0.02 < few < 0.2 and many < 0.01
+    assert chance_error(np.ones(9)) == 0
 
 
 def test_the_picture(tmp_path: Path):
