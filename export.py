@@ -110,6 +110,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             export.export(model, part / "model.onnx", facts)
             hf_folder.write_tokenizer(Tokenizer.from_facts(facts), part)
         (part / "README.md").write_text(card(facts, config.format), encoding="utf-8")
+        for path in part.iterdir():  # transformers lets nobody else read its weights
+            shutil.copymode(part / "README.md", path)
         if config.output.exists():
             shutil.rmtree(config.output)
         part.rename(config.output)

@@ -36,6 +36,7 @@ def test_a_hugging_face_folder(pooled: Path, tmp_path: Path, capsys: pytest.Capt
     export.main([*argv, "--format", "hf"])  # an earlier export is replaced
     names = {"README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     assert {path.name for path in (tmp_path / "mine").iterdir()} == names
+    assert len({path.stat().st_mode for path in (tmp_path / "mine").iterdir()}) == 1, "others may read it all"
     assert not list(tmp_path.glob(".*")) and "warning" not in capsys.readouterr().out
     answers = pipeline("text-classification", str(tmp_path / "mine"), top_k=None)(TEXTS, batch_size=3)
     ours = NewsClassifier.load(pooled, "cpu")
