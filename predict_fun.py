@@ -40,7 +40,8 @@ from core.model_files.predictor import Predictor, Rows
 from core.serving.questions import ClassOptions, TextQuestion
 from core.tables.write import write_rows
 from core.task import Task
-from core.text.decode import GARBLED, Text, is_garbled, open_text
+from core.text.decode import Text, open_text
+from core.text.odd import GARBLED, is_garbled
 from core.text.tokenizer import Tokenizer, replace_surrogates
 from core.training.units import count_rows, row_units
 

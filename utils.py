@@ -32,8 +32,9 @@ from core.measure.metrics import classification_metrics
 from core.measure.plots import draw_confidence, draw_confusion_matrix
 from core.model_files.predictor import Predictor, predict_all
 from core.tables.write import write_rows
-from core.text.decode import GARBLED, is_garbled, open_text
+from core.text.decode import open_text
 from core.text.names import check_names, clean_name, name_key
+from core.text.odd import count_odd
 from core.text.tokenizer import Tokenizer
 from core.training.batches import Batches
 from core.training.device import Devices
@@ -141,9 +142,7 @@ def _oddities(titles: Titles, labels: Sequence[str], blank: int, respelt: int) -
     counts = {
         "blank line(s), skipped": blank,
         "label(s) written unlike in class.txt (quotes, invisible characters, case, width, spaces), taken": respelt,
-        "title(s) with U+FFFD, a character lost in an earlier conversion": sum("\ufffd" in t for t in titles.texts),
-        f"title(s) {GARBLED}": sum(map(is_garbled, titles.texts)),
-        "title(s) with control, zero-width or private-use characters": sum(map(_has_odd, titles.texts)),
+        **{f"title(s) {what}": count for what, count in count_odd(titles.texts).items()},
         "repeated title(s), kept": len(titles.texts) - len(set(titles.texts)),
     }
     warnings = [f"{count} {what}" for what, count in counts.items() if count]
@@ -152,10 +151,6 @@ def _oddities(titles: Titles, labels: Sequence[str], blank: int, respelt: int) -
     if absent:
         warnings.append(f"no row of class {', '.join(absent)}")
     return warnings
-
-
-def _has_odd(text: str) -> bool:
-    return not text.isprintable() and any(not (c.isprintable() or c.isspace()) for c in text)
 
 
 def _shorten(text: str) -> str:

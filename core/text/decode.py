@@ -26,7 +26,6 @@ LONGEST_LINE = 100_000  # characters of a line that are kept; of a longer one th
 MAX_STRANGE_SHARE = 1 / 4  # of the characters beyond ASCII; more of them is no Chinese text
 HOPELESS = 1_000_000  # characters beyond ASCII, of which half are strange: the rest of the file is not looked at
 UTF8, GB18030 = "utf-8", "gb18030"
-GARBLED = "garbled, UTF-8 once read as GBK (涓婚槦 for 主队)"
 SAVE_IT = "save it as UTF-8 (Excel: 'CSV UTF-8', Notepad: encoding 'UTF-8')"
 PACKED = "compressed: unpack it first"
 SIGNATURES = {
@@ -244,11 +243,6 @@ def decode_line(raw: bytes, usual: str) -> tuple[str, str, int]:
     if other_found + (not (other == UTF8 and _is_valid(raw))) < found:
         return other_text, other, other_found
     return text, usual, found
-
-
-def is_garbled(text: str) -> bool:
-    """Whether a text is UTF-8 that was read as GBK once (涓婚槦 for 主队)."""
-    return count_strange(text) > 0 and decode_line(text.encode(GB18030, "replace"), GB18030)[1] == UTF8
 
 
 def _is_valid(raw: bytes) -> bool:

@@ -14,7 +14,8 @@ from conftest import ROOT
 
 from core.console import UserError
 from core.text import decode
-from core.text.decode import decode_line, is_garbled, open_text
+from core.text.decode import decode_line, open_text
+from core.text.odd import is_garbled
 
 TITLES = [line.rpartition("\t")[0] for line in (ROOT / "data/dev.txt").read_text(encoding="utf-8").splitlines()]
 TRADITIONAL = ["臺灣棒球隊今日奪冠", "銀行利率維持不變", "手機晶片價格上漲", "颱風來襲學校停課"]
