@@ -35,10 +35,8 @@ def find_header(rows: Sequence[Sequence[Any]], wanted: Sequence[str] = ()) -> in
     names it is the first row that is written, if it looks like no other: all of its cells short words, and none of them
     found again further down a column whose values repeat.
     """
-    known = {name_key(name) for name in (*TEXT_NAMES, *LABEL_NAMES, *wanted)}
-    for number, row in enumerate(rows[:HEADER_ROWS]):
-        if any(name_key(cell_text(cell)) in known for cell in row):
-            return number
+    if (named := with_names(rows[:HEADER_ROWS], wanted)) is not None:
+        return named
     number = next((number for number, row in enumerate(rows) if not is_blank(row)), None)
     if number is None or len(rows[number]) < 2:
         return None
@@ -50,6 +48,13 @@ def find_header(rows: Sequence[Sequence[Any]], wanted: Sequence[str] = ()) -> in
         if counts[cell]:
             return None
     return number
+
+
+def with_names(rows: Sequence[Sequence[Any]], wanted: Sequence[str]) -> int | None:
+    """The first of some rows with the name of a column that is known or wanted."""
+    known = {name_key(name) for name in (*TEXT_NAMES, *LABEL_NAMES, *wanted)}
+    named = (number for number, row in enumerate(rows) if any(name_key(cell_text(cell)) in known for cell in row))
+    return next(named, None)
 
 
 def name_columns(header: Sequence[Any], width: int) -> list[str]:
@@ -100,3 +105,18 @@ def choose_columns(
         else:
             raise UserError(f"{table} has no column {name!r}: {flag} must be one of {', '.join(map(repr, columns))}")
     return found
+
+
+def guess_columns(rows: Sequence[Sequence[Any]]) -> tuple[list[int], list[int]]:
+    """The columns of texts and of labels of a table of two whose names say nothing: ([text], [label]), else ([], []).
+
+    The values of one repeat and the other's are longer and repeat less.
+    """
+    if not rows or len(rows[0]) != 2:
+        return [], []
+    cells = [[cell_text(row[column]) for row in rows] for column in range(2)]
+    kinds = [len(set(column)) for column in cells]
+    lengths = [sum(map(len, column)) for column in cells]
+    label = kinds.index(min(kinds))
+    is_clear = kinds[label] * 2 <= kinds[1 - label] and lengths[label] < lengths[1 - label]
+    return ([1 - label], [label]) if is_clear else ([], [])

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from core.console import UserError
 from core.tables.cells import is_blank, without_guard
-from core.tables.columns import HEADER_ROWS, find_header, name_columns
+from core.tables.columns import find_header, name_columns
 from core.tables.formats import SHEETS, TABLES, need, require_suffix
+from core.tables.workbook import open_workbook
 from core.text.decode import CHUNK_BYTES, open_text
 from core.text.strange import guess
 
@@ -83,18 +84,20 @@ def open_table(
             elif suffix == ".jsonl":
                 table = _read_jsonl(text, name, _copy_text(file, name, text, may_be_json=True))
             elif suffix in SHEETS:
-                rows, warnings = _open_workbook(stack, file, name, wanted, sheet)
+                rows, warnings = open_workbook(stack, file, name, wanted, sheet)
                 table = _with_header(name, rows, warnings, wanted, is_sheet=True)
             else:
                 warnings = _copy_text(file, name, text)
                 table = _with_header(name, _read_delimited(text, name, suffix), warnings, wanted)
             if sheet is not None and suffix not in SHEETS:
                 raise UserError(f"{name} has no sheets: leave out --sheet")
-            yield table
+            opened = stack.pop_all()
     except FileNotFoundError:
         raise UserError(f"{name} does not exist: check the path") from None
     except OSError as fault:
         raise UserError(f"cannot read {name} ({fault.strerror}): check the path and its permissions") from fault
+    with opened:
+        yield table
 
 
 def _with_header(
@@ -105,6 +108,7 @@ def _with_header(
     A sheet is as wide as the widest of the first rows; a text file as its header, or else as most of these rows: a row
     that is wider has a delimiter in a text.
     """
+    rows = _without_blank_end(rows)
     looked = list(islice(rows, LOOK_ROWS))
     if not looked:
         raise UserError(f"{name} holds no row: is this the right file?")
@@ -152,51 +156,6 @@ def _without_blank_end(rows: Iterator[Row]) -> Iterator[Row]:
         yield row
 
 
-def _open_workbook(
-    stack: ExitStack, file: BinaryIO, name: str, wanted: Sequence[str], sheet: str | None
-) -> tuple[Iterator[Row], list[str]]:
-    need("openpyxl")
-    from zipfile import BadZipFile
-
-    from openpyxl import load_workbook
-    from openpyxl.utils.escape import unescape
-
-    start = file.read(8)
-    if start.startswith(b"\xd0\xcf\x11\xe0"):
-        raise UserError(f"{name} is protected by a password, or an old .xls file: save it as .xlsx without a password")
-    file.seek(0)
-    try:
-        book = load_workbook(file, read_only=True, data_only=True)
-    except (BadZipFile, KeyError, ValueError, TypeError, SyntaxError) as fault:
-        raise UserError(f"{name} is no Excel workbook, or damaged: open it and save it as .xlsx again") from fault
-    stack.callback(book.close)
-    sheets = {each.title: each for each in book.worksheets if each.sheet_state == "visible"}
-
-    def rows_of(title: str) -> Iterator[Row]:
-        sheets[title].reset_dimensions()  # which some programs write wrong
-        for row in sheets[title].iter_rows(values_only=True):
-            yield [unescape(cell) if isinstance(cell, str) and "_x" in cell else cell for cell in row]
-
-    written = {title: looked for title in sheets if (looked := _first_rows(rows_of(title)))}
-    if sheet is not None and sheet not in sheets:
-        raise UserError(f"{name} has no sheet {sheet!r}: --sheet must be one of {', '.join(map(repr, sheets))}")
-    if not written:
-        return iter(()), []
-    with_names = [title for title, looked in written.items() if _has_names(looked, wanted)]
-    chosen = sheet or (with_names or list(written))[0]
-    others = [title for title in written if title != chosen]
-    warnings = [f"sheet {chosen!r} is read, not {', '.join(map(repr, others))}: see --sheet"] if others else []
-    return _without_blank_end(rows_of(chosen)), [] if sheet else warnings
-
-
-def _first_rows(rows: Iterator[Row]) -> list[Row]:
-    return list(islice((row for row in rows if not is_blank(row)), HEADER_ROWS))
-
-
-def _has_names(looked: list[Row], wanted: Sequence[str]) -> bool:
-    return find_header([[cell] for row in looked for cell in row], wanted) is not None
-
-
 def _read_delimited(text: TextIO, name: str, suffix: str) -> Iterator[Row]:
     """The rows of a CSV or TSV; where quotes of a TSV do not fit together, they are characters like others."""
     csv.field_size_limit(LONGEST_CELL)
@@ -216,7 +175,7 @@ def _read_delimited(text: TextIO, name: str, suffix: str) -> Iterator[Row]:
                 'itself in "…", or save the sheet as .xlsx'
             ) from fault
     text.seek(0)
-    return _without_blank_end(csv.reader(text, delimiter=delimiter, quoting=quoting))
+    return csv.reader(text, delimiter=delimiter, quoting=quoting)
 
 
 def _copy_text(file: BinaryIO, name: str, text: TextIO, may_be_json: bool = False) -> list[str]:
