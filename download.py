@@ -123,7 +123,7 @@ def check_encoder(folder: Path) -> None:
 
 def check_thucnews(folder: Path) -> None:
     """Compare the hashes, read the titles, and report those that stand in two files."""
-    from core.measure.data_report import shared_titles
+    from core.measure.data_faults import shared_titles
     from utils import read_labels, read_titles
 
     for name, remote in ask_github(None, THUCNEWS_SHA1).items():

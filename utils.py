@@ -1,6 +1,7 @@
 """Titles: labelled files read and checked, encoded once for training, and models scored on them.
 
-    python utils.py check my_data       # look a data set over before training on it; writes reports/check/
+    python utils.py import news.xlsx --to my_data    # a sheet or table becomes a data set; see import --help
+    python utils.py check my_data                    # look a data set over before training; writes reports/check/
 
 A labelled file has one title a line, `text<TAB>label`, where the label is a class name or its id, the zero-based line
 of class.txt; the line is split at its last tab, so a title may hold tabs. UTF-8 (with or without BOM) and GB18030 are
@@ -24,13 +25,15 @@ from tyro.conf import Positional, arg
 from config import BUNDLED_BERT, Config
 from core.answers import text_fault
 from core.bert.hub import located
-from core.console import UserError, flag, parse, run
+from core.console import UserError, flag, listed, parse, run, shorten
 from core.files import atomic_write
 from core.measure.calibration import judge_confidence
 from core.measure.data_report import check
 from core.measure.metrics import classification_metrics
 from core.measure.plots import draw_confidence, draw_confusion_matrix
 from core.model_files.predictor import Predictor, predict_all
+from core.tables import importing
+from core.tables.formats import refuse_tables
 from core.tables.write import write_rows
 from core.text.decode import open_text
 from core.text.names import check_names, clean_name, name_key
@@ -39,8 +42,6 @@ from core.text.tokenizer import Tokenizer
 from core.training.batches import Batches
 from core.training.device import Devices
 from core.training.loop import forward_rows
-
-MAX_LISTED_FAULTS = 20
 
 
 @dataclass
@@ -77,7 +78,7 @@ def read_labels(path: Path) -> list[str]:
     if cleaned := [line for line, label in zip(lines, labels, strict=True) if line != label]:
         warnings.append(
             f"{len(cleaned)} class name(s) without their quotes, invisible characters or odd spaces: "
-            f"{', '.join(map(repr, cleaned[:MAX_LISTED_FAULTS]))}"
+            f"{', '.join(map(repr, cleaned[:20]))}"
         )
     for warning in warnings:
         print(f"warning: {path}: {warning}", file=sys.stderr)
@@ -122,15 +123,13 @@ def read_titles(path: Path, labels: Sequence[str], limit: int | None = None) -> 
                 if len(titles.texts) == limit:
                     break
             elif not tab:
-                faults.append(f"line {number}: no tab between text and label: {_shorten(line)}")
+                faults.append(f"line {number}: no tab between text and label: {shorten(line)}")
             else:
-                faults.append(f"line {number}: unknown label {_shorten(label)}: {_shorten(text)}")
+                faults.append(f"line {number}: unknown label {shorten(label)}: {shorten(text)}")
     if faults:
-        listed = "\n  ".join(faults[:MAX_LISTED_FAULTS])
-        more = f"\n  … and {len(faults) - MAX_LISTED_FAULTS} more" if len(faults) > MAX_LISTED_FAULTS else ""
         raise UserError(
             f"{path} has {len(faults)} bad line(s); each must be text<TAB>label, label 0 to {len(labels) - 1} or a "
-            f"name from class.txt; mend these:\n  {listed}{more}"
+            f"name from class.txt; mend these:{listed(faults)}"
         )
     if not titles.texts:
         raise UserError(f"{path} has no labelled title: write lines of text<TAB>label into it")
@@ -153,11 +152,6 @@ def _oddities(titles: Titles, labels: Sequence[str], blank: int, respelt: int) -
     return warnings
 
 
-def _shorten(text: str) -> str:
-    text = text.strip()
-    return repr(text if len(text) <= 40 else text[:40] + "…")
-
-
 def read_data(data_dir: Path, limit: int | None = None) -> tuple[list[str], dict[str, Titles]]:
     """Read and check a data folder; prints the size and the warnings of each file.
 
@@ -167,7 +161,11 @@ def read_data(data_dir: Path, limit: int | None = None) -> tuple[list[str], dict
 
     Returns:
         The class names in the order of their ids, and {"train": …, "dev": …, "test": … where there is one}.
+
+    Raises:
+        UserError: it is a table or holds tables alone, which are to be imported first; or a file of it is bad.
     """
+    refuse_tables(data_dir)
     labels = read_labels(data_dir / "class.txt")
     splits = {}
     for name in ("train", "dev", "test"):
@@ -245,6 +243,10 @@ class CheckConfig:
 
 def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["import"]:
+        config = parse(importing.ImportConfig, argv, importing.__doc__)
+        importing.add_corrections(config, read_data(config.to)[0]) if config.add else importing.import_tables(config)
+        return
     config = parse(CheckConfig, argv or ["--help"], __doc__)
     Config(max_length=config.max_length)  # refuses what training refuses
     labels, splits = read_data(config.data_dir)
@@ -256,8 +258,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.bert_path == Config.bert_path and not vocab.is_file():
         vocab = BUNDLED_BERT / "vocab.txt"
     folder = config.output / "check"
-    print("\n" + check(labels, splits, vocab, config.max_length, folder, train_flags))
-    print(f"wrote report.txt data.png to {folder}")
+    report, stops = check(labels, splits, vocab, config.max_length, folder, train_flags)
+    print(f"\n{report}\nwrote report.txt data.png to {folder}")
+    if stops:
+        raise UserError(f"{config.data_dir} is not fit for training: {'; '.join(stops)}")
 
 
 if __name__ == "__main__":

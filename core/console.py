@@ -8,12 +8,25 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 MIN_COLUMNS = 40  # of a terminal
+MAX_LISTED = 20  # faults
 # What PyTorch says, on one device or system or another, when memory has run out.
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
 
 
 class UserError(Exception):
     """A fault that the user can mend. Its text is one sentence: what is wrong, where, and the next step."""
+
+
+def listed(faults: Sequence[str]) -> str:
+    """The first 20 faults, a line each, and how many more there are; the end of an error's sentence."""
+    more = f"\n  … and {len(faults) - MAX_LISTED} more" if len(faults) > MAX_LISTED else ""
+    return "".join(f"\n  {fault}" for fault in faults[:MAX_LISTED]) + more
+
+
+def shorten(text: str) -> str:
+    """The beginning of a text, quoted, for a message."""
+    text = text.strip()
+    return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
 def use_utf8() -> None:

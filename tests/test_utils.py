@@ -2,13 +2,11 @@
 
 import csv
 import os
-import re
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,7 +15,7 @@ from core.model_files.module import run_module
 from core.text.tokenizer import Tokenizer
 from core.training.device import Devices
 from predict_fun import NewsClassifier
-from utils import Titles, read_data, read_labels, read_titles, score_module, score_titles, title_batches
+from utils import Titles, read_labels, read_titles, score_module, score_titles, title_batches
 
 LABELS = ["财经", "体育", "科技"]
 
@@ -165,24 +163,6 @@ def test_a_labelled_pipe_is_refused(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UserError, match="is a pipe or a device.*save it to a file"):
         read_titles(tmp_path / "pipe", LABELS)
-
-
-@pytest.mark.parametrize("page", ["README.md", "README_EN.md"])
-def test_the_recipe_for_a_sheet_leaves_out_rows_without_title_or_class(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    [code] = re.findall(r"```python\n(import random\n.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
-    rows = [f"标题{row}\t{LABELS[row % 3]}" for row in range(60)]
-    rows += ["\t", "", "  \t ", "\t体育", "没有类别\t", "没有制表符", "\t\t"]
-    write(tmp_path / "all.txt", "\r\n".join(rows), "utf-8-sig")
-    monkeypatch.chdir(tmp_path)
-    exec(code, {})
-    labels, splits = read_data(Path("my_data"))
-    assert labels == sorted(LABELS) and {name: len(split) for name, split in splits.items()} == {
-        "train": 48,
-        "dev": 6,
-        "test": 6,
-    }
 
 
 def test_titles_with_nothing_to_see_are_rows_but_no_items(tmp_path: Path):

@@ -10,13 +10,12 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from core.files import atomic_write
+from core.measure.data_faults import Splits, contested_titles, find_stops, shared_titles
 from core.measure.plots import draw_data_set
 from core.text.tokenizer import MAX_UNKNOWN_SHARE, Tokenizer, read_vocab
 
@@ -26,17 +25,6 @@ MAX_SHARED_EXAMPLES = 5
 MAX_LABEL_EXAMPLES = 10
 MAX_CHARACTERS = 20
 CHUNK = 10_000  # titles encoded at once, to keep memory small
-
-
-class LabelledTexts(Protocol):
-    """A split: `texts` and `labels` (ids) row by row, and what was odd about its file, in sentences."""
-
-    texts: list[str]
-    labels: list[int]
-    warnings: list[str]
-
-
-Splits = Mapping[str, LabelledTexts]
 
 
 @dataclass
@@ -77,33 +65,9 @@ def _count_visible(texts: Sequence[str]) -> int:
     return len("".join("".join(texts).split()))
 
 
-def shared_titles(splits: Splits) -> dict[tuple[str, str], list[str]]:
-    """The distinct titles that two splits have in common, for each pair of splits."""
-    distinct = {name: dict.fromkeys(titles.texts) for name, titles in splits.items()}
-    return {
-        (one, other): [text for text in distinct[other] if text in distinct[one]]
-        for one, other in combinations(splits, 2)
-    }
-
-
-def contested_titles(splits: Splits) -> dict[str, dict[int, list[str]]]:
-    """The titles with more than one label, within a split or across them: {text: {label: names of its splits}}."""
-    first: dict[str, int] = {}
-    contested: dict[str, dict[int, list[str]]] = {}
-    for titles in splits.values():
-        for text, label in zip(titles.texts, titles.labels, strict=True):
-            if first.setdefault(text, label) != label:
-                contested[text] = {}
-    for name, titles in splits.items():
-        for text, label in zip(titles.texts, titles.labels, strict=True):
-            if text in contested and name not in contested[text].setdefault(label, []):
-                contested[text][label].append(name)
-    return contested
-
-
 def check(
     labels: Sequence[str], splits: Splits, vocab: Path, max_length: int, folder: Path, train_flags: Sequence[str]
-) -> str:
+) -> tuple[str, list[str]]:
     """Examine a data set, and write report.txt and data.png.
 
     Args:
@@ -115,7 +79,8 @@ def check(
         train_flags: what train.py needs to be told to train on this data.
 
     Returns:
-        The report, less the rows and warnings of each file, which stand at its top and which reading has printed.
+        The report, less the rows and warnings of each file, which stand at its top and which reading has printed; and
+        why nothing sensible can be trained on it, a phrase each.
 
     Raises:
         UserError: the vocabulary cannot be used, or a file cannot be written.
@@ -124,7 +89,10 @@ def check(
     tokens = {name: measure_tokens(titles.texts, tokenizer) for name, titles in splits.items()}
     report, phrases = describe(labels, splits, tokens, max_length, vocab)
     train_command = subprocess.list2cmdline(["python", "train.py", *train_flags])
-    if phrases:
+    stops = find_stops(labels, splits)
+    if stops:
+        report += "\n\nnot to be trained on:\n  " + "\n  ".join(stops)
+    elif phrases:
         listed = "\n  ".join(phrases)
         report += f"\n\nlook at these first:\n  {listed}\nthen train: {train_command}"
     else:
@@ -136,7 +104,7 @@ def check(
     atomic_write(folder / "report.txt", lambda file: file.write(f"{files}\n{report}\n".encode()))
     lengths = {name: measured.lengths for name, measured in tokens.items()}
     draw_data_set(labels, _class_counts(labels, splits), lengths, max_length, folder / "data.png")
-    return report
+    return report, stops
 
 
 def describe(

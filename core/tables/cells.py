@@ -4,11 +4,12 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any
 
 FORMULA_STARTS = frozenset("=+-@\u2212")  # once narrow; the last is the sign minus
+LINE_BREAKS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?([eE][+-]?\d+)?%?", re.ASCII)
 
 
@@ -38,6 +39,12 @@ def cell_text(cell: Any) -> str:
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     return next((write(cell) for kind, write in WRITTEN.items() if isinstance(cell, kind)), None) or str(cell)
+
+
+def join_cells(row: Sequence[object], columns: Sequence[int], between: str) -> str:
+    """The text of some cells of a row, on one line; cells with nothing in them are left out."""
+    cells = (LINE_BREAKS.sub(" ", cell_text(row[column]).strip()) for column in columns)
+    return between.join(cell for cell in cells if cell)
 
 
 def is_blank(row: list[Any]) -> bool:

@@ -23,6 +23,18 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in (*TABLES, *SAVE_AS)
 
 
+def refuse_tables(data_dir: Path) -> None:
+    """Refuse a table, or a folder with tables alone, where a data folder is wanted.
+
+    Raises:
+        UserError: it is one; the message names the import command.
+    """
+    tables = [data_dir] if data_dir.is_file() else sorted(filter(is_table, data_dir.glob("*")))
+    if tables and not (data_dir / "class.txt").exists():
+        into = data_dir if data_dir.is_dir() else "my_data"
+        raise UserError(f"{data_dir} is no data folder; make one: python utils.py import {tables[0]} --to {into}")
+
+
 def require_suffix(path: Path, known: Collection[str]) -> str:
     """The suffix of a file, in small letters.
 

@@ -89,6 +89,7 @@ def test_warnings_of_the_files_are_in_the_report(check, tmp_path: Path):
 def test_repeated_and_shared_titles(check):
     train = [f"球{number}\t0" for number in KNOWN[3:10]] + ["股\t1"] * 3 + ["芯 \t2", "芯\t2"]
     dev = [f"球{number}\t0" for number in KNOWN[3:10]] + ["股一\t1", "芯 一\t2"]
+    dev += [f"球{number}球\t0" for number in KNOWN[3:10]]
     test = ["球\t0", "股一\t1", "股一\t1", "股\t1", "芯一\t2"]
     lines = check({"train": train, "dev": dev, "test": test})
     assert section(lines, "rows that repeat") == [
@@ -159,7 +160,8 @@ def test_unknown_characters(check):
 
 def test_few_unknown_characters_are_no_reason_to_wait(check):
     train = [
-        "球" * 50 + "囧\t0",
+        "球" * 25 + "囧\t0",
+        "球" * 25 + "\t0",
         "股\u3000" + "股" * 49 + "\ue000\t1",
         "芯" * 50 + "\t2",
     ]  # 1 of 151: the other is no text
@@ -177,8 +179,8 @@ def test_the_twenty_most_frequent_unknown_characters(check):
 
 
 def test_a_class_without_rows(check):
-    lines = check({**CLEAN, "train": ["球一\t0", "球二\t0", "股一\t1"]})
-    assert advice(lines) == ["train has no row of class 科技"]
+    lines = check({"train": ["球一\t0", "球二\t0", "股一\t1"], "dev": ["球\t0", "股\t1"]})
+    assert advice(lines) == [f"{name} has no row of class 科技" for name in ("train", "dev")]
     assert "imbalance of train: 2.0 (体育 has 2 rows, 财经 1)" in lines
 
 
@@ -225,6 +227,28 @@ def test_the_bundled_vocabulary_stands_in_for_an_empty_default_folder(
         assert f"(vocabulary: {Path(name, 'vocab.txt')})" in out
         assert 'ready to train: python train.py --data-dir "my data"\n' in out  # nothing that is the default anyway
     assert (tmp_path / "reports" / "check" / "report.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("splits", "says"),
+    [
+        ({"train": ["球\t0", "股\t1", "芯\t2"]}, "3 classes in 3 rows of train: is that the text column"),
+        (
+            {"train": ["球一\t0", "球二\t0", "股一\t1"]},
+            r"train has no row of 1 class\(es\) that dev has: 科技",
+        ),
+        ({"test": ["球一！\t0", "股 一\t1", "芯三\t2"]}, "train holds 2 of the 3 titles of test, punctuation aside"),
+        ({"dev": CLEAN["train"]}, "train holds .* titles of dev"),
+    ],
+)
+def test_what_cannot_be_trained_on_stops(
+    check, tmp_path: Path, splits: dict[str, list[str]], says: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(UserError, match=f"is not fit for training: .*{says}"):
+        check(CLEAN | splits)
+    out = capsys.readouterr().out
+    assert "not to be trained on:" in out and "python train.py" not in out
+    assert "not to be trained on:" in (tmp_path / "out" / "check" / "report.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
