@@ -3,6 +3,7 @@
     python predict_fun.py                                            # a few sample titles
     python predict_fun.py --text "央行下调存款准备金率 释放长期资金约一万亿元" --top-k 3
     python predict_fun.py --file titles.txt --output classes.csv     # one title a line; the CSV opens in Excel
+    python predict_fun.py --file news.xlsx --output classes.xlsx     # a table and its classes; CSV, TSV, JSONL, Parquet
     python predict_fun.py --file titles.txt --min-confidence 0.8     # what is less sure is marked 不确定
     python predict_fun.py --file - < titles.txt                      # standard input
     python predict_fun.py --model save_models/bertclassifer_int8.onnx    # ONNX needs neither torch nor transformers
@@ -11,17 +12,14 @@ From Python:
 
     from predict_fun import NewsClassifier, predict
     predict({"text": "…"})                                           # {"text": …, "pred_class": …}, default model
-    NewsClassifier.load(Path("model.pt")).predict(["…", "…"])        # all probabilities
+    NewsClassifier.load("model.pt").predict(["…", "…"])              # a file or a name; all probabilities
 
 The model is `--model`, else the environment's NEWS_MODEL, else the first one that has been trained.
 """
 
 import functools
-import os
-import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -31,17 +29,15 @@ import numpy as np
 import tyro
 
 from config import BEST_BY, MODELS, Config
-from core.answers import FAULTS, Prediction, answer_rows, show, text_fault
+from core.answers import FAULTS, Prediction, show, text_fault
 from core.console import UserError, parse, progress, require_one_or_more, require_share, run
-from core.files import atomic_write
 from core.model_files.find import find_model
 from core.model_files.names import name_of
 from core.model_files.predictor import Predictor, Rows
 from core.serving.questions import ClassOptions, TextQuestion
-from core.tables.write import write_rows
+from core.tables.answers import open_source
+from core.tables.write import write_table
 from core.task import Task
-from core.text.decode import Text, open_text
-from core.text.odd import GARBLED, is_garbled
 from core.text.tokenizer import Tokenizer, replace_surrogates
 from core.training.units import count_rows, row_units
 
@@ -58,7 +54,6 @@ SAMPLES = (
     "加时赛绝杀！主队时隔六年重返决赛",
     "二手房挂牌量创新高 卖家开始接受议价",
 )
-PRIVATE_USE = re.compile("[\ue000-\uf8ff]")
 CHUNK = 1024  # titles read, predicted and written at a time
 
 
@@ -79,12 +74,20 @@ class NewsClassifier(Predictor):
 
     builds = {"bert": _build_bert, "bilstm": _build_bilstm}
 
-    def predict(self, texts: Sequence[str], batch_size: int | None = None) -> list[Prediction]:
-        """Predict texts in the given order; each must be usable (see `text_fault`).
+    @classmethod
+    def load(cls, path: Path | str, device: str = "auto", in_server: bool = False) -> "NewsClassifier":
+        """Open a model: its file, or one of the names that `--model` takes; see `Predictor.load`."""
+        return super().load(find_model(path, MODELS) if isinstance(path, str) else path, device, in_server)
+
+    def predict(self, texts: Iterable[str], batch_size: int | None = None) -> list[Prediction]:
+        """Predict texts, a list or a column of pandas, in the given order; each must be usable (see `text_fault`).
 
         Raises:
-            UserError: a text is not a string or is empty.
+            UserError: a text is not a string or is empty, or there is one text instead of several.
         """
+        if isinstance(texts, str):
+            raise UserError('predict takes several texts: give a list, ["…"]')
+        texts = list(texts)
         for index, text in enumerate(texts):
             if fault := text_fault(text):
                 raise UserError(f"text {index + 1} of {len(texts)} is {FAULTS[fault]}")
@@ -170,9 +173,15 @@ class PredictConfig:
     text: Annotated[str | None, tyro.conf.arg(constructor=str, metavar="STR", help_behavior_hint="")] = None
     """One title to predict."""
     file: Annotated[Path | None, tyro.conf.arg(constructor=Path, metavar="PATH", help_behavior_hint="")] = None
-    """A text file with one title a line (UTF-8 or GB18030); - is standard input."""
+    """A text file with one title a line, or a table (.xlsx .csv .tsv .jsonl .parquet); - is standard input."""
     output: Path | None = None
-    """With --file: the CSV file to write, another one; without it the answers are printed."""
+    """With --file: the table to write, in the format of its suffix; without it the answers are printed."""
+    column: tuple[str, ...] = ()
+    """Column of a table that holds the titles, or several to be joined. Not given: the first that is called like it."""
+    join: str = " "
+    """What stands between the texts of several columns."""
+    sheet: str | None = None
+    """Sheet of a workbook. Not given: the first one with a column that is called like titles, else the first one."""
     top_k: int = 1
     """How many of the likeliest classes to give."""
     min_confidence: float | None = None
@@ -201,36 +210,6 @@ def predict_lines(
             yield line, None if text_fault(line) else next(predictions)
 
 
-def _open(config: PredictConfig) -> Text:
-    """The text of `--file`.
-
-    Raises:
-        UserError: it cannot be read, or `--output` is the same file.
-    """
-    is_stdin = str(config.file) == "-"
-    if config.output and config.output.is_file():
-        with suppress(OSError):  # standard input may be no file, the path may not exist
-            status = os.fstat(sys.stdin.fileno()) if is_stdin else config.file.stat()
-            if os.path.samestat(status, config.output.stat()):
-                raise UserError(f"--output {config.output} is the file that is read: give the answers another name")
-    text = open_text(sys.stdin.buffer, "standard input") if is_stdin else open_text(config.file)
-    for warning in text.warnings:
-        print(f"warning: {text.name}: {warning}", file=sys.stderr)
-    return text
-
-
-def _lines(text: Text) -> Iterator[str]:
-    """The lines of a text; at its end it is told how many were garbled before."""
-    garbled = private = 0
-    for line in text.lines():
-        garbled += is_garbled(line)
-        private += PRIVATE_USE.search(line) is not None
-        yield line
-    for count, what in ((garbled, GARBLED), (private, "with private-use characters")):
-        if count:
-            print(f"warning: {text.name}: {count} line(s) {what}: do not trust their classes", file=sys.stderr)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     answer(parse(PredictConfig, argv, __doc__))
 
@@ -239,26 +218,30 @@ def answer(config: PredictConfig) -> None:
     """Predict what the flags ask for, and print or save the answers."""
     if config.text is not None and (fault := text_fault(config.text)):
         raise UserError(f"--text is {FAULTS[fault]}: give a title")
-    file = _open(config) if config.file else None
+    if config.file is None:
+        classifier, texts = _load(config), [config.text] if config.text is not None else list(SAMPLES)
+        show(zip(texts, classifier.predict(texts), strict=True), config.top_k, config.min_confidence)
+        return
+    with open_source(config.file, config.output, config.column, config.join, config.sheet) as source:
+        classifier = _load(config)
+
+        def predict(texts: Iterator[str]) -> Iterator[tuple[str, Prediction | None]]:
+            answers = predict_lines(classifier, texts, config.batch_size)
+            return progress(answers, desc="predicting", unit="title") if config.output else answers
+
+        if config.output:
+            write_table(config.output, *source.answered(predict, config.top_k, config.min_confidence), source.schema)
+            print(f"wrote {config.output}")
+        else:
+            show(predict(source.texts()), config.top_k, config.min_confidence)
+
+
+def _load(config: PredictConfig) -> NewsClassifier:
+    """The model of the flags; says which it is."""
     path = find_model(config.model, MODELS)
     classifier = NewsClassifier.load(path, config.device)
     print(f"model: {name_of(path, MODELS) or classifier.name} ({path})", file=sys.stderr)
-    if file is None:
-        texts = [config.text] if config.text is not None else list(SAMPLES)
-        show(zip(texts, classifier.predict(texts), strict=True), config.top_k, config.min_confidence)
-        return
-
-    with file:
-        answers = predict_lines(classifier, _lines(file), config.batch_size)
-        answers = progress(
-            answers, desc="predicting", unit="title", **({"disable": True} if config.output is None else {})
-        )
-        if config.output is None:
-            show(answers, config.top_k, config.min_confidence)
-        else:
-            rows = answer_rows(answers, config.top_k, config.min_confidence)
-            atomic_write(config.output, lambda out: write_rows(out, rows))
-            print(f"wrote {config.output}")
+    return classifier
 
 
 if __name__ == "__main__":

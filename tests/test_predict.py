@@ -3,18 +3,24 @@
 import csv
 import io
 import os
+import random
+import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
-from conftest import LABELS, ROOT
+from conftest import LABELS, ROOT, WORDS
 
 import predict_fun
 from config import MODELS
-from core.answers import UNSURE, text_fault
+from core.answers import UNSURE, Prediction, text_fault
 from core.console import UserError
+from core.tables.read import open_table
+from core.tables.write import write_table
 from predict_fun import NewsClassifier
 from utils import read_titles
 
@@ -212,6 +218,9 @@ def test_the_default_model(teacher: Path, tmp_path: Path, monkeypatch: pytest.Mo
         (["--text", " "], "--text is empty"),
         (["--text", "a", "--file", "b"], "exclude each other"),
         (["--output", "a"], "--output goes with --file"),
+        (["--file", "a.txt", "--output", "a.docx"], "a.docx ends in none of .csv"),
+        (["--file", "a.xls"], "an old Excel workbook"),
+        (["--file", "a.txt", "--column", "b"], "--column and --sheet go with a table"),
         (["--top-k", "0"], "--top-k is 0: it must be 1 or more"),
         (["--min-confidence", "80"], "--min-confidence is 80.0: it must be 0 to 1"),
         (["--min-confidence", "nan"], "--min-confidence is nan: it must be 0 to 1"),
@@ -222,3 +231,123 @@ def test_the_default_model(teacher: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def test_wrong_flags(flags: list[str], says: str):
     with pytest.raises(UserError, match=says):
         predict_fun.main(flags)
+
+
+COLUMNS = ["编号", "标题", "日期"]
+ROWS = [[1, "球队夺冠", "2024-01-05"], [2, "银行，\n“基金”", None], [3, None, "x"], [4, "=芯片手机", "y"]]
+
+
+def table_of(path: Path) -> tuple[list[str], list[list[object]]]:
+    with open_table(path) as table:
+        return table.columns, list(table.rows)
+
+
+@pytest.mark.parametrize("suffix", [".xlsx", ".csv", ".tsv", ".jsonl", ".parquet"])
+def test_a_table_comes_back_with_its_classes(
+    teacher: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(predict_fun, "CHUNK", 2)
+    source, target = tmp_path / f"news{suffix}", tmp_path / f"classes{suffix}"
+    write_table(source, COLUMNS, ROWS)
+    flags = ["--model", str(teacher), "--file", str(source), "--top-k", "2", "--min-confidence", "1"]
+    predict_fun.main([*flags, "--output", str(target)])
+    columns, rows = table_of(target)
+    assert columns == [*COLUMNS, "类别", "置信度", "说明", "类别2", "置信度2"]
+    assert [row[:3] for row in rows] == table_of(source)[1]
+    assert [row[3] or None for row in rows] == ["体育", "财经", None, "科技"]
+    assert [row[5] or None for row in rows] == ["不确定", "不确定", None, "不确定"]
+    assert float(rows[0][4]) > float(rows[0][7]) > 0
+    assert "1 row(s) without a text: no class" in capsys.readouterr().err
+
+
+def test_columns_of_a_table_that_is_predicted(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_table(Path("a.csv"), ["摘要", "类别"], [["球队夺冠", "体育"]])
+    with pytest.raises(UserError, match="which column .* Its columns are '摘要', '类别': name it with --col"):
+        predict_fun.main(["--model", str(teacher), "--file", "a.csv"])
+    flags = ["--model", str(teacher), "--file", "a.csv", "--column", "摘要"]
+    predict_fun.main([*flags, "类别", "--join", "、"])
+    assert capsys.readouterr().out.endswith("\t球队夺冠、体育\n")
+    predict_fun.main([*flags, "--output", "b.csv"])
+    assert table_of(Path("b.csv"))[0] == ["摘要", "类别", "预测类别", "预测置信度"]
+    write_table(Path("c.csv"), ["新闻"], [["球队夺冠"]])  # the only column, and its header a text like any other
+    predict_fun.main(["--model", str(teacher), "--file", "c.csv", "--output", "c.xlsx"])
+    columns, rows = table_of(Path("c.xlsx"))
+    assert columns == ["A", "类别", "置信度"] and [row[0] for row in rows] == ["新闻", "球队夺冠"]
+
+
+def test_lines_become_a_sheet(teacher: Path, tmp_path: Path):
+    (tmp_path / "titles.txt").write_text("球队夺冠\n\n芯片手机\n", encoding="utf-8")
+    flags = ["--model", str(teacher), "--file", str(tmp_path / "titles.txt")]
+    predict_fun.main([*flags, "--output", str(tmp_path / "classes.xlsx")])
+    columns, rows = table_of(tmp_path / "classes.xlsx")
+    assert columns == ["text", "pred_class", "confidence", "truncated", "error"]
+    assert [row[0] for row in rows] == ["球队夺冠", None, "芯片手机"]
+    assert [row[1] for row in rows] == ["体育", None, "科技"] and [row[4] for row in rows] == [None, "empty", None]
+
+
+def test_memory_stays_flat_on_a_long_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Quick:
+        def predict(self, texts: list[str], batch_size: int) -> list[Prediction]:
+            return [Prediction(text, "体育", 0, 0.9, {"体育": 0.9, "财经": 0.1}, False) for text in texts]
+
+    monkeypatch.setattr(predict_fun, "_load", lambda config: Quick())
+    monkeypatch.setattr(predict_fun, "CHUNK", 50)
+
+    def peak(rows: int) -> int:
+        write_table(tmp_path / "long.csv", ["标题", "备注"], (["球队主场加时绝杀", row] for row in range(rows)))
+        tracemalloc.start()
+        predict_fun.main(["--file", str(tmp_path / "long.csv"), "--output", str(tmp_path / "out.csv")])
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(100)
+    assert peak(2500) < 1.5 * peak(500)
+
+
+def test_a_model_by_name_and_a_column_of_pandas(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    path = MODELS["teacher"].path
+    path.parent.mkdir(parents=True)
+    shutil.copy(teacher, path)
+    frame = pandas.DataFrame({"标题": ["", "球队夺冠", "银行基金", "芯片手机"]})
+    for name in ("teacher", str(path)):
+        answers = NewsClassifier.load(name).predict(frame["标题"][1:])
+        assert [answer.pred_class for answer in answers] == ["体育", "财经", "科技"]
+    with pytest.raises(UserError, match="there is no model nobody"):
+        NewsClassifier.load("nobody")
+    with pytest.raises(UserError, match="give a list"):
+        answers = NewsClassifier.load("teacher").predict("球队夺冠")
+
+
+@pytest.mark.parametrize("page", ["README.md", "README_EN.md"])
+def test_the_section_about_a_sheet_is_followed_word_by_word(
+    page: str, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import baseline
+    import evaluate
+    import train
+    import utils
+
+    text = (ROOT / page).read_text(encoding="utf-8")
+    section = re.search(r"\n### (我有一张 Excel 表|I have an Excel sheet)\n(.*?)\n### ", text, re.DOTALL)[2]
+    [block] = re.findall(r"```\n(.*?)```", section, re.DOTALL)
+    adding = re.search(r"`(python utils.py import --add [^`]+)`", section)[1]
+    rng = random.Random(0)
+    rows = [["".join(rng.choices(WORDS[label], k=9)), label] for label in LABELS for _ in range(25)]
+    monkeypatch.chdir(tmp_path)
+    write_table(Path("news.xlsx"), ["标题", "类别"], rows)
+    write_table(Path("corrections.csv"), ["text", "label"], [["芯片软件银行", "财经"]])
+    scripts = {"utils.py": utils, "baseline.py": baseline, "train.py": train, "evaluate.py": evaluate}
+    more = {"train.py": ["--bert-path", str(bert), "--device", "cpu"], "check": ["--bert-path", str(bert)]}
+    for line in [*block.splitlines(), adding]:
+        _, script, *flags = shlex.split(line)
+        flags += more.get(flags[0], more.get(script, []))
+        {**scripts, "predict_fun.py": predict_fun}[script].main(flags)
+    columns, answers = table_of(Path("classes.xlsx"))
+    assert columns == ["标题", "类别", "预测类别", "预测置信度"] and [row[:2] for row in answers] == rows
+    assert Path("my_data/train.txt").read_text(encoding="utf-8").endswith("\n芯片软件银行\t财经\n")

@@ -1,0 +1,159 @@
+"""The texts of a file, and the predicted classes beside them: a text a line, or a table that keeps its own columns."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import tee
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.answers import UNSURE, Prediction, answer_rows
+from core.console import UserError
+from core.tables.cells import join_cells
+from core.tables.columns import TEXT_NAMES, choose_columns
+from core.tables.formats import WRITTEN, is_table, require_suffix
+from core.tables.read import Table, open_table
+from core.text.decode import Text, open_text
+from core.text.odd import watch
+
+if TYPE_CHECKING:
+    import pyarrow
+
+# texts -> each with its prediction; None for one with nothing to see in it
+Predict = Callable[[Iterator[str]], Iterator[tuple[str, Prediction | None]]]
+PREDICTED = "预测"  # goes before an added column where the table has one of its name
+
+
+@dataclass
+class Source:
+    """A file of texts that is read once.
+
+    Attributes:
+        content: a text a line, or a table.
+        columns: of the table, those of the texts.
+        join: what stands between the texts of several columns.
+    """
+
+    content: Text | Table
+    columns: Sequence[int] = ()
+    join: str = " "
+
+    @property
+    def schema(self) -> "pyarrow.Schema | None":
+        """Types of the columns of a Parquet file."""
+        return getattr(self.content, "schema", None)
+
+    def texts(self) -> Iterator[str]:
+        """The texts, each on one line; at the end it is told how many are not to be trusted."""
+        if isinstance(self.content, Text):
+            return watch(self.content.lines(), self.content.name, "line")
+        rows = (join_cells(row, self.columns, self.join) for row in self.content.rows)
+        return watch(rows, self.content.name, "row")
+
+    def answered(
+        self, predict: Predict, top_k: int, min_confidence: float | None
+    ) -> tuple[list[str], Iterator[list[Any]]]:
+        """The columns and the rows of the table to write: what was read, and the answers beside it.
+
+        Args:
+            predict: gives the answers, in order.
+            top_k: of the likeliest classes.
+            min_confidence: below which an answer is unsure; None: it is not asked.
+        """
+        if isinstance(self.content, Text):
+            rows = answer_rows(predict(self.texts()), top_k, min_confidence)
+            return [str(name) for name in next(rows)], rows
+        added = added_columns(self.content.columns, top_k, min_confidence)
+        own, self.content.rows = tee(self.content.rows)  # as far apart as `predict` looks ahead
+        answers = (prediction for _, prediction in predict(self.texts()))
+        cells = partial(added_cells, top_k=top_k, min_confidence=min_confidence, width=len(added))
+        rows = _beside(self.content.name, own, answers, cells)
+        return [*self.content.columns, *added], rows
+
+
+def _beside(
+    name: str,
+    rows: Iterator[list[Any]],
+    answers: Iterator[Prediction | None],
+    cells: Callable[[Prediction | None], list[Any]],
+) -> Iterator[list[Any]]:
+    """Rows with the cells of their answers; at the end it is told how many texts have none, or were cut."""
+    empty = cut = 0
+    for row, prediction in zip(rows, answers, strict=True):
+        empty += prediction is None
+        cut += prediction is not None and prediction.truncated
+        yield row + cells(prediction)
+    for count, what in ((empty, "without a text: no class"), (cut, "longer than the model reads: the end was cut")):
+        if count:
+            print(f"warning: {name}: {count} row(s) {what}", file=sys.stderr)
+
+
+def added_columns(columns: Sequence[str], top_k: int, min_confidence: float | None) -> list[str]:
+    """The names of the columns that predictions add to those of a table."""
+    added = ["类别", "置信度"] + (["说明"] if min_confidence is not None else [])
+    added += [f"{name}{rank}" for rank in range(2, top_k + 1) for name in ("类别", "置信度")]
+    return added if set(added).isdisjoint(columns) else [PREDICTED + name for name in added]
+
+
+def added_cells(prediction: Prediction | None, top_k: int, min_confidence: float | None, width: int) -> list[Any]:
+    """The cells of a row in the `added_columns`, nothing in them without a prediction."""
+    if prediction is None:
+        return [None] * width
+    first, *others = ((name, round(share, 6)) for name, share in prediction.top(top_k))
+    note = [] if min_confidence is None else ["" if prediction.is_sure(min_confidence) else UNSURE]
+    cells = [*first, *note, *(cell for each in others for cell in each)]
+    return cells + [None] * (width - len(cells))
+
+
+@contextmanager
+def open_source(
+    path: Path, output: Path | None, columns: Sequence[str], join: str, sheet: str | None
+) -> Iterator[Source]:
+    """Open a file of texts, a table where its name says so; warns of what is odd in it.
+
+    Args:
+        path: of the file; - is standard input.
+        output: where the answers will go; None: they are printed.
+        columns: names of those that hold the texts; empty: the first that is called like it, or the only one.
+        join: what stands between the texts of several columns.
+        sheet: of a workbook; None: see `open_table`.
+
+    Raises:
+        UserError: it cannot be read, the output is the same file or no table, or the columns are not found.
+    """
+    is_stdin = str(path) == "-"
+    if output and output.is_file():
+        with suppress(OSError):  # standard input may be no file, the path may not exist
+            status = os.fstat(sys.stdin.fileno()) if is_stdin else path.stat()
+            if os.path.samestat(status, output.stat()):
+                raise UserError(f"--output {output} is the file that is read: give the answers another name")
+    if output:
+        require_suffix(output, WRITTEN)
+    if is_table(path):
+        opened = open_table(path, wanted=columns, sheet=sheet)
+    elif columns or sheet:
+        raise UserError(f"--column and --sheet go with a table, and {path} is read as a text a line")
+    else:
+        opened = open_text(sys.stdin.buffer, "standard input") if is_stdin else open_text(path)
+    with opened as content:
+        for warning in content.warnings:
+            print(f"warning: {content.name}: {warning}", file=sys.stderr)
+        yield Source(content, _text_columns(content, columns) if isinstance(content, Table) else (), join)
+
+
+def _text_columns(table: Table, wanted: Sequence[str]) -> list[int]:
+    """The columns of a table that hold its texts: those wanted, the one called like a text, or the only one.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    chosen = choose_columns(table.columns, wanted, TEXT_NAMES, "--column", table.name)
+    if chosen or len(table.columns) == 1:
+        return chosen or [0]
+    raise UserError(
+        f"{table.name}: which column holds the titles? Its columns are {', '.join(map(repr, table.columns))}: name it "
+        f"with --column {table.columns[0]}"
+    )
