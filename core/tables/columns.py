@@ -35,7 +35,7 @@ def find_header(rows: Sequence[Sequence[Any]], wanted: Sequence[str] = ()) -> in
     names it is the first row that is written, if it looks like no other: all of its cells short words, and none of them
     found again further down a column whose values repeat.
     """
-    if (named := with_names(rows[:HEADER_ROWS], wanted)) is not None:
+    if (named := with_names(rows, wanted)) is not None:
         return named
     number = next((number for number, row in enumerate(rows) if not is_blank(row)), None)
     if number is None or len(rows[number]) < 2:
@@ -51,10 +51,15 @@ def find_header(rows: Sequence[Sequence[Any]], wanted: Sequence[str] = ()) -> in
 
 
 def with_names(rows: Sequence[Sequence[Any]], wanted: Sequence[str]) -> int | None:
-    """The first of some rows with the name of a column that is known or wanted."""
+    """The first of some rows with the name of a column that is known or wanted, and is no value of that column."""
     known = {name_key(name) for name in (*TEXT_NAMES, *LABEL_NAMES, *wanted)}
-    named = (number for number, row in enumerate(rows) if any(name_key(cell_text(cell)) in known for cell in row))
-    return next(named, None)
+    for number, row in enumerate(rows[:HEADER_ROWS]):
+        for column, cell in enumerate(row):
+            if (key := name_key(cell_text(cell))) in known:
+                others = (other for other in rows if other != row and column < len(other))  # a header may be repeated
+                if all(name_key(cell_text(other[column])) != key for other in others):
+                    return number
+    return None
 
 
 def name_columns(header: Sequence[Any], width: int) -> list[str]:

@@ -20,7 +20,7 @@ from tyro.conf import Positional, arg
 from core.console import UserError, listed
 from core.files import atomic_write
 from core.tables.labelled import Labelled, clean_labels, find_faults, name_classes, read_labelled, require_classes
-from core.tables.split import near_key, split_rows
+from core.tables.split import group_rows, near_key, split_rows
 from core.text.decode import open_text
 from core.text.names import check_names, name_key
 
@@ -89,6 +89,8 @@ def import_tables(config: ImportConfig) -> None:
         print(f"  {len(bad)} row(s) left out: two labels for a text, or too few texts of a class")
         rows.keep([row for row in range(len(rows.texts)) if row not in bad])
         require_classes(rows)
+    if repeated := len(rows.texts) - len(group_rows(rows.texts)):
+        print(f"  {repeated} row(s) repeat the text of another, punctuation, spaces and width aside: kept in one part")
     labels = check_names(name_classes(rows), config.to / "class.txt")
     split = _split(rows, cut, config.seed)
     for part in reversed(PARTS):

@@ -220,8 +220,9 @@ def test_training_on_a_table_names_the_import_command(tmp_path: Path, kind: str)
         train.main(["--data-dir", str(given)])
 
 
-def test_a_title_and_its_variant_share_a_part(tmp_path: Path):
+def test_a_title_and_its_variant_share_a_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     variants = [[f"{text}！", label] for text, label in rows()]
     _, parts = bring(tmp_path, table=rows() + variants)
     keys = [{near_key(text) for text, _ in part} for part in parts.values()]
     assert sum(map(len, keys)) == len(set.union(*keys)) == 60
+    assert "60 row(s) repeat the text of another" in capsys.readouterr().out

@@ -99,6 +99,7 @@ def test_nothing_written_for_a_spreadsheet_runs(suffix: str):
     [
         ("news,kind\n甲,财经\n乙,财经\n丙,体育\n", ["news", "kind"], "甲"),
         ("甲,财经\n乙,财经\n丙,体育\n", ["A", "B"], "甲"),
+        ("甲,财经\n乙,评论\n丙,财经\n丁,评论\n", ["A", "B"], "甲"),  # a class that is called like a column
         ("甲\n乙\n", ["A"], "甲"),
         ("标题\n甲\n乙\n", ["标题"], "甲"),
         ("2024 年汇总,\n,\n标题,类别\n甲,财经\n", ["标题", "类别"], "甲"),
