@@ -2,55 +2,44 @@
 
     python api.py
     python api.py --model teacher --port 8010
+    python api.py --workers auto --feedback feedback.csv    # all cores; users may say what was wrong
     python api.py --model teacher --model student=models_save/bilstm_soft_distill.onnx    # side by side, for A/B tests
 
 POST /predict classifies a title or a list of titles; "model" in the request chooses, the first one is the default.
-GET /health says whether the models answer, /models what they are, /metrics counts for Prometheus. Requests that come
-together share a forward pass. Where the environment has NEWS_API_KEY, all but /health ask for it as a bearer token.
+GET /health says whether the models answer, /ready whether there is room too, /models what they are, /metrics counts
+for Prometheus, /openapi.json how to ask. Requests that come together share a forward pass. Where the environment has
+NEWS_API_KEY, predictions, models, counters and feedback ask for it as a bearer token.
 """
 
 import logging
 import os
+import socket
 import sys
-import time
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from flask import Flask, Response, g, jsonify, request
 from tyro.conf import UseAppendAction
-from werkzeug.exceptions import HTTPException
 
 import tasks
 from config import MODELS
 from core.console import UserError, parse, run
 from core.model_files.find import find_model
-from core.model_files.finite import NotFinite
 from core.model_files.names import called, canonical
 from core.model_files.predictor import Predictor
-from core.serving.answers import (
-    NOT_ANSWERED,
-    NOT_HEALTHY,
-    NOT_READY,
-    UNAUTHORIZED,
-    ApiError,
-    failure,
-    http_error,
-    is_authorized,
-    read_model,
-    read_object,
-)
-from core.serving.counters import HttpMetrics
-from core.serving.facts import model_facts, read_benchmark
-from core.serving.micro_batcher import MicroBatcher, NotAnswered
-from core.serving.questions import Asked, Limits, Question
-from core.serving.server import MAX_WAITING, end_on_signal, listen, make_server, serve
+from core.serving.application import Application, Settings, environment_key
+from core.serving.counters import FOLDER, HttpMetrics
+from core.serving.feedback import Feedback
+from core.serving.server import run_server
+from core.serving.sockets import connection_limit, listen
+from core.serving.workers import Workers
 
-FRESH_SECONDS = 10  # a model that has answered so lately is healthy
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+MAX_WAITING = 1000  # requests
+THREADS = 4  # of a model, where --workers auto asks how many workers there is room for
 SHOWN_CLASSES = 30  # whose names are printed at the start
-PROBE_SECONDS = 1  # that any other one has to answer in
 
 
 @dataclass
@@ -76,6 +65,14 @@ class ApiConfig:
     """Texts allowed in a list."""
     max_body_mb: float = 2.0
     """Size allowed for a request, in MiB."""
+    workers: int | Literal["auto"] = 1
+    """Processes that share the port; auto: as many as there are cores for the threads of a model."""
+    threads: int | None = None
+    """Threads of each process that compute. None: the cores, shared among the processes; with --workers auto 4."""
+    feedback: Path | None = None
+    """CSV file that POST /feedback appends to. None: users cannot say what was wrong."""
+    quiet: bool = False
+    """Log no line for each request."""
     cors: str | None = None
     """Origin whose web pages may call the API from a browser, for example https://news.example.com; * is any."""
 
@@ -89,122 +86,49 @@ class ApiConfig:
             )
         if min(self.timeout, self.max_chars, self.max_texts, self.max_body_mb) <= 0:
             raise UserError("--timeout, --max-chars, --max-texts and --max-body-mb must be above 0")
+        if self.workers != "auto" and not 1 <= self.workers <= 256:
+            raise UserError(f"--workers is {self.workers}: it must be 1 to 256, or auto")
+        if self.threads is not None and self.threads < 1:
+            raise UserError(f"--threads is {self.threads}: it must be 1 or more")
+        if self.feedback and not environment_key() and self.host not in LOOPBACK:
+            raise UserError("--feedback writes to this machine's disk: set NEWS_API_KEY, or give --host 127.0.0.1")
         if self.cors not in (None, "*") and not self.cors.startswith(("http://", "https://")):
             raise UserError(f"--cors is {self.cors}: give an origin such as https://news.example.com, or *")
 
+    @property
+    def processes(self) -> int:
+        """How many workers there are."""
+        return max(1, cores() // (self.threads or THREADS)) if self.workers == "auto" else self.workers
 
-def create_app(predictors: Mapping[str, Predictor], config: ApiConfig) -> Flask:
-    """The WSGI application around loaded models, the default one first; all it says but /metrics is JSON.
+    @property
+    def threads_a_model(self) -> int:
+        """How many threads compute in a worker; 0: as many as the model's runtime takes."""
+        return self.threads or (max(1, cores() // self.processes) if self.processes > 1 else 0)
 
-    Its `extensions["micro_batcher"]` computes in a thread of its own and is to be closed at the end.
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def create_app(predictors: Mapping[str, Predictor], config: ApiConfig, recent: Path | None = None) -> Application:
+    """The application around loaded models, the default one first; it is to be closed at the end.
+
+    Args:
+        predictors: the models by name.
+        config: limits.
+        recent: a file in which workers share what feedback is about.
     """
-    app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = int(config.max_body_mb * 2**20)
-    app.json.ensure_ascii = app.json.sort_keys = False
-    app.json.mimetype = "application/json; charset=utf-8"  # PowerShell 5 needs the charset
-    names, key = list(predictors), os.environ.get("NEWS_API_KEY", "").strip()
-    metrics = HttpMetrics(lambda: batcher.waiting)
-    aliases = other_names(predictors)
-    limits = Limits(config.max_chars, config.max_texts)
-    questions = {name: tasks.task_of(predictor.facts).question for name, predictor in predictors.items()}
-    functions = {name: predictor.predict for name, predictor in predictors.items()}
-    batcher = MicroBatcher(functions, config.batch_size, config.queue, on_batch=metrics.count_batch).start()
-    app.extensions["micro_batcher"] = batcher
-    facts = [model_facts(name, predictor.path, predictor.facts) for name, predictor in predictors.items()]
-
-    @app.before_request
-    def start() -> None:
-        g.started = time.perf_counter()
-        g.request_id = uuid.uuid4().hex[:12]
-        # A browser asks by OPTIONS whether it may send the key.
-        if key and request.path != "/health" and request.method != "OPTIONS" and not is_authorized(request, key):
-            raise ApiError(*UNAUTHORIZED)
-
-    @app.get("/health")
-    def health() -> Response:
-        for name in names:
-            if batcher.seconds_since_answer(name) > FRESH_SECONDS:
-                try:
-                    [answer] = batcher.predict(name, [questions[name].warm_up], PROBE_SECONDS)
-                except NotAnswered as fault:
-                    answer = fault
-                if isinstance(answer, Exception):
-                    app.logger.error("model %s does not answer", name, exc_info=answer)
-                    raise ApiError(*(NOT_HEALTHY if isinstance(answer, NotFinite) else NOT_READY))
-        return jsonify({"status": 200, "model": names[0], "labels": predictors[names[0]].labels})
-
-    @app.get("/models")
-    def models() -> Response:
-        benchmark = read_benchmark(Path("reports"))
-        return jsonify({"status": 200, "default": names[0], "models": facts, "benchmark": benchmark})
-
-    @app.get("/metrics")
-    def counters() -> Response:
-        return Response(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
-
-    @app.post("/predict")
-    def predict() -> Response:
-        with batcher.admit():
-            body = read_object(request)
-            name = read_model(body, names, aliases)
-            asked = questions[name].read(body, limits)
-            if asked.single and isinstance(asked.items[0], ApiError):
-                raise asked.items[0]
-            usable = [item for item in asked.items if not isinstance(item, ApiError)]
-            predictions = iter(batcher.predict(name, usable, config.timeout))
-        found = [item if isinstance(item, ApiError) else next(predictions) for item in asked.items]
-        answers = list(answer_items(name, questions[name], asked, found))
-        answer = answers[0] if asked.single else {"predictions": answers}
-        return jsonify({**answer, "status": 200, "model": name, **trace()})
-
-    def answer_items(name: str, question: Question, asked: Asked, found: Sequence[Any]) -> Iterator[dict[str, Any]]:
-        """The JSON of each item, from its prediction, its error, or the exception that predicting it raised."""
-        broken = [each for each in found if isinstance(each, Exception) and not isinstance(each, ApiError)]
-        if broken:
-            app.logger.error("request %s failed on %d item(s)", g.request_id, len(broken), exc_info=broken[0])
-            if asked.single:
-                raise failure(g.request_id, broken[0])
-        for echo, each in zip(asked.echoes, found, strict=True):
-            if isinstance(each, Exception):
-                fault = each if isinstance(each, ApiError) else failure(g.request_id, each)
-                yield {**echo, "error": fault.message}
-                continue
-            metrics.count_prediction(name, question.count_as(each))
-            yield {**echo, **question.answer(each, asked.options)}
-
-    @app.errorhandler(ApiError)
-    def api_error(fault: ApiError) -> tuple[Response, int, dict[str, str]]:
-        return jsonify(fault.body()), fault.status, fault.headers()
-
-    @app.errorhandler(NotAnswered)
-    def not_answered(fault: NotAnswered) -> tuple[Response, int, dict[str, str]]:
-        return api_error(ApiError(*NOT_ANSWERED[type(fault)]))
-
-    @app.errorhandler(HTTPException)
-    def refused(fault: HTTPException) -> tuple[Response, int, dict[str, str]]:
-        return *api_error(http_error(fault.code))[:2], {n: v for n, v in fault.get_headers() if n == "Allow"}
-
-    @app.errorhandler(Exception)
-    def server_error(fault: Exception) -> tuple[Response, int, dict[str, str]]:
-        app.logger.error("request %s failed", g.request_id, exc_info=fault)
-        return api_error(failure(g.request_id, fault))
-
-    @app.after_request
-    def log_request(response: Response) -> Response:
-        if config.cors:
-            response.headers["Access-Control-Allow-Origin"] = config.cors
-            response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
-        route = request.url_rule.rule if request.url_rule else "unknown"
-        metrics.count_request(route, response.status_code, time.perf_counter() - g.started)
-        app.logger.info("%s %a %d %s ms %s", request.method, request.path[:80], response.status_code, *trace().values())
-        return response
-
-    return app
-
-
-def trace() -> dict[str, float | str]:
-    """What the answer and the log line of a request share."""
-    return {"elapsed_ms": round((time.perf_counter() - g.started) * 1000, 2), "request_id": g.request_id}
+    settings = Settings(
+        key=environment_key(),
+        max_body=int(config.max_body_mb * 2**20),
+        **{
+            name: getattr(config, name) for name in ("batch_size", "queue", "timeout", "max_chars", "max_texts", "cors")
+        },
+    )
+    models = {name: (each, tasks.task_of(each.facts).question) for name, each in predictors.items()}
+    feedback = Feedback(config.feedback, recent) if config.feedback else None
+    return Application(models, other_names(predictors), settings, HttpMetrics(), feedback)
 
 
 def other_names(predictors: Mapping[str, Predictor]) -> dict[str, str]:
@@ -219,7 +143,7 @@ def other_names(predictors: Mapping[str, Predictor]) -> dict[str, str]:
     return aliases
 
 
-def load_models(models: Sequence[str]) -> dict[str, Predictor]:
+def load_models(models: Sequence[str], threads: int = 0) -> dict[str, Predictor]:
     """Open the models that --model names, by the names that requests choose them by, and have each answer once.
 
     A model is called what --model calls it: NAME of NAME=PATH, the name that the project has for it, or its file's.
@@ -237,27 +161,47 @@ def load_models(models: Sequence[str]) -> dict[str, Predictor]:
         if name in predictors:
             raise UserError(f"two models are called {name}: give one a name of its own, --model NAME={path}")
         print(f"loading {name} ({file})", file=sys.stderr, flush=True)
-        task, predictors[name] = tasks.load(file, in_server=True)
+        task, predictors[name] = tasks.load(file, in_server=True, threads=threads)
         predictors[name].predict([task.question.warm_up])
     return predictors
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    config = parse(ApiConfig, argv, __doc__)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns of each request that waits its turn
-    predictors = load_models(config.model)
-    listener = listen(config.host, config.port)
-    app = create_app(predictors, config)
-    server = make_server(app, listener, config.queue, app.config["MAX_CONTENT_LENGTH"])
-    end_on_signal(server)
+def serve(listener: socket.socket | None, link: Connection | None, config: ApiConfig) -> None:
+    """Load the models and answer requests; one of several workers is given a socket, and a link to who started it."""
+    level = logging.WARNING if config.quiet else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
+    predictors = load_models(config.model, config.threads_a_model)
+    listener = listener or listen(config.host, config.port)
+    shared = os.environ.get(FOLDER)
+    app = create_app(predictors, config, Path(shared) / "recent" if link and shared else None)
+    run_server(app, listener, lambda: link or announce(listener, config, predictors), link)
+
+
+def announce(listener: socket.socket, config: ApiConfig, predictors: Mapping[str, Predictor] | None = None) -> None:
+    """Say where requests are answered, and with which classes."""
     host = f"[{config.host}]" if ":" in config.host else config.host
-    print(f"Running on http://{host}:{listener.getsockname()[1]}")
-    for name, predictor in predictors.items():
+    print(f"Running on http://{host}:{listener.getsockname()[1]}", flush=True)
+    for name, predictor in (predictors or {}).items():
         more = " …" if len(predictor.labels) > SHOWN_CLASSES else ""
         shown = " ".join(predictor.labels[:SHOWN_CLASSES])
         print(f"model {name}, {len(predictor.labels)} classes: {shown}{more}", flush=True)
-    serve(server, app.extensions["micro_batcher"])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = parse(ApiConfig, argv, __doc__)
+    connection_limit()  # refused before models are loaded
+    if not environment_key() and config.host not in LOOPBACK:
+        print(
+            f"warning: NEWS_API_KEY is {'empty' if 'NEWS_API_KEY' in os.environ else 'not set'}: whoever reaches "
+            f"{config.host} may ask; set it, or serve this machine alone with --host 127.0.0.1",
+            file=sys.stderr,
+        )
+    if config.processes == 1:
+        serve(None, None, config)
+        return
+    listener = listen(config.host, config.port)
+    print(f"{config.processes} workers, {config.threads_a_model} thread(s) a model", file=sys.stderr)
+    Workers(config.processes, serve, listener, config).run(lambda: announce(listener, config))
 
 
 if __name__ == "__main__":

@@ -23,12 +23,12 @@ def task_of(facts: Facts) -> Task:
     return importlib.import_module(TASKS[name]).TASK
 
 
-def load(path: Path, device: str = "auto", in_server: bool = False) -> tuple[Task, Predictor]:
+def load(path: Path, device: str = "auto", in_server: bool = False, threads: int = 0) -> tuple[Task, Predictor]:
     """Open a model file of any task; see `Predictor.load`.
 
     Raises:
         UserError: the file is missing, damaged or foreign, or of an unknown task.
     """
-    facts, run = open_file(path, device, in_server, lambda facts: task_of(facts).predictor)
+    facts, run = open_file(path, device, in_server, lambda facts: task_of(facts).predictor, threads)
     task = task_of(facts)
     return task, task.predictor.around(facts, run, path)

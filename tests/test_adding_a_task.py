@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from api_client import ApiClient
 from conftest import ROOT, assert_calibrated, write_bert
 
 import api
@@ -132,7 +133,7 @@ def test_it_can_be_pruned(toy: ModuleType, how: list[str], tmp_path: Path):
 def test_it_answers_on_the_api_beside_the_titles(toy: ModuleType, int8: Path, teacher: Path):
     predictors = api.load_models([f"digits={int8}", f"news={teacher}"])
     app = api.create_app(predictors, api.ApiConfig())
-    client = app.test_client()
+    client = ApiClient(app)
     body = client.post("/predict", json={"text": TEXT}).get_json()
     assert (body["text"], body["tags"], body["model"], body["status"]) == (TEXT, TAGS, "digits", 200)
     body = client.post("/predict", json={"text": [TEXT, "", "7"]}).get_json()
@@ -141,7 +142,7 @@ def test_it_answers_on_the_api_beside_the_titles(toy: ModuleType, int8: Path, te
     assert client.post("/predict", json={"text": "球队夺冠", "model": "news"}).get_json()["pred_class"] == "体育"
     assert [model["task"] for model in client.get("/models").get_json()["models"]] == ["toy", "classification"]
     assert client.get("/health").status_code == 200
-    app.extensions["micro_batcher"].close()
+    app.close()
 
 
 def test_a_model_of_another_task_is_told(toy: ModuleType, int8: Path, monkeypatch: pytest.MonkeyPatch):

@@ -32,7 +32,7 @@ from predict_fun import TASK
 from tests.test_api import FakeClassifier
 
 api.find_model = lambda model, models: Path(model or "fake.pt")
-tasks.load = lambda path, in_server: (TASK, FakeClassifier())
+tasks.load = lambda path, **options: (TASK, FakeClassifier())
 http_server.GRACE_SECONDS = 1.5
 run(lambda: api.main(["--host", "127.0.0.1", "--port", "0", *sys.argv[1:]]))
 """

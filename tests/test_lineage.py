@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from api_client import ApiClient
 from conftest import LICENCE, ROOT, write_bert, write_data
 
 import api
@@ -100,11 +101,11 @@ def test_the_newest_training_answers_everywhere(here: Path, capsys: pytest.Captu
     predictors = api.load_models([])
     assert "loading teacher" in capsys.readouterr().err
     app = api.create_app(predictors, api.ApiConfig())
-    client = app.test_client()
+    client = ApiClient(app)
     assert client.post("/predict", json={"text": "快递还没到"}).get_json()["pred_class"] in OTHER
     health = client.get("/health").get_json()  # what the page shows
     assert (health["model"], health["labels"]) == ("teacher", list(OTHER))
-    app.extensions["micro_batcher"].close()
+    app.close()
 
 
 def test_what_is_named_is_opened_whatever_its_lineage(here: Path, capsys: pytest.CaptureFixture[str]):
@@ -215,7 +216,7 @@ def test_a_teacher_in_a_place_of_its_own_changes_nothing(here: Path):
 
 def test_requests_may_use_any_name_of_a_served_model(here: Path):
     app = api.create_app(api.load_models(["teacher", "soft", "mine=soft_int8"]), api.ApiConfig())
-    client = app.test_client()
+    client = ApiClient(app)
 
     def served(name: str) -> str | None:
         return client.post("/predict", json={"text": "球队", "model": name}).get_json().get("model")
@@ -225,7 +226,7 @@ def test_requests_may_use_any_name_of_a_served_model(here: Path):
     names |= {"int8": None, "nobody": None}
     assert {name: served(name) for name in names} == names
     assert [model["name"] for model in client.get("/models").get_json()["models"]] == ["teacher", "soft", "mine"]
-    app.extensions["micro_batcher"].close()
+    app.close()
 
 
 def test_redirected_output_holds_no_progress_bar(here: Path, tmp_path: Path):

@@ -241,10 +241,12 @@ class Light(PathFinder):  # finds no package that is not in requirements-serve.t
 
 if sys.argv[2] == "absent":
     sys.meta_path[:] = [Light if finder is PathFinder else finder for finder in sys.meta_path]
+sys.path.append('tests')
 import api, predict_fun, predict_quantization
+from api_client import ApiClient
 path = Path(sys.argv[1])
 predict_quantization.main(["--model", str(path), "--text", "球队夺冠"])
-client = api.create_app({"int8": predict_fun.NewsClassifier.load(path)}, api.ApiConfig()).test_client()
+client = ApiClient(api.create_app({"int8": predict_fun.NewsClassifier.load(path)}, api.ApiConfig()))
 print(client.post("/predict", json={"text": "银行利率"}).get_json()["pred_class"])
 print(sorted({name.partition(".")[0] for name in sys.modules} & set(sys.argv[3:])))
 if sys.argv[2] == "absent":

@@ -36,13 +36,14 @@ def is_whole(path: Path) -> bool:
         return file.read() == seal(check_sum)
 
 
-def load(path: Path, device: str, in_server: bool = False) -> tuple[Facts, Run]:
+def load(path: Path, device: str, in_server: bool = False, threads: int = 0) -> tuple[Facts, Run]:
     """Open an ONNX model: its facts and the function that computes logits.
 
     Args:
         path: the file.
         device: auto (a GPU where onnxruntime can use one), cpu, cuda, cuda:1. INT8 models run on the CPU.
         in_server: whether other threads of the process need the cores too.
+        threads: that compute; 0: one for each core.
 
     Raises:
         UserError: the file is missing, damaged or foreign, onnxruntime is missing, or the device cannot be used.
@@ -54,7 +55,7 @@ def load(path: Path, device: str, in_server: bool = False) -> tuple[Facts, Run]:
             f"{path} is damaged or not an ONNX model of this project: copy it again, or make it with "
             "`python bert_model_quantization.py`"
         )
-    session = open_session(path, providers(device), in_server)
+    session = open_session(path, providers(device), in_server, threads)
     try:
         text = session.get_modelmeta().custom_metadata_map.get("meta", "")
         inputs, outputs = ([each.name for each in ends] for ends in (session.get_inputs(), session.get_outputs()))
@@ -64,7 +65,7 @@ def load(path: Path, device: str, in_server: bool = False) -> tuple[Facts, Run]:
     if outputs != ["logits"] or inputs != list(facts.get("inputs", INPUTS)):
         raise UserError(f"{path} lacks facts about its model, or they do not fit it: make the model again")
     if facts["architecture"].get("quantization") and CUDA in session.get_providers():
-        session = open_session(path, [CPU], in_server)  # a GPU has no integer kernels of this kind
+        session = open_session(path, [CPU], in_server, threads)  # a GPU has no integer kernels of this kind
     return facts, run_session(session)
 
 
@@ -97,7 +98,7 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def open_session(model: Path | bytes, on: list[Any], in_server: bool = False) -> Any:
+def open_session(model: Path | bytes, on: list[Any], in_server: bool = False, threads: int = 0) -> Any:
     """An onnxruntime session with all cores and all optimisations; a file takes less memory than its content does.
 
     Args:
@@ -105,6 +106,7 @@ def open_session(model: Path | bytes, on: list[Any], in_server: bool = False) ->
         on: see `providers`.
         in_server: whether other threads of the process need the cores too. Its own threads, which wait at full speed
             for work, then leave them as soon as an answer is there.
+        threads: see `load`.
 
     Raises:
         UserError: this onnxruntime cannot run the model.
@@ -112,6 +114,7 @@ def open_session(model: Path | bytes, on: list[Any], in_server: bool = False) ->
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.intra_op_num_threads = threads
     options.add_session_config_entry("session.force_spinning_stop", str(int(in_server)))
     try:
         return onnxruntime.InferenceSession(model, options, providers=on)

@@ -210,7 +210,7 @@ def try_out(path: Path, facts: Facts, run: Run) -> None:
 
 
 def open_file(
-    path: Path, device: str, in_server: bool, predictor_of: Callable[[Facts], type[Predictor]]
+    path: Path, device: str, in_server: bool, predictor_of: Callable[[Facts], type[Predictor]], threads: int = 0
 ) -> tuple[Facts, Run]:
     """Open a model file of any kind: its facts, and the function that computes logits.
 
@@ -219,21 +219,26 @@ def open_file(
         device: as `--device`.
         in_server: whether other threads of the process need the cores too.
         predictor_of: facts -> the class whose `builds` know the architecture of a checkpoint.
+        threads: that compute; 0: as many as the runtime takes.
 
     Raises:
         UserError: the file is missing, damaged or foreign, or a package that it needs is not installed.
     """
     if ending(path) == ONNX:
-        return onnx_model.load(path, device, in_server)
+        return onnx_model.load(path, device, in_server, threads)
     if ending(path) == OPENVINO:
         return openvino_model.load(path, device)
     try:
+        from torch import set_num_threads
+
         from core.model_files import checkpoint
         from core.model_files.module import CPU, pick_device, restore_module, run_module
     except ImportError as fault:
         raise UserError(
             f"{path} needs {fault.name}: `pip install -r requirements.txt`, or use an ONNX model"
         ) from fault
+    if threads:
+        set_num_threads(threads)
     state_dict, facts = checkpoint.load(path)
     model = restore_module(path, state_dict, facts, predictor_of(facts).builds)
     # Integer kernels of this kind are the CPU's alone.

@@ -36,7 +36,7 @@ class Stopped(NotAnswered):
 
 @dataclass(eq=False)
 class Job:
-    """The texts of one request, the answers so far, and how many texts have been taken into batches."""
+    """The texts of one request, the answers so far, how many texts have been taken into batches, and who waits."""
 
     model: str
     texts: Sequence[str]
@@ -44,6 +44,7 @@ class Job:
     answers: list[Any] = field(default_factory=list)
     taken: int = 0
     done: threading.Event = field(default_factory=threading.Event)
+    waiter: Any = None
 
 
 class MicroBatcher:
@@ -55,6 +56,7 @@ class MicroBatcher:
         max_waiting: requests that may be inside at a time.
         clock: seconds that only grow.
         on_batch: is told the number of texts of each batch.
+        on_finished: is given the jobs that have come to their end, all those of a batch at once.
     """
 
     def __init__(
@@ -64,8 +66,9 @@ class MicroBatcher:
         max_waiting: int,
         clock: Callable[[], float] = time.monotonic,
         on_batch: Callable[[int], object] = lambda size: None,
+        on_finished: Callable[[Sequence[Job]], object] = lambda jobs: None,
     ) -> None:
-        self._models, self._clock, self._on_batch = models, clock, on_batch
+        self._models, self._clock, self._on_batch, self._on_finished = models, clock, on_batch, on_finished
         self.max_batch, self.max_waiting = max_batch, max_waiting
         self.waiting = 0
         self._last_answer = dict.fromkeys(models, -math.inf)
@@ -106,9 +109,9 @@ class MicroBatcher:
         """
         return self.wait(self.submit(model, texts, seconds))
 
-    def submit(self, model: str, texts: Sequence[str], seconds: float) -> Job:
-        """Queue texts for a model; see `predict`."""
-        job = Job(model, texts, self._clock() + seconds)
+    def submit(self, model: str, texts: Sequence[str], seconds: float, waiter: Any = None) -> Job:
+        """Queue texts for a model; see `predict`. `waiter` is for whom `on_finished` tells."""
+        job = Job(model, texts, self._clock() + seconds, waiter=waiter)
         with self._changed:
             if self._closed:
                 raise Stopped
@@ -122,11 +125,15 @@ class MicroBatcher:
     def wait(self, job: Job) -> list[Any]:
         """The answers of a job; see `predict`."""
         if not job.done.wait(job.deadline - self._clock()):
-            job.deadline = -math.inf  # what is left of it need not be computed
+            self.give_up(job)
             raise DeadlinePassed
         if len(job.answers) < len(job.texts):
             raise Stopped
         return job.answers
+
+    def give_up(self, job: Job) -> None:
+        """Compute nothing more of a job."""
+        job.deadline = -math.inf
 
     def seconds_since_answer(self, model: str) -> float:
         """Seconds since a model last answered a text."""
@@ -142,21 +149,24 @@ class MicroBatcher:
         answers = iter(self._answers(model, [text for _, texts in pieces for text in texts]))
         for job, texts in pieces:
             job.answers += [next(answers) for _ in texts]
-            if len(job.answers) == len(job.texts):
-                job.done.set()
+        self._finish([job for job, _ in pieces if len(job.answers) == len(job.texts)])
 
     def close(self) -> None:
         """Compute no further batch; who still waits, be it for a model that hangs, is told so."""
         with self._changed:
-            self._closed = True
-            for job in self._jobs:
-                job.done.set()
+            self._closed, left = True, list(self._jobs)
             self._jobs.clear()
             self._changed.notify()
+        self._finish(left)
         if self._thread.is_alive():
             self._thread.join(LAST_BATCH_SECONDS)
-        for job in self._computing:
+        self._finish(self._computing)
+
+    def _finish(self, jobs: Sequence[Job]) -> None:
+        """Let those go on who wait for some jobs, answered or not."""
+        for job in jobs:
             job.done.set()
+        self._on_finished(jobs)
 
     def _work(self) -> None:
         while True:

@@ -1,237 +1,243 @@
-"""The waitress server of an application: limits, JSON for all it refuses, an orderly end."""
+"""The HTTP server of an application: a bounded number of connections, bounded memory for them, an orderly end.
 
+One thread looks after all connections (asyncio), however many are idle. A client that does nothing, or little, gives
+its place to one that comes: the oldest goes first.
+"""
+
+import asyncio
 import contextlib
-import errno
-import functools
-import json
-import logging
-import math
 import os
 import signal
 import socket
+import threading
 import time
+from collections.abc import Callable
+from email.utils import formatdate
+from multiprocessing.connection import Connection as Link
 from types import FrameType
-from typing import Any
+from typing import Protocol
 
-import waitress
-from waitress import wasyncore
-from waitress.buffers import BytesIOBasedBuffer, OverflowableBuffer
-from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
-from waitress.task import ErrorTask, WSGITask
-from waitress.utilities import Error
+from core.serving.answers import TOO_MANY, TOO_SLOW, ApiError
+from core.serving.connection import IDLE, LINGERING, READING, SENDING, Connection
+from core.serving.messages import Request, Response
+from core.serving.sockets import BACKLOG, CONNECTIONS, connection_limit
 
-from core.console import UserError
-from core.serving.answers import http_error
-from core.serving.micro_batcher import MicroBatcher
-
-CONNECTIONS = 500 if os.name == "nt" else 1000  # select() of Windows takes 512 sockets
-MAX_WAITING = 400  # requests: fewer than connections, whatever the system
-SPARE_THREADS = 16  # that say 503 while all others wait for the model
-FEW_BYTES = 1 << 17  # of a body that stay in memory; the rest goes to a temporary file
-CROWD = 2  # requests in progress, above which the connections are looked at less often:
-LOOK_SECONDS = 1e-4  # between two looks, for each request in progress
-SILENCE_SECONDS = 60  # after which a connection is closed: half a request, or an idle client
+SECONDS = {IDLE: 60, SENDING: 30, READING: 30, LINGERING: 2}  # in which a client has to do what it has to do
+HELD_BYTES = 128 << 20  # of bodies that are read or answered, of all connections
+UNSENT_BYTES = 64 << 20  # of answers that are not taken yet
+TICK_SECONDS = 0.5
 GRACE_SECONDS = 6  # to answer what has been accepted, once the end is asked for
+SETTLE_SECONDS = 1.0  # at most, to accept and read what the system has received already
+QUIET_SECONDS = 0.1  # without a new connection: there is nothing more
 FLUSH_SECONDS = 1
-WSAEADDRINUSE = 10048  # EADDRINUSE of Windows
-SETTLE_SECONDS = 0.2  # to read what the system has received already
 
 
-class RequestTask(WSGITask):
-    """A request on its way through the application."""
+class App(Protocol):
+    """What a server serves.
 
-    def build_response_header(self) -> bytes:
-        if self.channel.server.stopping:
-            self.set_close_on_finish()
-        return super().build_response_header()
+    Attributes:
+        max_body: bytes of a body that are taken.
+    """
 
+    max_body: int
 
-class RefusalTask(ErrorTask):
-    """A request that the application never sees: it is no HTTP, too large, or the application broke down."""
+    async def __call__(self, request: Request) -> Response:
+        """Answer a request; never raises."""
 
-    def execute(self) -> None:
-        error = http_error(self.request.error.code)
-        body = json.dumps(error.body(), ensure_ascii=False).encode("utf-8")
-        self.status = f"{self.request.error.code} {self.request.error.reason}"
-        self.response_headers += [("Content-Type", "application/json; charset=utf-8"), *error.headers().items()]
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body)
+    def look(self, request: Request) -> ApiError | None:
+        """Why a request is refused by its head alone, before its body is read."""
 
+    def refuse(self, refusal: ApiError) -> Response:
+        """The answer to a request that is not read to its end."""
 
-class NoSpace(Error):
-    """A request whose body the temporary folder has no room for."""
+    def tick(self) -> None:
+        """Is called now and then."""
 
-    code, reason = 503, "Service Unavailable"
+    def close(self) -> None:
+        """Answer what still waits, with an error."""
 
 
-class BodyBuffer(OverflowableBuffer):
-    """The body of a request; where the temporary folder is full it is read to its end and dropped."""
+class Server:
+    """Serves an application on a listening socket.
 
-    full = False
+    Args:
+        app: the application.
+        listener: accepts connections; other processes may accept from it too.
+        connections: how many may be open at a time.
+    """
 
-    def append(self, s: bytes) -> None:
-        if self.full:
+    def __init__(self, app: App, listener: socket.socket, connections: int = CONNECTIONS) -> None:
+        self.app, self._listener, self._most = app, listener, connections
+        self.stopping = False
+        self.date = ""
+        self._open: set[Connection] = set()
+        # By what their clients have to do next, with the time until which; the oldest first.
+        self._undone: dict[str, dict[Connection, float]] = {IDLE: {}, SENDING: {}, READING: {}, LINGERING: {}}
+        self._held = self._unsent = self._opened = 0
+
+    # What connections tell.
+
+    def opened(self, connection: Connection) -> None:
+        """A connection is there; the oldest one that does nothing makes room for it."""
+        self._opened += 1
+        self._open.add(connection)
+        self.note(connection, IDLE)
+        if len(self._open) > self._most:
+            for kind in (LINGERING, IDLE, SENDING, READING):
+                if self._undone[kind]:
+                    self._drop(next(iter(self._undone[kind])))
+                    return
+
+    def lost(self, connection: Connection) -> None:
+        """A connection is no more."""
+        self.hold(connection, -connection.held)
+        self.untaken(connection, 0)
+        self.note(connection, None)
+        self._open.discard(connection)
+
+    def note(self, connection: Connection, kind: str | None) -> None:
+        """Keep what the client of a connection has to do next, None: nothing."""
+        if connection.undone:
+            self._undone[connection.undone].pop(connection, None)
+        connection.undone = kind
+        if kind:
+            self._undone[kind][connection] = self.loop.time() + SECONDS[kind]
+
+    def hold(self, connection: Connection, count: int) -> None:
+        """Count bytes of bodies; the oldest body that is being sent is given up where there are too many."""
+        connection.held += count
+        self._held += count
+        while self._held > HELD_BYTES and count > 0:
+            oldest = next(iter(self._undone[SENDING]), connection)
+            self.note(oldest, None)
+            oldest.refuse(TOO_MANY)
+            if oldest is connection:
+                return
+
+    def untaken(self, connection: Connection, count: int) -> None:
+        """Count bytes that a client has not taken yet; the oldest reader goes where there are too many."""
+        self._unsent += count - connection.unsent
+        connection.unsent = count
+        if count:
+            self.note(connection, READING)
+        while self._unsent > UNSENT_BYTES and self._undone[READING]:
+            self._drop(next(iter(self._undone[READING])))
+
+    def _drop(self, connection: Connection) -> None:
+        """End a connection whose client does not do its part."""
+        if connection.undone == SENDING:
+            self.note(connection, None)
+            connection.refuse(TOO_SLOW)
             return
+        self._unsent -= connection.unsent
+        connection.unsent = 0
+        self.note(connection, None)
+        self._open.discard(connection)
+        connection.transport.abort()
+
+    # From start to end.
+
+    async def serve(self, ready: Callable[[], object] = lambda: None) -> None:
+        """Answer requests until `stop`; then accept no more, answer what was accepted, and return."""
+        self.loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._tell_time()
+        with self._ending_on_signals():
+            # One connection accepted at a time, so that workers share them; the queue of the system stays long.
+            accepting = await self.loop.create_server(lambda: Connection(self), sock=self._listener, backlog=1)
+            self._listener.listen(BACKLOG)
+            ready()
+            while not self.stopping:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), TICK_SECONDS)
+                self._tick()
+            await self._drain(accepting)
+
+    def stop(self) -> None:
+        """Have `serve` end."""
+        self.stopping = True
+        self._stop.set()
+
+    def _tick(self) -> None:
+        self._tell_time()
+        now = self.loop.time()
+        for connections in self._undone.values():
+            while connections and next(iter(connections.values())) < now:
+                self._drop(next(iter(connections)))
+        self.app.tick()
+
+    def _tell_time(self) -> None:
+        self.date = f"Date: {formatdate(usegmt=True)}\r\n"
+
+    async def _drain(self, accepting: asyncio.Server) -> None:
+        asked = time.monotonic()
+        before = -1
+        while before != self._opened and time.monotonic() < asked + SETTLE_SECONDS:
+            before = self._opened
+            await asyncio.sleep(QUIET_SECONDS)
+        accepting.close()
+        for connection in list(self._undone[IDLE]):
+            connection.transport.close()
+        await self._wait(asked + GRACE_SECONDS)
+        self.app.close()  # what still waits is answered 503
+        await self._wait(time.monotonic() + FLUSH_SECONDS)
+        for connection in list(self._open):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+
+    async def _wait(self, until: float) -> None:
+        while any(each.is_busy for each in self._open) and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+
+    @contextlib.contextmanager
+    def _ending_on_signals(self):
+        """SIGTERM, SIGHUP and Ctrl-C end `serve`; a second Ctrl-C does not wait."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self.loop.call_soon_threadsafe(self.stop)
+
+        before = {number: signal.signal(number, stop) for number in ending_signals()}
         try:
-            super().append(s)
-        except OSError as fault:
-            logging.getLogger(__name__).error("no room for a request in the temporary folder (TMPDIR): %s", fault)
-            self.full, kept, self.buf = True, self.buf, BytesIOBasedBuffer()
-            with contextlib.suppress(OSError):
-                kept.close()
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
-class AnswerBuffer(OverflowableBuffer):
-    """What is still to be sent; where the temporary folder is full, in memory."""
-
-    def _set_large_buffer(self) -> None:
-        try:
-            super()._set_large_buffer()
-        except OSError:
-            self.overflow = math.inf
+def ending_signals() -> list[int]:
+    """What a user or a system ends a server with."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
 
 
-class Parser(HTTPRequestParser):
-    """A request that is being read."""
-
-    def parse_header(self, header_plus: bytes) -> None:
-        super().parse_header(header_plus)
-        if self.body_rcv is not None:
-            self.body_rcv.buf = BodyBuffer(self.adj.inbuf_overflow)
-
-    def received(self, data: bytes) -> int:
-        consumed = super().received(data)
-        if self.completed and not self.error and self.body_rcv is not None and self.body_rcv.buf.full:
-            self.error = NoSpace("")
-        return consumed
-
-
-class Channel(HTTPChannel):
-    """A connection."""
-
-    task_class = RequestTask
-    error_task_class = RefusalTask
-    parser_class = Parser
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.outbufs = [AnswerBuffer(self.adj.outbuf_overflow)]
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that accepts connections.
-
-    It is not left to waitress, whose SO_REUSEADDR lets two servers share one port on Windows.
+def run_server(
+    app: App, listener: socket.socket, on_ready: Callable[[], object] = lambda: None, link: Link | None = None
+) -> None:
+    """Serve an application until a signal ends it.
 
     Args:
-        host: a name or address of this machine, IPv4 or IPv6.
-        port: the port; 0: any free one.
-
-    Raises:
-        UserError: the host is none of this machine's, or the port is taken or not allowed.
+        app: the application.
+        listener: accepts connections.
+        on_ready: is called once requests are answered.
+        link: to the process that started this one, with which the socket is shared; its end is the end of this one.
     """
-    try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, *_, place = min(found, key=lambda each: each[0] != socket.AF_INET)  # IPv4 where there are both
-        return socket.create_server(place, family=family, backlog=1024)
-    except (OSError, UnicodeError) as fault:
-        number = None if isinstance(fault, UnicodeError | socket.gaierror) else fault.errno
-        if number in (errno.EMFILE, errno.ENFILE):
-            raise
-        if number in (errno.EADDRINUSE, WSAEADDRINUSE):
-            reason = f"port {port} is taken ({fault}): choose another with --port, or end the program that has it"
-        elif number in (errno.EACCES, errno.EPERM):
-            reason = f"port {port} is not allowed to this user ({fault}): choose one above 1023 with --port"
-        else:
-            reason = (
-                f"--host {host} cannot be used, it is no address of this machine ({fault}): give 0.0.0.0 for every "
-                "network card, 127.0.0.1 for this machine only, or an address that this machine has"
-            )
-        raise UserError(reason) from fault
+    server = Server(app, listener, connection_limit(link is not None))
+
+    def start() -> None:
+        on_ready()
+        if link is not None:
+            link.send("ready")
+            threading.Thread(target=follow, args=(link, server), daemon=True).start()
+
+    # Of Windows' two loops the one without a limit cannot share a socket.
+    factory = asyncio.SelectorEventLoop if link is not None and os.name == "nt" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(server.serve(start))
 
 
-def make_server(app: Any, listener: socket.socket, max_waiting: int, max_body: int) -> Any:
-    """A waitress server that does not run yet.
-
-    Args:
-        app: the WSGI application.
-        listener: the socket to accept connections from.
-        max_waiting: requests that the application lets wait; each takes a thread while it does.
-        max_body: bytes of a body that the application takes; up to eight times as much is read, so that the
-            application can say so to a client that is still sending.
-    """
-    server = waitress.create_server(
-        app,
-        sockets=[listener],
-        threads=max_waiting + SPARE_THREADS,
-        connection_limit=connection_limit(),
-        asyncore_use_poll=True,
-        channel_timeout=SILENCE_SECONDS,
-        cleanup_interval=SILENCE_SECONDS // 4,
-        max_request_header_size=1 << 15,
-        max_request_body_size=8 * max_body,
-        inbuf_overflow=FEW_BYTES,
-        log_socket_errors=False,
-        ident=None,
-    )
-    server.channel_class, server.stopping = Channel, False
-    return server
-
-
-def connection_limit() -> int:
-    """Connections that may be open at a time, as far as the system lets a process open files: two for each."""
-    if os.name == "nt":
-        return CONNECTIONS
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * CONNECTIONS + 100
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        return (soft - 100) // 2
-    return CONNECTIONS
-
-
-def end_on_signal(server: Any) -> None:
-    """Have SIGTERM and Ctrl-C end `serve`; a second Ctrl-C does not wait."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        server.stopping = True
-        server.pull_trigger()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, stop)
-
-
-def serve(server: Any, batcher: MicroBatcher) -> None:
-    """Answer requests until `server.stopping`; then accept no more, answer what was accepted, and return.
-
-    waitress looks at every connection whenever one request has come or gone. With many of them it would do little
-    else, so while several requests are in progress, what comes and goes within some milliseconds is seen in one look.
-    """
-    turn = functools.partial(wasyncore.loop, use_poll=True, map=server._map, count=1)
-    while not server.stopping:
-        connections = len(server._map)
-        turn(timeout=1.0)
-        crowd = server.task_dispatcher.active_count + len(server.task_dispatcher.queue)
-        if crowd > CROWD and connections == len(server._map):  # else more of them may be waiting to be accepted
-            time.sleep(LOOK_SECONDS * crowd)
-    asked = time.monotonic()
-    while time.monotonic() < asked + SETTLE_SECONDS:
-        turn(timeout=0.05)
-    wasyncore.dispatcher.close(server)  # the listening socket alone
-    while is_busy(server) and time.monotonic() < asked + GRACE_SECONDS:
-        turn(timeout=0.05)
-    batcher.close()  # what still waits is answered 503
-    closed = time.monotonic()
-    while is_busy(server) and time.monotonic() < closed + FLUSH_SECONDS:
-        turn(timeout=0.05)
-
-
-def is_busy(server: Any) -> bool:
-    """Whether a request is being answered, or an answer is still to be sent."""
-    return any(channel.requests or channel.total_outbufs_len for channel in list(server.active_channels.values()))
+def follow(link: Link, server: Server) -> None:
+    """Stop a server when nothing more can come through a link."""
+    with contextlib.suppress(EOFError, OSError):
+        link.recv()
+    with contextlib.suppress(RuntimeError):  # it has ended by itself
+        server.loop.call_soon_threadsafe(server.stop)
