@@ -5,7 +5,8 @@ Start `python api.py` in another terminal, then:
     streamlit run app.py
 
 The environment variable NEWS_API_URL is the server's address, http://127.0.0.1:8004 where it is not set; NEWS_API_KEY
-is its key, where it asks for one. The views are in page/views/.
+is its key, where it asks for one. A page that others can open (--server.address 0.0.0.0) asks that server alone, unless
+.streamlit/secrets.toml says `choose_address = true`. The views are in page/views/.
 """
 
 import os
@@ -13,7 +14,7 @@ import sys
 
 import streamlit as st
 
-from page.client import ADDRESS, Api, plain
+from page.client import ADDRESS, LOOPBACK, Api, plain
 
 VIEWS = {
     "page/views/single.py": ("单条预测", ":material/edit:"),
@@ -32,9 +33,19 @@ def show_status(api: Api) -> None:
         st.success(f"已连接：模型 {plain(health['model'])}，{len(health['labels'])} 个类别")
 
 
+def may_choose() -> bool:
+    """Whether visitors may name the API's address: on this machine alone, or where secrets.toml says choose_address."""
+    if st.get_option("server.address") in LOOPBACK:
+        return True
+    try:
+        return bool(st.secrets.get("choose_address", False))
+    except FileNotFoundError:
+        return False
+
+
 def ask_address() -> Api:
     own = os.environ.get("NEWS_API_URL") or ADDRESS
-    url = st.text_input("API 地址", own, key="url")
+    url = st.text_input("API 地址", own, key="url") if may_choose() else own
     typed = st.text_input("API 密钥", type="password", key="key", help="启动 api.py 时设了 NEWS_API_KEY 才需要")
     # The environment's key is for the environment's server: not for any address that a visitor types.
     key = typed.strip() or (os.environ.get("NEWS_API_KEY", "").strip() if url == own else "")

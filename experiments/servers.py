@@ -19,7 +19,7 @@ from werkzeug.serving import make_server as development_server
 from api import ApiConfig, create_app
 from core.answers import Prediction
 from core.console import UserError
-from core.serving.server import make_server, serve
+from core.serving.server import run_server
 from predict_fun import NewsClassifier
 
 
@@ -85,11 +85,9 @@ class Nothing:
 
 def serve_nothing(port: Connection) -> None:
     """The whole server around `Nothing`; runs in a process of its own."""
-    config, listener = ApiConfig(), socket.create_server(("127.0.0.1", 0), backlog=1024)
-    app = create_app({"nothing": Nothing()}, config)
-    server = make_server(app, listener, config.queue, app.config["MAX_CONTENT_LENGTH"])
-    port.send(listener.getsockname()[1])
-    serve(server, app.extensions["micro_batcher"])
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    app = create_app({"nothing": Nothing()}, ApiConfig())
+    run_server(app, listener, lambda: port.send(listener.getsockname()[1]))
 
 
 def serve_minimal(path: Path, port: Connection) -> None:
@@ -107,7 +105,8 @@ def serve_minimal(path: Path, port: Connection) -> None:
     server.serve_forever()
 
 
-def api_server(model: Path) -> AbstractContextManager[tuple[str, subprocess.Popen]]:
-    """`python api.py` with one model: its address and its process."""
+def api_server(model: Path, *flags: str) -> AbstractContextManager[tuple[str, subprocess.Popen]]:
+    """`python api.py` with one model and further flags: its address and its process."""
     script = str(Path(__file__).parent.parent / "api.py")
-    return running_command([sys.executable, script, "--model", str(model), "--host", "127.0.0.1", "--port", "0"])
+    place = ["--host", "127.0.0.1", "--port", "0"]
+    return running_command([sys.executable, script, "--model", str(model), *place, *flags])

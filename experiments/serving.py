@@ -6,7 +6,7 @@
 
 predictor  titles a second of the predictor itself, in batches of 1 and of 16
 server     requests a second of `python api.py`, from 1 and from 16 clients
-nothing    the same of a model that does nothing: what Flask, waitress and the queue cost
+nothing    the same of a model that does nothing: what HTTP, JSON and the queue cost
 flask      the same of a minimal Flask development server around the FP32 model
 overload   a crowd of clients: who is answered what, the memory, the time until all is as before
 soak       --minutes at 80 % of the rate that 16 clients get: how much the memory grows

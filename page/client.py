@@ -1,23 +1,28 @@
 """The page's way to the API: questions over HTTP, answers whose shape has been checked, errors in Chinese."""
 
+import http.client
+import json
 import math
 import re
+import socket
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
-
-import requests
+from urllib.parse import quote, urlsplit
 
 ADDRESS = "http://127.0.0.1:8004"
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}  # where no proxy named in the environment can reach this machine
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 PREDICT_SECONDS = 30
 LIST_SECONDS = 60
 STATUS_SECONDS = 2
+MAX_BYTES, STATUS_BYTES = 8 << 20, 1 << 20  # of an answer
 ALL_CLASSES = 1000  # the server lowers top_k to the number of its classes
 CLASS = {"pred_class": str, "confidence": float}
 ITEM = {"text": str, **CLASS, "top_k": [CLASS], "truncated": bool}
 UNUSABLE = {"error": str}
+ADDRESS_MARK = re.compile(r"www(?=\.)|https?(?=:)|ftp(?=:)|mailto(?=:)|xmpp(?=:)|[\w.+-](?=@)", re.IGNORECASE)
 NO_API = f"这个地址不是新闻标题分类的 API：请在侧栏改正，例如 {ADDRESS}"
 REFUSALS = {  # where the server's own words would not help whoever sits before the page
     401: "API 密钥不对或缺失：请在侧栏填写密钥（启动 api.py 时的 NEWS_API_KEY）",
@@ -25,8 +30,12 @@ REFUSALS = {  # where the server's own words would not help whoever sits before 
 
 
 def plain(text: object) -> str:
-    """The text with its Markdown switched off, for what Streamlit shows as Markdown."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
+    """The text with its Markdown switched off, for what Streamlit shows as Markdown.
+
+    An address becomes a link in spite of escapes: an invisible character (U+2060) takes what it is known by apart.
+    """
+    apart = ADDRESS_MARK.sub("\\g<0>\u2060", " ".join(str(text).split()))
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", apart)
 
 
 def fits(value: Any, shape: Any) -> bool:
@@ -53,7 +62,7 @@ class Api:
 
     def health(self) -> dict[str, Any]:
         """The default model's name and classes."""
-        return self.call("/health", {"model": str, "labels": [str]}, STATUS_SECONDS)
+        return self.call("/health", {"model": str, "labels": [str]}, STATUS_SECONDS, most=STATUS_BYTES)
 
     def models(self) -> dict[str, Any]:
         """What the server says of its models."""
@@ -72,60 +81,88 @@ class Api:
             return answer
         items = answer["predictions"]
         if len(items) != len(texts) or not all(fits(item, ITEM) or fits(item, UNUSABLE) for item in items):
-            return _failure(self._in_the_way(502) or NO_API, 502)
+            return _failure(NO_API, 502)
         return answer
 
-    def call(self, path: str, shape: dict, seconds: float, question: dict | None = None) -> dict[str, Any]:
+    def call(
+        self, path: str, shape: dict, seconds: float, question: dict | None = None, most: int = MAX_BYTES
+    ) -> dict[str, Any]:
         """POST with a question, else GET."""
+        headers = {"Content-Type": "application/json"} if question else {}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}".encode()
+        body = json.dumps(question).encode() if question else None
         try:
-            with requests.Session() as session:
-                session.trust_env = urlsplit(self.url).hostname not in LOOPBACK
-                if self.key:
-                    session.headers["Authorization"] = f"Bearer {self.key}".encode()
-                method = "POST" if question else "GET"
-                response = session.request(method, self.url.rstrip("/") + path, json=question, timeout=seconds)
-        except requests.Timeout:
-            way = f"（经代理 {proxy}）" if (proxy := proxy_of(self.url)) else ""
-            return _failure(f"API 在 {seconds} 秒内没有回答{way}：请稍后再试，或查看 python api.py 的终端", 504)
-        except requests.ConnectionError:
-            lost = "连不上 API：请先在另一个终端运行 python api.py，或在侧栏改正地址"
-            return _failure(self._in_the_way() or lost, 503)
-        except (requests.RequestException, ValueError):
+            status, retry_after, content = fetch(self.url.rstrip("/") + path, headers, body, seconds, most)
+        except TimeoutError:
+            return _failure(f"API 在 {seconds} 秒内没有回答：请稍后再试，或查看 python api.py 的终端", 504)
+        except ValueError:
             return _failure(f"API 地址不对：请在侧栏改正，例如 {ADDRESS}", 400)
+        except (OSError, http.client.HTTPException):
+            return _failure("连不上 API：请先在另一个终端运行 python api.py，或在侧栏改正地址", 503)
         try:
-            answer = response.json()
+            answer = json.loads(content) if len(content) <= most else None
         except (ValueError, RecursionError):
             answer = None
-        status = response.status_code
-        if response.ok:
-            return answer if fits(answer, shape) else _failure(self._in_the_way(status) or NO_API, 502)
+        if 200 <= status < 300:
+            return answer if fits(answer, shape) else _failure(NO_API, 502)
         if status in REFUSALS:
             return _failure(REFUSALS[status], status)
         if fits(answer, UNUSABLE):
-            return _failure(answer["error"], status, _seconds(response.headers.get("Retry-After")))
-        if proxy_of(self.url):
-            return _failure(self._in_the_way(status), status)
+            return _failure(answer["error"], status, _seconds(retry_after))
         if status >= 500:
             return _failure(f"服务器出错（{status}）：请查看 python api.py 的终端", status)
         return _failure(NO_API, status)
 
-    def _in_the_way(self, status: int | None = None) -> str:
-        """What to say where a proxy lost the question, or answered it with a status of its own; "" without a proxy."""
-        if not (proxy := proxy_of(self.url)):
-            return ""
-        did = "连不上，或它连不上 API" if status is None else f"代为回答了（{status}），但不是 API 的回答"
-        host = urlsplit(self.url).hostname
-        return f"代理 {proxy} {did}：请设置环境变量 no_proxy={host} 后重新启动页面，或在侧栏改正地址"
 
+def fetch(
+    url: str, headers: dict[str, Any], body: bytes | None, seconds: float, most: int
+) -> tuple[int, str | None, bytes]:
+    """Ask an address directly, whatever proxies, .netrc or redirects say: status, Retry-After, the answer's bytes.
 
-def proxy_of(url: str) -> str:
-    """The proxy that the environment puts before an address, without its password; "" where there is none."""
-    try:
-        asked = urlsplit(url).hostname not in LOOPBACK
-        found = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url)) if asked else None
-    except ValueError:  # no address
-        found = None
-    return (found or "").rpartition("@")[2].rpartition("//")[2].strip("/")
+    Args:
+        url: http or https.
+        headers: of the request.
+        body: what is posted; None: GET.
+        seconds: that all of it may take, from the look-up of the name to the last byte.
+        most: bytes of the answer that are read, and one more where there are more.
+
+    Raises:
+        TimeoutError: it takes longer.
+        ValueError: the address is none.
+        OSError, http.client.HTTPException: nobody answers there, or it is no HTTP.
+    """
+    parts = urlsplit(url)
+    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+    if parts.scheme not in kinds or not parts.hostname or not url.isprintable() or " " in url:
+        raise ValueError(f"no address: {url}")
+    connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=seconds)
+    found: dict[str, Any] = {}
+
+    def ask() -> None:
+        try:
+            connection.connect()
+            found["socket"] = connection.sock  # the connection forgets it once the answer is being read
+            target = parts._replace(scheme="", netloc="", fragment="").geturl()
+            connection.request("POST" if body else "GET", quote(target, safe="/?=&%:"), body, headers)
+            response = connection.getresponse()
+            found["answer"] = response.status, response.headers.get("Retry-After"), response.read(most + 1)
+        except Exception as fault:
+            found["fault"] = fault
+        finally:
+            connection.close()
+
+    # A thread, since a time limit of a socket is for each byte, and the look-up of a name has none.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        with suppress(OSError, KeyError):
+            found["socket"].shutdown(socket.SHUT_RDWR)
+        raise TimeoutError
+    if "fault" in found:
+        raise found["fault"]
+    return found["answer"]
 
 
 def _question(text: str | list[str], top_k: int, model: str | None) -> dict[str, Any]:

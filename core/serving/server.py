@@ -22,7 +22,7 @@ from core.serving.connection import IDLE, LINGERING, READING, SENDING, Connectio
 from core.serving.messages import Request, Response
 from core.serving.sockets import BACKLOG, CONNECTIONS, connection_limit
 
-SECONDS = {IDLE: 60, SENDING: 30, READING: 30, LINGERING: 2}  # in which a client has to do what it has to do
+SECONDS = {IDLE: 60, SENDING: 30, READING: 30, LINGERING: 10}  # in which a client has to do what it has to do
 HELD_BYTES = 128 << 20  # of bodies that are read or answered, of all connections
 UNSENT_BYTES = 64 << 20  # of answers that are not taken yet
 TICK_SECONDS = 0.5
