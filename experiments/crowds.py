@@ -18,7 +18,9 @@ from experiments.servers import watched_memory
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 KINDS = ("idle", "slow head", "slow body", "slow reader")
-BIG_ANSWER = 900  # texts whose answers are more than the system keeps for a connection
+EMPTY = 800  # texts of a question that is nothing to compute, but whose answer is long
+PIPELINED = 4  # such questions at once: more than the system keeps for a connection
+SETTLE = 5.0  # seconds in which the server takes in a crowd, before the normal client comes
 PATIENCE = 15.0  # seconds that a client waits for an answer
 
 
@@ -83,12 +85,12 @@ def hostile_bodies(count: int, seed: int) -> list[bytes]:
 
 def crowd_of(url: str, kind: str, count: int) -> list[socket.socket]:
     """Connections whose clients do next to nothing, or take nothing of their answers."""
-    asked = json.dumps({"text": ["科技" * 50] * BIG_ANSWER, "top_k": 1}).encode()
+    asked = json.dumps({"text": [""] * EMPTY}).encode()
     first = {
         "idle": b"",
         "slow head": HEAD + b"X: ",
         "slow body": HEAD + b"Content-Length: 9999\r\n\r\n{",
-        "slow reader": HEAD + b"Content-Length: %d\r\n\r\n" % len(asked) + asked,
+        "slow reader": (HEAD + b"Content-Length: %d\r\n\r\n" % len(asked) + asked) * PIPELINED,
     }[kind]
     crowd = []
     for _ in range(count):
@@ -121,6 +123,7 @@ def beside(url: str, process: Popen, kind: str, count: int, seconds: float) -> d
         ask(url, b'{"text": "a"}')
         before = memory[-1] if memory else None
         crowd = crowd_of(url, kind, count)
+        time.sleep(SETTLE)
         slowest, answered, asked = 0.0, 0, 0
         until = time.monotonic() + seconds
         while time.monotonic() < until:

@@ -1,5 +1,7 @@
 """The server's contract, its errors and its client, with a classifier that needs no weights."""
 
+import contextlib
+import csv
 import errno
 import functools
 import gzip
@@ -30,7 +32,7 @@ import tasks
 from core.console import UserError, parse
 from core.files import sha256
 from core.model_files.finite import NotFinite
-from core.serving import application, micro_batcher
+from core.serving import application, feedback, micro_batcher
 from core.serving import server as http_server
 from core.serving.sockets import listen
 from predict_fun import TASK, NewsClassifier, Prediction
@@ -297,6 +299,132 @@ def test_a_benchmark_that_is_not_finite_is_passed_over(client, monkeypatch, tmp_
     for number in ("NaN", "1e999", "[" * 100_000):
         Path("reports/benchmark.json").write_text('{"machine": 1, "threads": 2, "rows": [' + number + "]}")
         assert json.loads(client.get("/models").data)["benchmark"] is None
+
+
+def test_a_benchmark_tells_known_fields_and_no_folder(client, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    row = {
+        "name": "/home/me/x.onnx",
+        "file": "C:\\\\me\\\\x.onnx",
+        "accuracy": 0.5,
+        "p50_ms": [1],
+        "secret": "s",
+        "runtime": {},
+    }
+    Path("reports").mkdir()
+    Path("reports/benchmark.json").write_text(json.dumps({"machine": "m", "threads": 2, "rows": [row], "secret": 1}))
+    assert client.get("/models").get_json()["benchmark"]["rows"] == [
+        {"name": "x.onnx", "file": "x.onnx", "accuracy": 0.5}
+    ]
+
+
+def test_the_contract_and_the_front_page(client, monkeypatch):
+    found = client.get("/openapi.json").get_json()
+    assert found["openapi"].startswith("3.1") and set(found["paths"]) == {*client.app.routes} - {"/", "/openapi.json"}
+    question = found["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+    assert client.post("/predict", json=question["example"]).status_code == 200
+    page = client.get("/")
+    assert page.content_type.startswith("text/html") and "curl http://127.0.0.1:8004/predict" in page.text
+    assert "<script" not in client.get("/", headers={"Host": "<script>"}).text
+    monkeypatch.setenv("NEWS_API_KEY", "key")
+    for path in ("/", "/openapi.json", "/ready"):  # say how to send the key
+        assert make_client().get(path).status_code == 200
+    assert make_client().get("/openapi.json").get_json()["security"] == [{"key": []}]
+
+
+def test_ready_is_not_health(client):
+    assert client.get("/ready").get_json() == {"status": 200, "ready": True}
+    with contextlib.ExitStack() as full:
+        for _ in range(client.app.settings.queue):
+            full.enter_context(client.app.batcher.admit())
+        assert error_code(client.get("/ready"), 503) == "busy"
+        assert client.get("/health").status_code == 200
+    client.app.close()
+    assert error_code(client.get("/ready"), 503) == "stopping"
+
+
+def test_lists_leave_half_of_the_places_to_titles():
+    client = make_client(queue=4, batch_size=1)
+    long = {"text": ["科技" * 1000] * 10}
+    with client.app.batcher.admit(is_long=True), client.app.batcher.admit(is_long=True):
+        assert error_code(client.post("/predict", json=long), 503) == "busy"
+        assert client.post("/predict", json={"text": "科技"}).status_code == 200
+    assert client.post("/predict", json=long).status_code == 200
+
+
+def test_metrics_show_when_titles_change():
+    fake = FakeClassifier()
+    fake.facts = {**FakeClassifier.facts, "vocab": ["[UNK]", "科", "技", "##体", "a"]}
+    client = ApiClient(api.create_app({"fake": fake}, api.ApiConfig()))
+    client.post("/predict", json={"text": ["科技", "体A", "龘龘", "科龘"]})
+    lines = client.get("/metrics").text.splitlines()
+    for line in (
+        'news_unknown_characters_bucket{le="0.0",model="fake"} 2.0',
+        'news_unknown_characters_bucket{le="0.5",model="fake"} 3.0',
+        'news_unknown_characters_sum{model="fake"} 1.5',
+        'news_confidence_bucket{le="0.6",model="fake"} 0.0',
+        'news_confidence_bucket{le="0.7",model="fake"} 4.0',
+    ):
+        assert line in lines
+
+
+def test_feedback_is_kept_for_the_next_training(tmp_path, monkeypatch):
+    file = tmp_path / "new" / "feedback.csv"
+    client = make_client(feedback=file, host="127.0.0.1")
+    assert "/feedback" in client.get("/openapi.json").get_json()["paths"]
+    client.post("/predict", json={"text": '科技, "新"闻'})
+    for body in ({"request_id": "0123456789ab", "label": "体育"}, {"text": "=1+1", "label": "财经"}):
+        assert client.post("/feedback", json=body).status_code == 200
+    with file.open(encoding="utf-8-sig", newline="") as rows:
+        assert list(csv.reader(rows)) == [["text", "label"], ['科技, "新"闻', "体育"], ["'=1+1", "财经"]]
+    for body, status, code in (
+        ({"request_id": "ffffffffffff", "label": "体育"}, 404, "unknown_request"),
+        ({"request_id": "no id", "label": "体育"}, 404, "unknown_request"),
+        ({"text": "a", "label": "别的"}, 422, "unknown_label"),
+        ({"text": " ", "label": "体育"}, 422, "text_missing"),
+        ({"label": "体育"}, 422, "text_missing"),
+        ({"text": "a" * 10_001, "label": "体育"}, 413, "text_too_long"),
+    ):
+        assert error_code(client.post("/feedback", json=body), status) == code
+    assert error_code(make_client().post("/feedback", json={}), 404) == "not_found"
+    with pytest.raises(UserError, match="NEWS_API_KEY"):
+        api.ApiConfig(feedback=file)
+    monkeypatch.setattr(feedback, "FILE_BYTES", 100)
+    file.write_bytes(file.read_bytes().rstrip())  # killed in the middle of a row
+    for number in range(12):
+        assert client.post("/feedback", json={"text": f"第{number}条" + "a" * 30, "label": "体育"}).status_code == 200
+    files = sorted(tmp_path.glob("new/feedback.csv*"))
+    assert len(files) == 2 + feedback.OLDER_FILES and all(each.stat().st_size < 200 for each in files)  # with its lock
+    assert "第11条" in file.read_text(encoding="utf-8-sig")
+
+
+def test_an_open_server_without_a_key_is_told_of(monkeypatch, capsys):
+    monkeypatch.setattr(api, "serve", lambda *_: None)
+    for key, says in (("", "NEWS_API_KEY is empty"), (None, "NEWS_API_KEY is not set"), ("k", "")):
+        monkeypatch.delenv("NEWS_API_KEY", raising=False)
+        if key is not None:
+            monkeypatch.setenv("NEWS_API_KEY", key)
+        api.main([])
+        assert says in capsys.readouterr().err
+    monkeypatch.delenv("NEWS_API_KEY")
+    api.main(["--host", "127.0.0.1"])
+    assert not capsys.readouterr().err
+
+
+def test_how_many_workers_and_threads(monkeypatch):
+    monkeypatch.setattr(api, "cores", lambda: 16)
+    found = [
+        api.ApiConfig(workers=workers, threads=threads)
+        for workers, threads in ((1, None), ("auto", None), ("auto", 1), (8, None), (8, 3), ("auto", 99))
+    ]
+    assert [(each.processes, each.threads_a_model) for each in found] == [
+        (1, 0),
+        (4, 4),
+        (16, 1),
+        (8, 2),
+        (8, 3),
+        (1, 99),
+    ]
 
 
 def test_unknown_route_and_method(client):

@@ -28,12 +28,14 @@ from core.serving.counters import HttpMetrics
 from core.serving.facts import model_facts, read_benchmark
 from core.serving.feedback import Feedback
 from core.serving.messages import Request, Response, to_json
-from core.serving.micro_batcher import Job, MicroBatcher, NotAnswered, QueueFull, Stopped
+from core.serving.micro_batcher import MicroBatcher, NotAnswered, QueueFull, Stopped
 from core.serving.questions import Asked, Limits, Question
+from core.serving.waiting import answers, wake
 
 FRESH_SECONDS = 10  # a model that has answered so lately is healthy
 PROBE_SECONDS = 1  # that any other one has to answer in
 OPEN = {"/health", "/ready", "/", "/openapi.json"}  # where no key is asked for
+LONG_BODY = 1 << 14  # bytes: a list of some hundred titles, as a rule
 log = logging.getLogger(__name__)
 
 
@@ -158,7 +160,7 @@ class Application:
         for name in self.names:
             if self.batcher.seconds_since_answer(name) > FRESH_SECONDS:
                 try:
-                    [answer] = await self.answers(name, [self.questions[name].warm_up], PROBE_SECONDS)
+                    [answer] = await answers(self.batcher, name, [self.questions[name].warm_up], PROBE_SECONDS)
                 except NotAnswered as fault:
                     answer = fault
                 if isinstance(answer, Exception):
@@ -206,7 +208,7 @@ class Application:
 
     async def predict(self, request: Request) -> Response:
         """Answer a text, or a list of them."""
-        with self.batcher.admit():
+        with self.batcher.admit(len(request.body) > LONG_BODY):
             body = read_object(request)
             name = read_model(body, self.names, self.aliases)
             question = self.questions[name]
@@ -214,10 +216,10 @@ class Application:
             if asked.single and isinstance(asked.items[0], ApiError):
                 raise asked.items[0]
             usable = [item for item in asked.items if not isinstance(item, ApiError)]
-            predictions = iter(await self.answers(name, usable, self.settings.timeout))
+            predictions = iter(await answers(self.batcher, name, usable, self.settings.timeout))
         found = [item if isinstance(item, ApiError) else next(predictions) for item in asked.items]
-        answers = list(self.answer_items(request, name, question, asked, found))
-        answer = answers[0] if asked.single else {"predictions": answers}
+        items = list(self.answer_items(request, name, question, asked, found))
+        answer = items[0] if asked.single else {"predictions": items}
         if self.feedback and asked.single:
             self.feedback.remember(request.id, answer["text"])
         return answered(
@@ -241,45 +243,10 @@ class Application:
             self.metrics.count_prediction(name, question.count_as(each), getattr(each, "confidence", None), echo)
             yield {**echo, **question.answer(each, asked.options)}
 
-    async def answers(self, name: str, texts: Sequence[Any], seconds: float) -> list[Any]:
-        """The model's answer for each text, in order; see `MicroBatcher.predict`."""
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        job = self.batcher.submit(name, texts, seconds, future)
-        timer = loop.call_later(seconds, lapse, future)
-        try:
-            if texts:
-                await future
-        finally:
-            timer.cancel()
-            if not job.done.is_set():  # too late, or the client has left: what is left of it need not be computed
-                self.batcher.give_up(job)
-        return self.batcher.wait(job)
-
 
 def answered(value: Mapping[str, Any]) -> Response:
     """The answer that holds a JSON object."""
     return Response(200, to_json(value))
-
-
-def wake(jobs: Sequence[Job]) -> None:
-    """Have the event loops go on with the requests whose jobs are finished; called by the thread that computes."""
-    for loop in {job.waiter.get_loop() for job in jobs if job.waiter}:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(release, [job.waiter for job in jobs if job.waiter], loop)
-
-
-def release(waiters: Sequence[asyncio.Future], loop: asyncio.AbstractEventLoop) -> None:
-    """Let those who wait in a loop go on."""
-    for waiter in waiters:
-        if waiter.get_loop() is loop and not waiter.done():
-            waiter.set_result(None)
-
-
-def lapse(waiter: asyncio.Future) -> None:
-    """Let one who waits go on because the time is over."""
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 def environment_key() -> str:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
-from core.serving.answers import ApiError, http_error
+from core.serving.answers import TOO_MANY, ApiError, http_error
 from core.serving.messages import Request, Response
 
 if TYPE_CHECKING:
     from core.serving.server import Server
 
 MAX_HEAD = 1 << 15  # bytes
-MAX_PIPELINED = 16  # requests of a connection that wait for the one before
+MAX_PIPELINED = 16  # requests of a connection that wait for the one before; with more of them it is the last
 LONG_BODY = 1 << 16  # bytes; after one nothing more is read until it is answered
 LINGER_BYTES = 1 << 24  # of a refused body that are thrown away, so that the client reads why
 IDLE, SENDING, READING, LINGERING = "idle", "sending", "reading", "lingering"  # what a connection's client is to do
@@ -49,6 +49,7 @@ class Connection(asyncio.Protocol):
         self.unsent = self.held = 0
         self.transport: Any = None
         self._parser = httptools.HttpRequestParser(self)
+        self._request: Request | None = None  # that is being read
         self._requests: deque[Request] = deque()  # read, not yet answered
         self._task: asyncio.Task | None = None
         self._deaf = self._last = False  # what comes is thrown away; there will be no further request
@@ -136,14 +137,14 @@ class Connection(asyncio.Protocol):
         if coding != "chunked":
             self._refuse_now(http_error(501))
         target = TARGET.match(self._url)
-        self.request = Request(
+        self._request = Request(
             self._parser.get_method().decode("latin-1"),
             target[1].decode("latin-1") if target else "",
             headers,
             os.urandom(6).hex(),
             time.perf_counter(),
         )
-        if refusal := self.server.app.look(self.request):
+        if refusal := self.server.app.look(self._request):
             self._refuse_now(refusal)
         if headers.get("expect", "").lower() == "100-continue" and not self._task:
             self.transport.write(CONTINUE)
@@ -158,14 +159,17 @@ class Connection(asyncio.Protocol):
             raise Refused
 
     def on_message_complete(self) -> None:
-        self.request.body = b"".join(self._chunks)
-        self.request.keep_alive = self._parser.should_keep_alive()
+        request, self._request = self._request, None  # no longer kept here than it takes to answer it
+        request.body = b"".join(self._chunks)
+        request.keep_alive = self._parser.should_keep_alive()
         self._begun, self._in_head, self._head_bytes, self._chunks = False, True, 0, []
-        self._requests.append(self.request)
-        if len(self._requests) == MAX_PIPELINED or len(self.request.body) > LONG_BODY:
+        self._requests.append(request)
+        if len(request.body) > LONG_BODY:
             self.transport.pause_reading()
         if not self._task and not self.unsent:
             self._go_on()
+        if len(self._requests) > MAX_PIPELINED:
+            self._refuse_now(TOO_MANY)
 
     # Answers.
 

@@ -1,12 +1,26 @@
 """Public facts of served models, and the newest benchmark of them."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from core.files import sha256
 from core.model_files.facts import CLASSIFICATION, Facts, licence_of, numbers_of
 
+ROW = (
+    "name",
+    "runtime",
+    "file",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "macro_f1",
+    "size_mb",
+    "params",
+    "peak_mb",
+)
+ROW += ("encoder_flops", "cold_start_s", "p50_ms", "p95_ms", "titles_per_s", "ratio_p50", "ratio_throughput")
 SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
 
 
@@ -35,13 +49,27 @@ def summary(architecture: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_benchmark(folder: Path) -> dict[str, Any] | None:
-    """Machine, threads and rows of the newest benchmark.json anywhere in a folder; None without a readable one."""
+    """Machine, threads and rows of the newest benchmark.json anywhere in a folder, as far as their fields are known.
+
+    None without a readable one. A file is named without its folder.
+    """
     for path in sorted(folder.glob("**/benchmark.json"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            kept = {name: found[name] for name in ("machine", "threads", "rows")}
-            json.dumps(kept, allow_nan=False)  # which an answer of the API cannot hold
-            return kept
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            rows = [{name: row[name] for name in ROW if is_plain(row.get(name, ...))} for row in found["rows"]]
+            for row in rows:
+                row |= {
+                    name: re.split(r"[/\\]", row[name])[-1]
+                    for name in ("name", "file")
+                    if isinstance(row.get(name), str)
+                }
+            if all(is_plain(found[name]) for name in ("machine", "threads")):
+                return {"machine": found["machine"], "threads": found["threads"], "rows": rows}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return None
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a JSON value is one word or one finite number, or null."""
+    return value is None or isinstance(value, str | bool) or (isinstance(value, int | float) and abs(value) < 1e300)

@@ -70,7 +70,7 @@ class MicroBatcher:
     ) -> None:
         self._models, self._clock, self._on_batch, self._on_finished = models, clock, on_batch, on_finished
         self.max_batch, self.max_waiting = max_batch, max_waiting
-        self.waiting = 0
+        self.waiting = self._long = 0
         self._last_answer = dict.fromkeys(models, -math.inf)
         self._jobs: deque[Job] = deque()
         self._computing: list[Job] = []
@@ -84,21 +84,26 @@ class MicroBatcher:
         return self
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
+    def admit(self, is_long: bool = False) -> Iterator[None]:
         """Hold one of the places; to be entered when a request arrives, before any work is done for it.
+
+        Args:
+            is_long: whether it asks much; of several places one half is kept from such requests.
 
         Raises:
             QueueFull: there is none.
         """
         with self._changed:
-            if self.waiting >= self.max_waiting:
+            if self.waiting >= self.max_waiting or (is_long and self._long >= max(1, self.max_waiting // 2)):
                 raise QueueFull
             self.waiting += 1
+            self._long += is_long
         try:
             yield
         finally:
             with self._changed:
                 self.waiting -= 1
+                self._long -= is_long
 
     def predict(self, model: str, texts: Sequence[str], seconds: float) -> list[Any]:
         """The model's answer for each text, in order; an exception stands for a text that it failed on.
