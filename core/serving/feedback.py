@@ -15,9 +15,10 @@ from typing import Any
 
 from filelock import FileLock
 
-from core.answers import inert, text_fault
+from core.answers import text_fault
 from core.console import UserError
 from core.serving.answers import ApiError
+from core.tables.cells import inert
 from core.text.tokenizer import replace_surrogates
 
 FILE_BYTES = 10 << 20

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 HTML = "text/html; charset=utf-8"
 TEXT = "SpaceX 星舰今日成功发射，开启火星移民新篇章"
 OBJECT, STRING, NUMBER = {"type": "object"}, {"type": "string"}, {"type": "number"}
+SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 CLASS = {"type": "object", "properties": {"pred_class": STRING, "confidence": NUMBER}}
 ITEM = {
     "type": "object",
@@ -17,7 +18,7 @@ ITEM = {
     "properties": {
         "text": STRING,
         "pred_class": STRING,
-        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+        "confidence": SHARE,
         "top_k": {"type": "array", "items": CLASS},
         "truncated": {"type": "boolean", "description": "标题太长，只看了一部分"},
         "error": STRING,
@@ -58,6 +59,7 @@ def describe(models: Sequence[str], settings: "Settings", feedback: bool) -> dic
         "properties": {
             "text": {"oneOf": [text, {"type": "array", "minItems": 1, "maxItems": settings.max_texts, "items": text}]},
             "top_k": {"type": "integer", "minimum": 1, "default": 3},
+            "min_confidence": {**SHARE, "description": "置信度低于它时 pred_class 为“不确定”"},
             "model": {"type": "string", "enum": list(models), "default": models[0]},
         },
     }
