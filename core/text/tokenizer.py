@@ -19,6 +19,7 @@ from core.console import UserError
 from core.text.decode import open_text
 from core.text.stub import refuse_stub
 from core.text.tokenizer_json import read_tokenizer_json
+from core.text.windows import cut_windows
 
 MAX_UNKNOWN_SHARE = 0.02  # of the characters; far more with another language's vocabulary
 CHUNK = 10_000  # texts encoded at a time, to keep memory small
@@ -39,10 +40,19 @@ class Encoded:
 
 
 @dataclass
-class EncodedWords(Encoded):
-    """`Encoded`, and in `words` the index of the word that each token belongs to: NO_WORD for [CLS] and [SEP]."""
+class EncodedWords:
+    """Token ids of sentences whose words are given, row by row; a long sentence has several rows, which overlap.
 
+    Attributes:
+        input_ids: of each row, [CLS] first and [SEP] last, not padded.
+        words: of each row the index of the word that each token belongs to, NO_WORD at [CLS] and [SEP]. Each word of a
+            sentence is told in one row, where it stands farthest from the ends, and NO_WORD in the others.
+        sentences: the index of the sentence that each row is of; a sentence without words has no row.
+    """
+
+    input_ids: list[list[int]]
     words: list[list[int]]
+    sentences: list[int]
 
 
 class Tokenizer:
@@ -101,28 +111,26 @@ class Tokenizer:
     def encode_words(self, sentences: Sequence[Sequence[str]]) -> EncodedWords:
         """Encode sentences whose words, or characters, are given: each word by itself, with one token at least.
 
-        So the end of an entity never lies within a token, whatever words the vocabulary has. Of a sentence that is too
-        long the end is cut, at a word.
+        So the end of an entity never lies within a token, whatever words the vocabulary has. Nothing is cut, but of a
+        word that no row has room for.
         """
         encoded = EncodedWords([], [], [])
         for start in range(0, len(sentences), CHUNK):
             part = sentences[start : start + CHUNK]
-            chunk = [[replace_surrogates(word[: self._longest]) for word in words[: self.max_length]] for words in part]
-            counts = [len(words) for words in part]
-            for count, encoding in zip(counts, self.tokenizer.encode_batch(chunk, is_pretokenized=True), strict=True):
-                pieces: list[list[int]] = [[] for _ in range(min(count, self.max_length))]
+            chunk = [[replace_surrogates(word[: self._longest]) for word in words] for words in part]
+            encodings = self.tokenizer.encode_batch(chunk, is_pretokenized=True)
+            for index, (words, encoding) in enumerate(zip(part, encodings, strict=True), start):
+                pieces: list[list[int]] = [[] for _ in words]
                 for token_id, word in zip(encoding.ids, encoding.word_ids, strict=True):
                     pieces[word].append(token_id)
-                ids, words = [self.cls_id], [NO_WORD]
-                for word, tokens in enumerate(pieces):
-                    tokens = tokens or [self.unknown_id]  # of a blank or an invisible character nothing is left
-                    if len(ids) + len(tokens) >= self.max_length:
-                        break
-                    ids += tokens
-                    words += [word] * len(tokens)
-                encoded.truncated.append(max(words) + 1 < count)
-                encoded.input_ids.append([*ids, self.sep_id])
-                encoded.words.append([*words, NO_WORD])
+                # Of a blank or an invisible character nothing is left.
+                pieces = [tokens[: self._room] or [self.unknown_id] for tokens in pieces]
+                for window in cut_windows(list(map(len, pieces)), self._room):
+                    tokens = [(token, word) for word in range(window.start, window.end) for token in pieces[word]]
+                    told = range(window.first, window.last)
+                    encoded.input_ids.append([self.cls_id, *(token for token, _ in tokens), self.sep_id])
+                    encoded.words.append([NO_WORD, *(w if w in told else NO_WORD for _, w in tokens), NO_WORD])
+                    encoded.sentences.append(index)
         return encoded
 
     def _shorten(self, text: str) -> str:

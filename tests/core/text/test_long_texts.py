@@ -36,9 +36,14 @@ def test_a_text_that_is_cut_before_its_tokens_are_known_counts_as_cut():
 
 def test_sentences_of_many_and_of_long_words():
     tokenizer = Tokenizer(VOCAB, 6)
-    encoded = tokenizer.encode_words([["央"] * 100_000, ["a" * 1_000_000, "行"], ["央", "行", "", "息"]])
-    assert encoded.input_ids == [[2, 4, 4, 4, 4, 3], [2, 1, 5, 3], [2, 4, 5, 1, 7, 3]]
-    assert encoded.truncated == [True, False, False] and encoded.words[1] == [-1, 0, 1, -1]
+    encoded = tokenizer.encode_words([["央"] * 100_000, [], ["a" * 1_000_000, "行"], ["央", "行", "", "息"]])
+    assert encoded.input_ids[-2:] == [[2, 1, 5, 3], [2, 4, 5, 1, 7, 3]]
+    assert encoded.words[-2] == [-1, 0, 1, -1] and encoded.sentences[-2:] == [2, 3]
+    assert set(map(len, encoded.input_ids)) == {6, 4}
+    told = [
+        word for words, sentence in zip(encoded.words, encoded.sentences, strict=True) for word in words if not sentence
+    ]
+    assert [word for word in told if word >= 0] == list(range(100_000))  # each once, none is cut
 
 
 def test_little_is_held_of_a_text_of_many_megabytes():
