@@ -175,12 +175,12 @@ def benchmark_models(config: BenchmarkConfig) -> dict[str, Any]:
     rows = measure(candidates, items)
     if rows[-1]["ratio_p50"] is None:
         print("warning: without a teacher (`python train.py`) there is nothing to give ratios to")
-    name = f"{split}{task.suffix}"
+    data = task.file(config.data_dir, split)
     chosen = choose(rows, by)
     for candidate in candidates:  # the baselines have no file to answer with
         if candidate.row is chosen and candidate.predictor:
-            lineage.advise(MODELS, candidate.predictor.path, candidate.predictor.facts)
-    facts = {"data": f"{name}, {n} titles", "data_sha256": sha256(config.data_dir / name)}
+            lineage.advise(task.models, candidate.predictor.path, candidate.predictor.facts)
+    facts = {"data": f"{data.name}, {n} titles", "data_sha256": sha256(data)}
     return {**facts, "by": by, "best_by": task.best_by, "rows": rows, "advice": advise(rows, by)}
 
 

@@ -190,7 +190,7 @@ def write_forms(
             print(f"warning: {form.path.name} is not made: {NO_OPENVINO.format(why=one_line(fault))}")
             continue
         form.size = openvino_model.size(form.path)
-        lineage.descend(MODELS, form.path, facts)
+        lineage.descend(task_of(facts).models, form.path, facts)
         print(f"saved {form.path}")
     return refused
 
@@ -204,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = restore_module(path, state_dict, facts, task.predictor.builds)
     if facts["architecture"].get("quantization"):
         raise UserError(f"{path} is INT8 already: give the FP32 checkpoint that it was made from with --model")
-    data = config.data_dir / f"dev{task.suffix}"
+    data = task.file(config.data_dir, "dev")
     task.check_labels(facts, config.data_dir)
     dev = task.read(data, facts["labels"], None)
 

@@ -233,8 +233,8 @@ def prune(config: PruneConfig, run_state: RunState, devices: Devices) -> None:
     before = original.predictor(original.model, tokenizer, devices)
     seq_len = round(statistics.median(map(len, before.encode(splits["dev"].items).columns["input_ids"])))
     run_state.identity = {key: value for key, value in config.plain().items() if key not in MAY_CHANGE}
-    files = (f"{name}{task.suffix}" for name in ("train", "dev"))
-    run_state.identity |= {file: sha256(config.data_dir / file) for file in files} | {"parent": original.sha256}
+    files = [task.file(config.data_dir, name) for name in ("train", "dev")]
+    run_state.identity |= {file.name: sha256(file) for file in files} | {"parent": original.sha256}
 
     def score(model: nn.Module, tokenizer: Tokenizer, split: str = "dev") -> dict[str, Any]:
         return task.score(original.predictor(model, tokenizer, devices), splits[split], None)
@@ -254,8 +254,8 @@ def prune(config: PruneConfig, run_state: RunState, devices: Devices) -> None:
     made |= {name: facts.get(name) for name in ("data_sha256", "lineage")} | {"licence": licence_of(facts)}
     after = original.predictor(model, kept, devices)
     made["temperature"] = task.temperature(after, splits["dev"])
-    descend = partial(lineage.descend, MODELS, artefact, made)
-    finish(artefact, model, made, run_state, made_from(artefact, MODELS), descend)
+    descend = partial(lineage.descend, task.models, artefact, made)
+    finish(artefact, model, made, run_state, made_from(artefact, task.models), descend)
     times = [found["p50_ms"] for found in compare_speed([before.predict, after.predict], timed)]
     report |= {"training": training, **measured_on(devices.device), "seq_len": seq_len}
     parent_mb, pruned_mb = (path.stat().st_size / 1e6 for path in (original.path, artefact))

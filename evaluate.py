@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"warning: {config.data}: {warning}")
 
     folder = config.output / "evaluate"
-    name = name_of(path, MODELS) or predictor.name
+    name = name_of(path, task.models) or predictor.name
     facts = {"model": name, "data": config.data.name, "data_sha256": sha256(config.data)}
     facts |= {fact: predictor.facts.get(fact) for fact in ("seed", "training")}
     metrics = {**task.score(predictor, split, folder), **facts, **measured_on(pick_device(config.device))}

@@ -130,7 +130,7 @@ def _score(classifier: Predictor, titles: "Titles", folder: Path | None) -> dict
 
 TASK = Task(
     predictor=NewsClassifier,
-    suffix=".txt",
+    suffixes=(".txt",),
     labels=_labels,
     read=_read,
     batches=_batches,
@@ -144,6 +144,7 @@ TASK = Task(
         read_options=ClassOptions.read,
     ),
     baseline="baseline",
+    models=MODELS,
 )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from core.console import UserError
 from core.model_files.facts import Facts
+from core.model_files.names import Models
 from core.model_files.predictor import Predictor
 from core.serving.questions import Question
 from core.text.tokenizer import Tokenizer
@@ -35,7 +36,7 @@ class Task(NamedTuple):
 
     Attributes:
         predictor: the class that answers; `predictor.task` is the name that the facts of its models carry.
-        suffix: the end of the names of its labelled files, train, dev and test: ".txt".
+        suffixes: the ends that the names of its labelled files, train, dev and test, may have, the usual one first.
         labels: data folder -> the classes that it names, in order; None where it does not say.
         read: (file, classes, limit) -> the file, at most so many rows of it.
         batches: (split, tokenizer, batch size, seed) -> its rows as the model reads them, with `labels`.
@@ -45,10 +46,11 @@ class Task(NamedTuple):
         best_by: the metric that models are selected by.
         question: how the API asks and answers.
         baseline: the module whose `competitors` stand beside the models in a benchmark.
+        models: those of the task that have names.
     """
 
     predictor: type[Predictor]
-    suffix: str
+    suffixes: tuple[str, ...]
     labels: Callable[[Path], list[str] | None]
     read: Callable[[Path, Sequence[str], int | None], Any]
     batches: Callable[[Any, Tokenizer, int, int | None], "Batches"]
@@ -58,6 +60,12 @@ class Task(NamedTuple):
     best_by: str
     question: Question
     baseline: str
+    models: Models
+
+    def file(self, folder: Path, split: str) -> Path:
+        """A labelled file of a data folder, or where it would be."""
+        files = [folder / f"{split}{suffix}" for suffix in self.suffixes]
+        return next((file for file in files if file.exists()), files[0])
 
     def check_labels(self, facts: Facts, folder: Path) -> None:
         """Refuse a data folder that names other classes than a model has.
@@ -88,7 +96,7 @@ class Task(NamedTuple):
         """
         splits = {}
         for name in ("train", "dev", "test"):
-            path = folder / f"{name}{self.suffix}"
+            path = self.file(folder, name)
             if name != "test" or path.exists():
                 splits[name] = self.read(path, labels, limit if name == "train" else None)
                 print(f"{path}: {len(splits[name])} rows")

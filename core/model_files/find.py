@@ -61,14 +61,14 @@ def _find_default(models: Models) -> Path:
         found = default.model, next(filter(_fits, advised), found[1])
     if found is None and default is None:
         raise UserError(
-            "there is no trained model yet: run `python train.py`, or name a file with --model"
+            f"there is no trained model yet: run `{_train(models)}`, or name a file with --model"
             if _has_torch()
             else NO_LIGHT.format(what="any model")
         )
     if found is None:
         raise UserError(
             f"{default_file(models)} names {default.model}, which is gone or cannot be used here, as are all others of "
-            f"that training: run `python train.py`, or name a model with --model; here: {_here(models)}"
+            f"that training: run `{_train(models)}`, or name a model with --model; here: {_here(models)}"
         )
     name, path = found
     if default is not None:
@@ -98,4 +98,9 @@ def _has_torch() -> bool:
 
 
 def _here(models: Models) -> str:
-    return ", ".join(present(models)) or "none yet, run `python train.py`"
+    return ", ".join(present(models)) or f"none yet, run `{_train(models)}`"
+
+
+def _train(models: Models) -> str:
+    """The command that makes the first of the models."""
+    return f"python {models[TEACHER].script}"

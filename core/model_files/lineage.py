@@ -74,7 +74,8 @@ def read_default(models: Models) -> Default | None:
         return None
     except (OSError, ValueError, TypeError, RecursionError):
         pass
-    print(f"warning: {path} is damaged and not followed: run `python train.py` again, or delete it", file=sys.stderr)
+    again = f"run `python {models[TEACHER].script}` again"
+    print(f"warning: {path} is damaged and not followed: {again}, or delete it", file=sys.stderr)
     return None
 
 
