@@ -8,7 +8,7 @@ from core.model_files.facts import CLASSIFICATION, Facts
 from core.model_files.predictor import Predictor, open_file
 from core.task import Task
 
-TASKS = {CLASSIFICATION: "predict_fun"}  # by the name of a task, the module that has its TASK
+TASKS = {CLASSIFICATION: "predict_fun", "ner": "ner.predict"}  # by the name of a task, the module that has its TASK
 
 
 def task_of(facts: Facts) -> Task:

@@ -1,0 +1,1 @@
+"""Named entities: data, model, training, distillation, prediction."""
