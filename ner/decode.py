@@ -59,9 +59,3 @@ def entities_of(path: np.ndarray, tags: Sequence[str]) -> list[Entity]:
         if tag.startswith("B-"):
             start, label = unit, tag[2:]
     return found
-
-
-def confidences(logits: np.ndarray, path: np.ndarray) -> np.ndarray:
-    """(units,) the probability, 0 to 1, of the tag that was taken."""
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    return shifted[np.arange(len(path)), path] / shifted.sum(1)

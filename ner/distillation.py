@@ -38,7 +38,7 @@ from core.model_files.module import load_module
 from core.model_files.names import ONNX, made_from
 from core.text.tokenizer import Tokenizer, check_coverage
 from core.training.device import Devices
-from core.training.loop import fit
+from core.training.loop import fit, run_on
 from core.training.resume import RunState, finish, has_finished
 from core.training.units import count_labels, token_units
 from ner.data import batches, read_data
@@ -46,7 +46,7 @@ from ner.lesson import add_unlabeled, judge, read_unlabeled, spread_out
 from ner.metrics import BEST_BY, strings
 from ner.model import BertTagger
 from ner.names import MODELS, STUDENT
-from ner.predict import NAME, NerPredictor
+from ner.predict import NAME, TASK, NerPredictor
 from ner.tags import types_of
 from ner.train import TrainConfig, score_split, tell
 from ner.units import encode
@@ -208,6 +208,7 @@ def _distil(config: DistillConfig, deploy: bool, run_state: RunState, devices: D
     )
     scores = {name: score_split(student, made, splits[name], devices, known=known) for name in names}
     made["metrics"] = {"dev": None, "test": None} | scores
+    made["temperature"] = TASK.temperature(NerPredictor(made, run_on(student, devices)), splits["dev"])
     made["training"] = {"rows": len(texts), "step": fitted.best["step"], "seconds": round(fitted.seconds, 1)}
     made |= {"data_sha256": lineage.data_fingerprint(labels, own), "lineage": facts.get("lineage")}
     onnx = artefact.with_suffix(ONNX)

@@ -41,7 +41,7 @@ def read_labelled(path: Path, limit: int | None = None) -> Labelled:
         UserError: it is missing, of no known format, without a sentence, or has faulty lines: the first 20 are listed.
     """
     found, faults = Labelled(), []
-    with open_text(path, json=True) as file:
+    with open_text(path, may_be_json=True) as file:
         found.warnings += file.warnings
         lines = (line for line in enumerate(_lines(file), start=1))
         first = next(((number, line) for number, line in lines if line.strip()), (0, ""))

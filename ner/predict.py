@@ -38,7 +38,7 @@ from core.text.decode import open_text
 from core.text.tokenizer import NO_WORD
 from core.training.units import count_labels, token_units
 from ner.data import SUFFIXES, batches, read
-from ner.decode import best_path, confidences, entities_of
+from ner.decode import best_path, entities_of
 from ner.metrics import BEST_BY, score
 from ner.names import MODELS
 from ner.tags import types_of
@@ -94,7 +94,7 @@ class NerPredictor(Predictor):
         units = notes[0][1]
         values = unit_logits([words for words, _ in notes], logits, len(units))
         path = best_path(values, self.labels)
-        sure = confidences(values, path)
+        sure = self.probabilities(values)[np.arange(len(path)), path]
         found = []
         for first, last, label in entities_of(path, self.labels):
             start, end = units[first][0], units[last - 1][1]

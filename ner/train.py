@@ -37,7 +37,7 @@ from ner.data import BUNDLED_DATA, Sentences, batches, read_data
 from ner.metrics import BEST_BY, entity_metrics, found_in, strings
 from ner.model import BertTagger
 from ner.names import MODELS, TEACHER
-from ner.predict import NAME, NerPredictor
+from ner.predict import NAME, TASK, NerPredictor
 from ner.tags import tags_of
 
 MORE_EPOCHS = 2  # times those that suit whole texts: each sentence teaches little of the rarer types
@@ -109,6 +109,7 @@ def _fine_tune(config: TrainConfig, run_state: RunState, devices: Devices, score
     )
     facts["metrics"] = {"dev": None, "test": None}
     facts["metrics"] |= {name: score_split(model, facts, splits[name], devices, known=known) for name in judged}
+    facts["temperature"] = TASK.temperature(NerPredictor(facts, run_on(model, devices)), splits["dev"])
     facts["training"] = {"rows": len(train), "step": fitted.best["step"], "seconds": round(fitted.seconds, 1)}
     facts["data_sha256"] = data = lineage.data_fingerprint(labels, rows.sha256())
     knobs = {name: value for name, value in config.plain().items() if name not in MAY_CHANGE}

@@ -171,7 +171,7 @@ def train_args(bert: Path, data: Path, folder: Path, *more: str) -> list[str]:
 def assert_calibrated(model: Path, data: Path) -> None:
     """A file of any kind carries the temperature that suits its own answers on the dev data, and answers at it."""
     task, predictor = tasks.load(model, "cpu")
-    fitted = task.temperature(predictor, task.read(data / f"dev{task.suffix}", predictor.labels, None))
+    fitted = task.temperature(predictor, task.read(task.file(data, "dev"), predictor.labels, None))
     assert predictor.facts["temperature"] == pytest.approx(fitted, rel=0.02) and predictor.temperature != 1
 
 

@@ -1,4 +1,4 @@
-"""The sentences in ner/data/: whole, of valid spans, free of shared frames, and counted right in both READMEs."""
+"""The sentences in data/ner/: whole, of valid spans, free of shared frames, and counted right in both READMEs."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 import pytest
 from conftest import ROOT
 
-DATA = ROOT / "ner" / "data"
+DATA = ROOT / "data" / "ner"
 TYPES = ["PER", "LOC", "ORG", "MISC"]
 SIZES = {"train": 400, "dev": 100, "test": 100}
 
