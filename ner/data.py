@@ -18,7 +18,8 @@ from tyro.conf import Positional, arg
 from config import BUNDLED_BERT, PROJECT, Config
 from core.console import UserError, parse, run
 from core.text.decode import open_text
-from core.text.tokenizer import NO_WORD, Tokenizer
+from core.text.tokenizer import Tokenizer
+from core.text.words import NO_WORD
 from core.training.units import IGNORED
 from ner.formats import read_labelled
 from ner.tags import OUTSIDE, TAG, Entity, bio, count_types, tags_of, types_of

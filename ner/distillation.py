@@ -48,7 +48,7 @@ from ner.model import BertTagger
 from ner.names import MODELS, STUDENT
 from ner.predict import NAME, TASK, NerPredictor
 from ner.tags import types_of
-from ner.train import TrainConfig, score_split, tell
+from ner.train import TrainConfig, choose_reads, score_split, tell
 from ner.units import encode
 
 STARTS = ("random", "first", "spread")
@@ -61,6 +61,7 @@ class DistillConfig(TrainConfig):
     # The teacher, or the folder that a student starts from, brings its tokenizer and its length: no flags here.
     bert_path: None = field(init=False, default=None)
     max_length: int = field(init=False, default=TrainConfig.max_length)
+    reads: str = field(init=False, default="auto")
     teacher_sha256: tuple[str, ...] = field(init=False, default=())  # a run is not resumed with other teachers
     logits_dir: Path | None = field(init=False, default=None)  # where teachers' logits are kept; None: in save_dir
 
@@ -120,12 +121,13 @@ def build_student(config: DistillConfig, teacher: BertTagger, facts: Facts) -> t
     if not folder.is_dir():
         raise UserError(f"--start is {config.start}: it must be {', '.join(STARTS)}, or a folder with a BERT")
     require_files(folder)
-    student = BertTagger.from_pretrained(folder, len(facts["labels"]))
+    tokenizer = read_tokenizer(folder, facts["max_length"])
+    student = BertTagger.from_pretrained(folder, len(facts["labels"]), choose_reads(tokenizer))
     if config.bert_layers:
         _require_layers(config.bert_layers, student.bert.config.num_hidden_layers, str(folder))
         cut = start_student(student.state_dict(), student.architecture, config.bert_layers, "spread")
         student = BertTagger.from_architecture(cut[1], cut[0])
-    return student, read_tokenizer(folder, facts["max_length"])
+    return student, tokenizer
 
 
 def _require_layers(asked: int, present: int, what: str) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.answers import inert, write_rows
 from core.files import atomic_write
 from core.measure.metrics import SCORES
 from core.model_files.predictor import Predictor, predict_all
+from core.tables.write import write_rows
 from ner.tags import Entity
 
 if TYPE_CHECKING:
@@ -111,10 +111,10 @@ def bad_cases(texts: Sequence[str], true: Found, found: Found) -> list[list[str]
         if missed or wrong:
             rows.append((len(missed) + len(wrong), missed, wrong, text))
     rows.sort(key=lambda row: -row[0])
-    shown = [[str(count), *(_show(some, text) for some in sides), inert(text)] for count, *sides, text in rows]
+    shown = [[str(count), *(_show(some, text) for some in sides), text] for count, *sides, text in rows]
     return [["mistakes", "missed", "found", "text"], *shown]
 
 
 def _show(entities: Sequence[Entity], text: str) -> str:
     """`中国银行 ORG 3-7; …`."""
-    return inert("; ".join(f"{text[e.start : e.end]} {e.label} {e.start}-{e.end}" for e in entities))
+    return "; ".join(f"{text[e.start : e.end]} {e.label} {e.start}-{e.end}" for e in entities)

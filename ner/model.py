@@ -1,27 +1,36 @@
 """The tagger: a BERT encoder with a linear classifier on each token.
 
-    model = BertTagger.from_pretrained(Path("bert-mini-chinese"), num_labels=7)
-    logits = model(input_ids, attention_mask)
+    model = BertTagger.from_pretrained(Path("bert-mini-chinese"), num_labels=7, reads="words")
+    logits = model(input_ids, attention_mask, word_ids, word_of)
 
 Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers", section 5.3.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from core.bert.encoder import build_bert, pretrained_bert
 from core.bert.folder import read_bert_config
+
+Reads = Literal["characters", "words"]
+KERNEL = 3  # tokens that the convolution over words' states sees
 
 
 class BertTagger(nn.Module):
     """BERT encoder -> dropout -> linear, token by token.
 
+    An encoder that was pretrained on words of Chinese may read words, although entities end within them: the state of a
+    word goes to each of its characters, beside the character's own vector and its place in the word, and a narrow
+    convolution joins neighbours. `python -m experiments.ner` measures what that is worth.
+
     Args:
         bert_config: the keys of a Hugging Face `config.json` of a BERT.
         num_labels: number of tags.
+        reads: "characters": the encoder reads what is tagged, characters or pieces of words; "words": see above.
         layers: the shapes of a pruned encoder; see `build_bert`.
 
     Raises:
@@ -29,42 +38,80 @@ class BertTagger(nn.Module):
     """
 
     per_token = True
+    axes = {"word_ids": "words"}  # the inputs that have a length of their own
 
     def __init__(
-        self, bert_config: dict[str, Any], num_labels: int, layers: list[dict[str, int]] | None = None
+        self,
+        bert_config: dict[str, Any],
+        num_labels: int,
+        reads: Reads = "characters",
+        layers: list[dict[str, int]] | None = None,
     ) -> None:
         super().__init__()
         self.architecture = {"type": "bert_tagger", "bert_config": bert_config, "num_labels": num_labels}
+        self.architecture["reads"] = self.reads = reads
         if layers is not None:
             self.architecture["layers"] = layers
+        self.inputs = ("input_ids", "attention_mask", *(("word_ids", "word_of") if reads == "words" else ()))
         self.bert = build_bert(bert_config, pooler=False, layers=layers)
         config = self.bert.config
+        width = config.hidden_size
+        if reads == "words":
+            self.place = nn.Embedding(4, width)
+            self.near = nn.Conv1d(width, width, KERNEL, padding=KERNEL // 2)
+            self.norm = nn.LayerNorm(width)
+            nn.init.normal_(self.place.weight, std=config.initializer_range)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, num_labels)
+        self.classifier = nn.Linear(width, num_labels)
         nn.init.normal_(self.classifier.weight, std=config.initializer_range)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        word_ids: torch.Tensor | None = None,
+        word_of: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Logits of a batch; padding does not change them.
 
         Args:
             input_ids: (batch, seq) int64.
             attention_mask: (batch, seq), 1 for tokens and 0 for padding.
+            word_ids: (batch, words) the same texts as words; whatever stands behind them is not looked at.
+            word_of: (batch, seq) which of the words each token stands in; [SEP] in the last one.
 
         Returns:
             (batch, seq, num_labels) float32.
         """
-        states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self.reads == "words":
+            states = self._spread(input_ids, attention_mask, word_ids, word_of)
+        else:
+            states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return self.classifier(self.dropout(states)).float()
 
+    def _spread(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, word_ids: torch.Tensor, word_of: torch.Tensor
+    ) -> torch.Tensor:
+        """(batch, seq, hidden) the states of words, spread over their characters."""
+        places = torch.arange(word_ids.shape[1], device=word_ids.device)
+        mask = (places <= word_of.amax(1, keepdim=True)).to(attention_mask.dtype)
+        of_words = self.bert(input_ids=word_ids, attention_mask=mask).last_hidden_state
+        states = of_words.gather(1, word_of.unsqueeze(-1).expand(-1, -1, of_words.shape[-1]))
+        changes = F.pad((word_of[:, 1:] != word_of[:, :-1]).to(word_of.dtype), (1, 1), value=1)  # (batch, seq + 1)
+        place = 2 * changes[:, :-1] + changes[:, 1:]  # whether a token begins, and whether it ends, its word
+        states = states + self.place(place) + self.bert.embeddings.word_embeddings(input_ids)
+        states = states * attention_mask.unsqueeze(-1).to(states.dtype)  # behind a text stands nothing
+        return self.norm(states + F.gelu(self.near(states.transpose(1, 2)).transpose(1, 2)))
+
     @classmethod
-    def from_pretrained(cls, folder: Path, num_labels: int) -> "BertTagger":
-        """Take the encoder from a Hugging Face folder; the classifier starts at random.
+    def from_pretrained(cls, folder: Path, num_labels: int, reads: Reads = "characters") -> "BertTagger":
+        """Take the encoder from a Hugging Face folder; what stands on it starts at random.
 
         Raises:
             UserError: the weights are damaged or do not fit `config.json`.
         """
-        model = cls(read_bert_config(folder), num_labels)
+        model = cls(read_bert_config(folder), num_labels, reads)
         model.bert, _ = pretrained_bert(folder)
         model.bert.pooler = None
         return model
@@ -74,7 +121,8 @@ class BertTagger(nn.Module):
         cls, architecture: dict[str, Any], weights: dict[str, torch.Tensor] | None = None
     ) -> "BertTagger":
         """Rebuild the module from what `self.architecture` said, with a state dict or with weights at random."""
-        model = cls(architecture["bert_config"], architecture["num_labels"], architecture.get("layers"))
+        names = ("bert_config", "num_labels", "reads")
+        model = cls(*(architecture[name] for name in names), architecture.get("layers"))
         if weights is not None:
             model.load_state_dict(weights)
         return model

@@ -2,7 +2,7 @@
 
     python -m ner.predict --text "中国银行行长在北京会见了比尔·盖茨"
     python -m ner.predict --file articles.txt --output entities.csv     # a text a line; a row for each entity
-    python -m ner.predict --file table.csv --column content --output entities.csv
+    python -m ner.predict --file table.xlsx --column 内容 --output entities.xlsx
     python -m ner.predict --model models_save/ner/bert_soft_distill.onnx --text "…"    # ONNX needs no torch
 
 From Python:
@@ -14,8 +14,6 @@ From Python:
 text longer than the encoder is read in windows that overlap, none of it is cut.
 """
 
-import csv
-import io
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,16 +24,20 @@ import numpy as np
 import tyro
 
 from config import Config
-from core.answers import FAULTS, inert, text_fault, write_rows
+from core.answers import FAULTS, text_fault
 from core.console import UserError, parse, require_one_or_more, run
-from core.files import atomic_write
 from core.model_files.find import find_model
 from core.model_files.names import name_of
 from core.model_files.predictor import Predictor, Rows, predict_all
 from core.serving.questions import TextQuestion
+from core.tables.cells import cell_text
+from core.tables.columns import TEXT_NAMES, choose_columns
+from core.tables.formats import WRITTEN, is_table, require_suffix
+from core.tables.read import open_table
+from core.tables.write import write_table
 from core.task import Task
 from core.text.decode import open_text
-from core.text.tokenizer import NO_WORD
+from core.text.words import NO_WORD
 from core.training.units import count_labels, token_units
 from ner.data import SUFFIXES, batches, read
 from ner.decode import best_path, entities_of
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 
 SAMPLE = "中国银行行长昨日在北京会见了微软创始人比尔·盖茨一行"
 NAME = "ner"
+COLUMNS = ("row", "text", "entity", "label", "start", "end", "confidence", "error")
 
 
 class Found(TypedDict):
@@ -149,11 +152,11 @@ class PredictConfig:
     text: Annotated[str | None, tyro.conf.arg(constructor=str, metavar="STR", help_behavior_hint="")] = None
     """One text."""
     file: Path | None = None
-    """A text file with a text a line, or with --column a table (.csv, .tsv); UTF-8 or GB18030."""
+    """A text file with a text a line (UTF-8 or GB18030), or a table: .csv, .tsv, .xlsx, .jsonl, .parquet."""
     column: str | None = None
-    """The column of the table that holds the texts."""
+    """The column of the table that holds the texts, by its name or letter. None: the first of a usual name."""
     output: Path | None = None
-    """With --file: the CSV file to write, a row for each entity; without it the answers are printed."""
+    """With --file: the table to write, a row for each entity, its suffix as above; None: the answers are printed."""
     batch_size: int = 128
     """Windows in a forward pass."""
     device: str = Config.device
@@ -166,38 +169,42 @@ class PredictConfig:
             if getattr(self, name) is not None and self.file is None:
                 raise UserError(f"--{name} goes with --file")
         require_one_or_more(self, "batch_size")
+        if self.output:
+            require_suffix(self.output, WRITTEN)
         if self.output and self.file.exists() and self.output.exists() and self.file.samefile(self.output):
             raise UserError(f"--output {self.output} is the file that is read: give the answers another name")
 
 
 def read_texts(path: Path, column: str | None) -> list[str]:
-    """The texts of a file, one a line, or those in a column of a table.
+    """The texts of a file, one a line, or those of a table; what was odd about it is told.
 
     Raises:
-        UserError: the file cannot be read, or has no such column.
+        UserError: the file cannot be read, or is a table without such a column.
     """
-    with open_text(path) as file:
-        for warning in file.warnings:
-            print(f"warning: {path}: {warning}", file=sys.stderr)
-        if column is None:
-            return list(file.lines())
-        content = "".join(file.parts(1 << 20))
-    csv.field_size_limit(max(csv.field_size_limit(), len(content) + 1))
-    rows = csv.DictReader(io.StringIO(content.removeprefix("\ufeff")), delimiter="\t" if path.suffix == ".tsv" else ",")
-    if column not in (rows.fieldnames or ()):
-        raise UserError(f"{path} has no column {column}: it has {', '.join(rows.fieldnames or ['none'])}")
-    return [row[column] or "" for row in rows]
+    if not is_table(path):
+        if column is not None:
+            raise UserError(f"--column goes with a table, such as .csv or .xlsx: {path} is read line by line")
+        with open_text(path) as file:
+            texts, warnings = list(file.lines()), file.warnings
+    else:
+        wanted = [column] if column else []
+        with open_table(path, wanted=wanted) as found:
+            chosen = choose_columns(found.columns, wanted, TEXT_NAMES, "--column", str(path))
+            if not chosen:
+                raise UserError(f"{path} has no column that is known to hold texts: name it with --column")
+            texts, warnings = [cell_text(row[chosen[0]]) for row in found.rows], found.warnings
+    for warning in warnings:
+        print(f"warning: {path}: {warning}", file=sys.stderr)
+    return texts
 
 
-def table(texts: Sequence[str], answers: Sequence[list[Found] | None]) -> Iterator[list[object]]:
+def answer_rows(texts: Sequence[str], answers: Sequence[list[Found] | None]) -> Iterator[list[Any]]:
     """A row for each entity, and one for a text that has none, so that every text is there."""
-    yield ["row", "text", "entity", "label", "start", "end", "confidence", "error"]
     for number, (text, found) in enumerate(zip(texts, answers, strict=True), start=1):
         for each in found or ():
-            own = [inert(each["text"]), inert(each["label"]), each["start"], each["end"], f"{each['confidence']:.6f}"]
-            yield [number, inert(text), *own, ""]
+            yield [number, text, each["text"], each["label"], each["start"], each["end"], each["confidence"], ""]
         if not found:
-            yield [number, inert(text), "", "", "", "", "", "empty" if found is None else ""]
+            yield [number, text, "", "", None, None, None, "empty" if found is None else ""]
 
 
 def show(texts: Sequence[str], answers: Sequence[list[Found] | None]) -> None:
@@ -222,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.output is None:
         show(texts, answers)
     else:
-        atomic_write(config.output, lambda file: write_rows(file, table(texts, answers)))
+        write_table(config.output, COLUMNS, answer_rows(texts, answers))
         print(f"wrote {sum(map(len, filter(None, answers)))} entities of {len(texts)} texts to {config.output}")
 
 

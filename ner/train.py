@@ -14,20 +14,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from config import BUNDLED_BERT, Config
 from core.bert.folder import find_bert, find_weights, finetune_defaults, fingerprint, read_tokenizer
-from core.console import parse, run
+from core.console import UserError, parse, run
 from core.files import sha256
 from core.measure.metrics import in_words, metrics_table
 from core.model_files import lineage
 from core.model_files.facts import Facts, new_facts
 from core.model_files.names import made_from
-from core.text.tokenizer import check_coverage
+from core.text.tokenizer import Tokenizer, check_coverage, is_word_vocab
 from core.training.device import Devices
 from core.training.loop import MAY_CHANGE, fit, run_on
 from core.training.recipes import cross_entropy
@@ -35,7 +35,7 @@ from core.training.resume import RunState, finish, has_finished
 from core.training.units import count_labels, token_units
 from ner.data import BUNDLED_DATA, Sentences, batches, read_data
 from ner.metrics import BEST_BY, entity_metrics, found_in, strings
-from ner.model import BertTagger
+from ner.model import BertTagger, Reads
 from ner.names import MODELS, TEACHER
 from ner.predict import NAME, TASK, NerPredictor
 from ner.tags import tags_of
@@ -55,6 +55,20 @@ class TrainConfig(Config):
     """Sentences in a training step."""
     max_length: int = 128
     """Tokens of a window, [CLS] and [SEP] included; a longer sentence is read in several, which overlap."""
+    reads: Literal["auto", "words", "characters"] = "auto"
+    """What the encoder reads: characters, or words whose states go to their characters. auto: words if it has any."""
+
+
+def choose_reads(tokenizer: Tokenizer, asked: str = "auto") -> Reads:
+    """What an encoder with this vocabulary reads.
+
+    Raises:
+        UserError: words are asked for, and it has none of Chinese.
+    """
+    has_words = is_word_vocab(tokenizer.vocab)
+    if asked == "words" and not has_words:
+        raise UserError("--reads words: this encoder's vocabulary has no words of Chinese; take --reads characters")
+    return asked if asked != "auto" else "words" if has_words else "characters"
 
 
 def score_split(model: nn.Module, facts: Facts, split: Sentences, devices: Devices, **more: Any) -> dict[str, Any]:
@@ -87,10 +101,12 @@ def _fine_tune(config: TrainConfig, run_state: RunState, devices: Devices, score
     epochs, rate = finetune_defaults(bert_path, len(train))
     config.num_epochs = config.num_epochs or MORE_EPOCHS * epochs
     config.learning_rate = config.learning_rate or rate
+    print(f"the encoder reads {choose_reads(tokenizer, config.reads)}; ", end="")
     print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
 
     torch.manual_seed(config.seed)
-    model = BertTagger.from_pretrained(bert_path, len(labels)).to(devices.device)
+    reads = choose_reads(tokenizer, config.reads)
+    model = BertTagger.from_pretrained(bert_path, len(labels), reads).to(devices.device)
     if config.gradient_checkpointing:
         model.bert.activation_checkpointing_enable()
     parent, rows = sha256(find_weights(bert_path)), batches(train, tokenizer, config.batch_size, config.seed)

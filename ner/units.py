@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from core.text.tokenizer import Tokenizer
+from core.text.tokenizer import Tokenizer, is_word_vocab
+from core.text.words import EncodedWords, encode_places, encode_words
 from ner.tags import Entity
 
 IDEOGRAPHS = "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -65,7 +66,8 @@ class Encoded(NamedTuple):
     """Texts as a model reads them, row by row; a long text has several rows, an empty one has none.
 
     Attributes:
-        columns: the model's inputs.
+        columns: the model's inputs: `input_ids`, the pieces of units; where the vocabulary has words of Chinese also
+            `word_ids`, the row as its words, and `word_of`, which of these each piece stands in.
         words: of each row the unit that each token is a piece of, NO_WORD where it counts in another row or is none.
         sentences: the index of the text that each row is of.
         units: of each text.
@@ -80,5 +82,38 @@ class Encoded(NamedTuple):
 def encode(texts: Sequence[str], tokenizer: Tokenizer) -> Encoded:
     """Encode texts unit by unit, none of them cut."""
     units = list(map(find_units, texts))
-    rows = tokenizer.encode_words([words_of(text, own) for text, own in zip(texts, units, strict=True)])
-    return Encoded({"input_ids": rows.input_ids}, rows.words, rows.sentences, units)
+    rows = encode_words(tokenizer, [words_of(text, own) for text, own in zip(texts, units, strict=True)])
+    columns = {"input_ids": rows.input_ids}
+    if is_word_vocab(tokenizer.vocab):
+        columns |= _as_words(texts, tokenizer, rows, units)
+    return Encoded(columns, rows.words, rows.sentences, units)
+
+
+def _as_words(
+    texts: Sequence[str], tokenizer: Tokenizer, rows: EncodedWords, units: Sequence[Units]
+) -> dict[str, list[list[int]]]:
+    """The rows as words, and which of these each piece of a unit stands in."""
+    columns: dict[str, list[list[int]]] = {"word_ids": [], "word_of": []}
+    starts = [
+        [units[sentence][unit][0] for unit in pieces[1:-1]]
+        for pieces, sentence in zip(rows.pieces, rows.sentences, strict=True)
+    ]
+    ends = [units[sentence][pieces[-2]][1] for pieces, sentence in zip(rows.pieces, rows.sentences, strict=True)]
+    ranges = zip(rows.sentences, starts, ends, strict=True)
+    parts = [texts[sentence][own[0] : end].translate(NARROW) for sentence, own, end in ranges]
+    room = tokenizer.max_length - 2  # which words fill less of than pieces do, but for the oddest of texts
+    for (ids, places), own in zip(encode_places(tokenizer, parts), starts, strict=True):
+        columns["word_ids"].append([tokenizer.cls_id, *ids[:room], tokenizer.sep_id])
+        word_of = words_at([start - own[0] for start in own], places[:room])
+        columns["word_of"].append([0, *word_of, len(ids[:room]) + 1])
+    return columns
+
+
+def words_at(starts: Sequence[int], places: Sequence[tuple[int, int]]) -> list[int]:
+    """Which word, from 1, each of some ascending places in a text stands in, or the one before where in none."""
+    found, word = [], 0
+    for start in starts:
+        while word + 1 < len(places) and places[word + 1][0] <= start:
+            word += 1
+        found.append(word + 1 if places else 0)
+    return found

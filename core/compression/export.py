@@ -55,16 +55,17 @@ def to_onnx(model: nn.Module, facts: Facts) -> bytes:
     inputs = inputs_of(model)
     example = tuple(torch.ones(2, 4, dtype=torch.long) for _ in inputs)  # one tensor twice would be one input
     names = {"input_names": list(inputs), "output_names": ["logits"], "opset_version": OPSET}
-    axes = {0: "batch", 1: "seq"}
+    own = getattr(model, "axes", {})
+    axes = {name: {0: "batch", 1: own.get(name, "seq")} for name in inputs}
     with quietly(), tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         if any(isinstance(part, nn.RNNBase) for part in plain.modules()):
             # torch.export would unroll the steps; the exporter before it knows ONNX's own LSTM.
-            logits = axes if is_per_token(model) else {0: "batch"}
-            dynamic = {"dynamic_axes": {**dict.fromkeys(inputs, axes), "logits": logits}}
+            logits = {0: "batch", 1: "seq"} if is_per_token(model) else {0: "batch"}
+            dynamic = {"dynamic_axes": {**axes, "logits": logits}}
             torch.onnx.export(plain, example, file, dynamo=False, **names, **dynamic)
         else:
-            dynamic = {"dynamic_shapes": (axes,) * len(inputs), "external_data": False, "verbose": False}
+            dynamic = {"dynamic_shapes": tuple(axes.values()), "external_data": False, "verbose": False}
             torch.onnx.export(plain, example, file, dynamo=True, **names, **dynamic)
         content = file.read_bytes()
     check_logits(model, content, facts)
@@ -123,7 +124,8 @@ def check_logits(model: nn.Module, content: bytes, facts: Facts) -> None:
     for lengths in ([3], [facts["max_length"]], [3, 7, 5], [facts["max_length"], 4]):
         mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
         arrays = {"input_ids": rng.integers(len(facts["vocab"]), size=mask.shape), "attention_mask": mask}
-        arrays = {name: arrays.get(name, np.zeros_like(mask)) for name in inputs_of(model)}
+        small = rng.integers(min(lengths), size=mask.shape)  # what any other input may hold, ids as well as places
+        arrays = {name: arrays.get(name, small) for name in inputs_of(model)}
         found, wanted = (
             logits[mask == 1] if is_per_token(model) else logits for logits in (run(arrays), reference(arrays))
         )

@@ -19,13 +19,11 @@ from core.console import UserError
 from core.text.decode import open_text
 from core.text.stub import refuse_stub
 from core.text.tokenizer_json import read_tokenizer_json
-from core.text.windows import cut_windows
 
 MAX_UNKNOWN_SHARE = 0.02  # of the characters; far more with another language's vocabulary
 CHUNK = 10_000  # texts encoded at a time, to keep memory small
 CHARACTERS_A_TOKEN = 128  # of a text are looked at for each token that is kept: a word of more is one [UNK]
 LONGEST_RUN = 32  # characters between spaces and punctuation that words are matched in; longer runs are cut
-NO_WORD = -1  # in place of the index of a word, at [CLS] and [SEP]
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 # What is kept of a text that is too long: the share of the tokens that are from its head; the others are its last ones.
 HEAD_SHARES = {"end": 1.0, "head_tail": 0.25}
@@ -39,22 +37,6 @@ class Encoded:
     truncated: list[bool]
 
 
-@dataclass
-class EncodedWords:
-    """Token ids of sentences whose words are given, row by row; a long sentence has several rows, which overlap.
-
-    Attributes:
-        input_ids: of each row, [CLS] first and [SEP] last, not padded.
-        words: of each row the index of the word that each token belongs to, NO_WORD at [CLS] and [SEP]. Each word of a
-            sentence is told in one row, where it stands farthest from the ends, and NO_WORD in the others.
-        sentences: the index of the sentence that each row is of; a sentence without words has no row.
-    """
-
-    input_ids: list[list[int]]
-    words: list[list[int]]
-    sentences: list[int]
-
-
 class Tokenizer:
     """WordPiece encoding as BERT does it; of text longer than `max_length` tokens something is cut.
 
@@ -66,7 +48,7 @@ class Tokenizer:
         max_length: tokens kept, [CLS] and [SEP] included.
         truncation: what is cut: "end", or with "head_tail" the middle, so that a quarter of what is kept is the head of
             the text and the rest its tail (Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?").
-        characters: the other view of a text, each visible character by itself, as `encode_words` encodes characters.
+        characters: the other view of a text, each visible character by itself, as `core.text.words` encodes characters.
 
     Raises:
         ValueError: the truncation or the vocabulary is not one.
@@ -106,31 +88,6 @@ class Tokenizer:
             for text, encoding in zip(part, self.tokenizer.encode_batch_fast(chunk), strict=True):
                 encoded.truncated.append(len(encoding.ids) > self._room or len(text) > self._longest)
                 encoded.input_ids.append([self.cls_id, *self._cut(encoding.ids), self.sep_id])
-        return encoded
-
-    def encode_words(self, sentences: Sequence[Sequence[str]]) -> EncodedWords:
-        """Encode sentences whose words, or characters, are given: each word by itself, with one token at least.
-
-        So the end of an entity never lies within a token, whatever words the vocabulary has. Nothing is cut, but of a
-        word that no row has room for.
-        """
-        encoded = EncodedWords([], [], [])
-        for start in range(0, len(sentences), CHUNK):
-            part = sentences[start : start + CHUNK]
-            chunk = [[replace_surrogates(word[: self._longest]) for word in words] for words in part]
-            encodings = self.tokenizer.encode_batch(chunk, is_pretokenized=True)
-            for index, (words, encoding) in enumerate(zip(part, encodings, strict=True), start):
-                pieces: list[list[int]] = [[] for _ in words]
-                for token_id, word in zip(encoding.ids, encoding.word_ids, strict=True):
-                    pieces[word].append(token_id)
-                # Of a blank or an invisible character nothing is left.
-                pieces = [tokens[: self._room] or [self.unknown_id] for tokens in pieces]
-                for window in cut_windows(list(map(len, pieces)), self._room):
-                    tokens = [(token, word) for word in range(window.start, window.end) for token in pieces[word]]
-                    told = range(window.first, window.last)
-                    encoded.input_ids.append([self.cls_id, *(token for token, _ in tokens), self.sep_id])
-                    encoded.words.append([NO_WORD, *(w if w in told else NO_WORD for _, w in tokens), NO_WORD])
-                    encoded.sentences.append(index)
         return encoded
 
     def _shorten(self, text: str) -> str:

@@ -5,6 +5,7 @@ import tracemalloc
 import pytest
 
 from core.text.tokenizer import CHARACTERS_A_TOKEN, Tokenizer
+from core.text.words import encode_words
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "央", "行", "降", "息", "a", "##a", ","]
 WORDS = [*VOCAB[:4], "央行", "降息", "央", "行", "a"]
@@ -36,7 +37,7 @@ def test_a_text_that_is_cut_before_its_tokens_are_known_counts_as_cut():
 
 def test_sentences_of_many_and_of_long_words():
     tokenizer = Tokenizer(VOCAB, 6)
-    encoded = tokenizer.encode_words([["央"] * 100_000, [], ["a" * 1_000_000, "行"], ["央", "行", "", "息"]])
+    encoded = encode_words(tokenizer, [["央"] * 100_000, [], ["a" * 1_000_000, "行"], ["央", "行", "", "息"]])
     assert encoded.input_ids[-2:] == [[2, 1, 5, 3], [2, 4, 5, 1, 7, 3]]
     assert encoded.words[-2] == [-1, 0, 1, -1] and encoded.sentences[-2:] == [2, 3]
     assert set(map(len, encoded.input_ids)) == {6, 4}
