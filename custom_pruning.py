@@ -25,7 +25,7 @@ from torch import nn
 from config import MODELS, Config
 from core.bert.shape import Architecture, Weights, describe_layers, encoder_flops
 from core.compression.distil import taught
-from core.compression.layers import cut_at_once
+from core.compression.layers import cut_at_once, token_ids
 from core.compression.losses import distillation_loss
 from core.compression.pruning_report import describe, figures, unknown_characters
 from core.compression.structured_pruning import choose_units, cut_units, plan_budgets, unit_importance
@@ -35,7 +35,7 @@ from core.console import UserError, parse, require_one_or_more, run
 from core.files import sha256, write_json
 from core.measure.latency import compare_speed, spread_sample
 from core.model_files import checkpoint, lineage
-from core.model_files.facts import Facts, is_per_token, licence_of, new_facts
+from core.model_files.facts import Facts, inputs_of, is_per_token, licence_of, new_facts
 from core.model_files.find import find_model
 from core.model_files.module import build_module, restore_module
 from core.model_files.names import made_from
@@ -147,16 +147,16 @@ def cut_and_recover(
 ) -> tuple[nn.Module, Tokenizer, dict[str, Any]]:
     """Cut and recover, round by round, down to the shape that was asked for.
 
-    `run_state` holds the model as it was last cut; the recovery that follows has a state of its own within it.
-
-    Returns:
-        The pruned model, its tokenizer, and facts about the training.
+    Returns the pruned model, its tokenizer, and facts about the training. `run_state` holds the model as it was last
+    cut; the recovery that follows has a state of its own within it.
     """
     task, teacher = original.task, original.model
     weights = {name: tensor.cpu() for name, tensor in teacher.state_dict().items()}
     texts = splits["train"].items if config.prune_vocab else None
     batches = task.batches(splits["train"], tokenizer, config.batch_size, config.seed)
-    weights, architecture, tokenizer = cut_at_once(weights, teacher.architecture, tokenizer, config.keep_layers, texts)
+    ids = token_ids(batches.columns, inputs_of(teacher)) if config.prune_vocab else ()
+    asked = (config.keep_layers, texts, ids)
+    weights, architecture, tokenizer = cut_at_once(weights, teacher.architecture, tokenizer, *asked)
     budgets = [float("inf")] if config.keep_layers else []  # a round to recover from the loss of layers
     if config.keep_flops:
         goal = config.keep_flops * encoder_flops(teacher.architecture, seq_len)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ner_sentences import sentences, tagger, words_bert  # noqa: F401 (fixtures)
 
 import tasks
 import train

@@ -1,7 +1,7 @@
 """Layers and vocabulary rows cut out of a BERT: what needs no scores."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 
@@ -47,6 +47,12 @@ def used_tokens(vocab: Sequence[str], texts: Sequence[str]) -> list[int]:
     return sorted(used)
 
 
+def token_ids(columns: Mapping[str, Sequence], inputs: Sequence[str]) -> set[int]:
+    """The ids of tokens in the rows of some data, in whichever of a model's inputs: those whose names end in `_ids`."""
+    names = [name for name in inputs if name.endswith("_ids")]
+    return {token for name in names for ids in columns[name] for token in ids.tolist()}
+
+
 def keep_tokens(
     weights: Weights, architecture: Architecture, kept: Sequence[int], pad_id: int
 ) -> tuple[Weights, Architecture]:
@@ -58,7 +64,12 @@ def keep_tokens(
 
 
 def cut_at_once(
-    weights: Weights, architecture: Architecture, tokenizer: Tokenizer, layers: int | None, texts: Sequence[str] | None
+    weights: Weights,
+    architecture: Architecture,
+    tokenizer: Tokenizer,
+    layers: int | None,
+    texts: Sequence[str] | None,
+    ids: Collection[int] = (),
 ) -> tuple[Weights, Architecture, Tokenizer]:
     """Cut out what needs no scores: layers and tokens.
 
@@ -68,12 +79,13 @@ def cut_at_once(
         tokenizer: its text tokenizer.
         layers: how many to keep (see `spread`); None: all.
         texts: those whose tokens stay (see `used_tokens`); None: all tokens do.
+        ids: of further tokens that stay then.
 
     Raises:
         UserError: there are fewer layers.
     """
     if texts is not None:
-        kept = used_tokens(tokenizer.vocab, texts)
+        kept = sorted({*used_tokens(tokenizer.vocab, texts), *ids})
         tokenizer = Tokenizer([tokenizer.vocab[token] for token in kept], tokenizer.max_length, tokenizer.truncation)
         weights, architecture = keep_tokens(weights, architecture, kept, tokenizer.pad_id)
     if layers is not None:

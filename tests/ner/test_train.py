@@ -1,0 +1,158 @@
+"""Named entities from training to the API, on a tiny BERT; every script of the root takes the model."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import write_bert
+from ner_sentences import PEOPLE, VOCAB, flags, write_sentences
+
+import api
+import benchmark
+import bert_model_quantization
+import custom_pruning
+import evaluate
+import tasks
+from core.console import UserError, parse
+from core.measure.stats import paired_bootstrap_counts
+from core.model_files import checkpoint
+from ner import baseline, data, distillation, train
+from ner.predict import NerPredictor
+
+TEXT = "王芳昨天到了上海市。"
+WHERE = [("王芳", 0, 2, "PER"), ("上海市", 6, 9, "LOC")]
+
+
+def where(found: list[dict]) -> list[tuple]:
+    return [(each["text"], each["start"], each["end"], each["label"]) for each in found]
+
+
+@pytest.fixture(scope="module")
+def student(tagger: Path, sentences: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A student of one layer, with texts that the teacher labels."""
+    folder = tmp_path_factory.mktemp("student")
+    (folder / "more.txt").write_text("张三来自Oslo，喜欢北京。\n\n李小明喜欢北京，王芳喜欢上海市。\n", encoding="utf-8")
+    more = ["--model", str(tagger), "--num-epochs", "4", "--unlabeled", str(folder / "more.txt")]
+    distillation.main([*flags(sentences, folder), *more])
+    return folder / "save" / "bert_soft_distill.pth"
+
+
+def test_it_learns_and_says_all_about_itself(tagger: Path):
+    facts = checkpoint.load(tagger)[1]
+    assert facts["metrics"]["dev"]["f1"] > 0.95 and facts["metrics"]["test"]["f1"] > 0.95
+    assert facts["labels"] == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"] and facts["best_by"] == "f1"
+    assert (facts["task"], facts["per_token"], facts["architecture"]["reads"]) == ("ner", True, "words")
+    assert facts["temperature"] != 1
+    assert where(NerPredictor.load(tagger).predict([TEXT])[0]) == WHERE
+
+
+def test_the_student_answers_without_torch_and_as_its_checkpoint(student: Path):
+    facts = checkpoint.load(student)[1]
+    assert len(facts["architecture"]["layers"]) == 1 and facts["metrics"]["dev"]["f1"] > 0.9
+    answers = [
+        NerPredictor.load(path).predict([TEXT, "张三", TEXT * 5]) for path in (student, student.with_suffix(".onnx"))
+    ]
+    assert [[where(found) for found in each] for each in answers][0] == [where(found) for found in answers[1]]
+    assert where(answers[0][0]) == WHERE
+
+
+@pytest.mark.parametrize("start", ["random", "first", "folder"])
+def test_students_start_from_anywhere(start: str, tagger: Path, sentences: Path, tmp_path: Path):
+    """A folder's BERT may read other tokens than the teacher: characters, not words."""
+    other = write_bert(tmp_path / "bert", [*VOCAB[:-3], "##m"]) if start == "folder" else start
+    args = [*flags(sentences, tmp_path), "--model", str(tagger), "--max-steps", "2", "--bert-layers", "1"]
+    config = parse(distillation.DistillConfig, [*args, "--start", str(other)], None)
+    distillation.distil(config, deploy=False)
+    weights, facts = checkpoint.load(tmp_path / "save" / "bert_soft_distill.pth")
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    near = (weights[name] - checkpoint.load(tagger)[0][name]).abs().mean() < 0.02
+    assert near == (start == "first") and facts["architecture"]["reads"] == (
+        "characters" if start == "folder" else "words"
+    )
+
+
+def test_evaluation_writes_the_mistakes(tagger: Path, sentences: Path, tmp_path: Path):
+    evaluate.main(["--model", str(tagger), "--data", str(sentences / "test.jsonl"), "--output", str(tmp_path)])
+    found = json.loads((tmp_path / "evaluate/metrics.json").read_text(encoding="utf-8"))
+    assert found["f1"] > 0.95 and set(found["per_class"]) == {"LOC", "PER"} and len(found["rows"]) == found["n"]
+    assert (tmp_path / "evaluate/bad_cases.tsv").read_text(encoding="utf-8-sig").startswith("mistakes\tmissed\tfound")
+    same = paired_bootstrap_counts([found["rows"]], [found["rows"]])
+    assert (same.difference, same.low, same.high) == (0, 0, 0)
+
+
+def test_int8_and_benchmark(student: Path, sentences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    common = ["--data-dir", str(sentences), "--output", str(tmp_path)]
+    bert_model_quantization.main([*common, "--model", str(student), "--max-drop", "9"])
+    int8 = student.with_name("bert_soft_distill_int8.onnx")
+    assert where(NerPredictor.load(int8).predict([TEXT])[0]) == WHERE
+    monkeypatch.setattr(benchmark, "TURNS", 1)
+    monkeypatch.setattr(benchmark, "TIMED_ITEMS", 3)
+    alone = {"peak_mb": 1.0, "cold_start_s": 1.0, "p50_ms": 1.0, "p95_ms": 1.0, "titles_per_s": 1.0}
+    monkeypatch.setattr(benchmark, "measure_alone", lambda *_: alone)
+    monkeypatch.setattr(baseline, "ITERATIONS", 5)
+    benchmark.main([*common, "--model", str(int8), str(student)])
+    rows = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))["rows"]
+    assert {"dictionary", "bert_soft_distill_int8", "bert_soft_distill"} <= {row["name"] for row in rows}
+
+
+def test_pruning_keeps_the_characters_of_the_vocabulary(tagger: Path, sentences: Path, tmp_path: Path):
+    args = ["--data-dir", str(sentences), "--save-dir", str(tmp_path), "--output", str(tmp_path), "--device", "cpu"]
+    custom_pruning.main([*args, "--model", str(tagger), "--keep-layers", "1", "--prune-vocab", "--max-steps", "8"])
+    [pruned] = tmp_path.glob("*.pth")
+    vocab = checkpoint.load(pruned)[1]["vocab"]
+    assert (
+        set("".join(PEOPLE).lower()) <= set(vocab)
+        and "北京" in vocab
+        and len(vocab) < len(checkpoint.load(tagger)[1]["vocab"])
+    )
+    assert where(tasks.load(pruned, "cpu")[1].predict([TEXT])[0]) == WHERE
+
+
+def test_it_answers_on_the_api(tagger: Path):
+    app = api.create_app(api.load_models([f"ner={tagger}"]), api.ApiConfig())
+    client = app.test_client()
+    body = client.post("/predict", json={"text": TEXT}).get_json()
+    assert body["text"] == TEXT and where(body["entities"]) == WHERE and body["status"] == 200
+    body = client.post("/predict", json={"text": [TEXT, " ", "来自。", "长" * 10_001]}).get_json()
+    assert [("entities" in item, "error" in item) for item in body["predictions"]] == [(1, 0), (0, 1), (1, 0), (0, 1)]
+    app.extensions["micro_batcher"].close()
+
+
+def test_baselines_learn_it_too(sentences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("pycrfsuite")
+    baseline.main(["--data-dir", str(sentences), "--output", str(tmp_path), "--iterations", "20"])
+    found = json.loads((tmp_path / "ner_baseline/metrics.json").read_text(encoding="utf-8"))
+    assert found["f1"] > 0.95 and found["model"] == "crf"
+    assert "dictionary: test entity f1 1.0000" in capsys.readouterr().out
+
+
+def test_a_data_set_is_looked_over(words_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = write_sentences(tmp_path / "data", 30)
+    with (folder / "dev.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"text": "王芳说北京好", "entities": [{"start": 3, "end": 5, "label": "PER"}]}\n')
+    data.main(["check", str(folder), "--bert-path", str(words_bert), "--max-length", "8", "--output", str(tmp_path)])
+    report = (tmp_path / "ner_check/report.txt").read_text(encoding="utf-8")
+    assert "北京: LOC" in report and "likely label faults" in report and "王芳 (" in report
+    assert "sentences both in train and dev: " in report and "read in overlapping windows, none cut" in report
+    assert report in capsys.readouterr().out
+
+
+def test_types_that_only_dev_or_only_the_model_has(tagger: Path, sentences: Path, tmp_path: Path):
+    folder = write_sentences(tmp_path / "data", 6)
+    row = '{"text": "王芳", "entities": [{"start": 0, "end": 2, "label": "ORG"}]}\n'
+    (folder / "dev.jsonl").write_text(row, encoding="utf-8")
+    with pytest.raises(UserError, match=r"types that train .* do not have: ORG \(1\); known are LOC PER"):
+        train.main(flags(folder, tmp_path))
+    (folder / "labels.txt").write_text("O\nB-ORG\nI-ORG\n", encoding="utf-8")
+    types, splits = data.read_data(folder)
+    assert types == ["ORG", "LOC", "PER"] and splits["dev"].labels[1] == "B-ORG"
+    with pytest.raises(UserError, match="ORG"):
+        evaluate.main(["--model", str(tagger), "--data", str(folder / "dev.jsonl"), "--output", str(tmp_path)])
+    with pytest.raises(UserError, match="knows the types LOC PER, the data has ORG LOC PER"):
+        distillation.main([*flags(folder, tmp_path), "--model", str(tagger)])
+    (folder / "train.jsonl").write_text('{"text": "好", "entities": []}\n', encoding="utf-8")
+    (folder / "labels.txt").unlink()
+    with pytest.raises(UserError, match="not one entity: there is nothing to learn"):
+        data.read_data(folder)
+    with pytest.raises(UserError, match="has no train.jsonl or train.json or train.txt"):
+        data.read_data(tmp_path)
