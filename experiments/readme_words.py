@@ -35,6 +35,8 @@ ENGLISH: Words = {
     "table label_errors": "Model | Titles | Swapped | Searches | Listed | Found in as many rows as were swapped "
     "| Found in the whole list",
     "table least_sure": "Trained on | Test accuracy | Each seed | Difference, 95 % interval | Macro-F1",
+    "table ner": "Model | Training sentences | Test F1 | Each seed | Entities that train lacks | Against "
+    "| Difference, 95 % interval | p | Training, s",
     "choice none": "{:,} titles",
     "choice random": "{:,} titles, and {:,} random ones",
     "choice least sure": "{:,} titles, and the {:,} least sure ones",
@@ -65,6 +67,7 @@ CHINESE: Words = {
     "table calibration": "模型 | 准确率 | 校准误差，之前 | 之后 | 单凭偶然 | 温度 | 置信度 ≥ 0.8 的占 | 其中答对",
     "table label_errors": "模型 | 标题 | 改错 | 次数 | 列出 | 前若干行（与改错的一样多）里找到 | 整个清单里找到",
     "table least_sure": "训练数据 | 测试准确率 | 各个种子 | 差值（95 % 置信区间） | Macro-F1",
+    "table ner": "模型 | 训练句子 | 测试 F1 | 各个种子 | 训练里没有的实体 | 对比 | 差值（95 % 置信区间） | p | 秒",
     "choice none": "{:,} 条",
     "choice random": "{:,} 条，加随机的 {:,} 条",
     "choice least sure": "{:,} 条，加最没把握的 {:,} 条",
@@ -84,6 +87,15 @@ NAMES |= {"bert_2_layers": ("BERT student, 2 layers", "2 层的 BERT 学生")}
 NAMES |= {"bert_4_layers": ("BERT student, 4 layers", "4 层的 BERT 学生")}
 NAMES |= {"structured_pruned": ("structured pruning", "结构化剪枝")}
 NAMES |= {"pruned": ("unstructured pruning", "非结构化剪枝"), "teacher": ("teacher", "教师")}
+NAMES |= {"crf": ("linear-chain CRF", "线性链 CRF"), "dictionary": ("dictionary of train", "训练集的词典")}
+NAMES |= {"words": ("BERT, reads words", "BERT，读词"), "characters": ("BERT, reads characters", "BERT，读字")}
+NAMES |= {"both": ("BERT, reads words and characters", "BERT，读词也读字")}
+NAMES |= {"random, alone": ("student from random, alone", "学生，随机开始，没有教师")}
+NAMES |= {"random, taught": ("student from random, taught", "学生，随机开始，有教师")}
+NAMES |= {"first, alone": ("student from the first layers, alone", "学生，取前几层，没有教师")}
+NAMES |= {"first, taught": ("student from the first layers, taught", "学生，取前几层，有教师")}
+NAMES |= {"spread, alone": ("student from every other layer, alone", "学生，隔层取，没有教师")}
+NAMES |= {"spread, taught": ("student from every other layer, taught", "学生，隔层取，有教师")}
 NAMES |= {"bert": ("BERT", "BERT")}
 NAMES |= {"majority": ("always the most frequent class", "总猜最多的类"), "linear": ("linear model", "线性模型")}
 NAMES |= {"torch": ("PyTorch", "PyTorch"), "onnxruntime": ("ONNX Runtime", "ONNX Runtime")}

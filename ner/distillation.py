@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -61,7 +61,6 @@ class DistillConfig(TrainConfig):
     # The teacher, or the folder that a student starts from, brings its tokenizer and its length: no flags here.
     bert_path: None = field(init=False, default=None)
     max_length: int = field(init=False, default=TrainConfig.max_length)
-    reads: str = field(init=False, default="auto")
     teacher_sha256: tuple[str, ...] = field(init=False, default=())  # a run is not resumed with other teachers
     logits_dir: Path | None = field(init=False, default=None)  # where teachers' logits are kept; None: in save_dir
 
@@ -71,6 +70,8 @@ class DistillConfig(TrainConfig):
     """Folder that the student is written to."""
     bert_layers: int | None = None
     """Layers of the student. None: half of the teacher's, or all of a folder's."""
+    reads: Literal["auto", "characters", "words", "both"] = "auto"
+    """What the student reads, whatever its teacher does. auto: words if it can, which is the fastest."""
     start: str = "spread"
     """What the student starts from: random, the teacher's first layers, evenly spread ones, or a folder with a BERT."""
     unlabeled: Path | None = None
@@ -115,14 +116,20 @@ def build_student(config: DistillConfig, teacher: BertTagger, facts: Facts) -> t
     if config.start in STARTS:
         layers = config.bert_layers or max(1, present // 2)
         _require_layers(layers, present, "the teacher")
+        tokenizer = Tokenizer.from_facts(facts)
         weights, architecture = start_student(teacher.state_dict(), teacher.architecture, layers, config.start)
-        return BertTagger.from_architecture(architecture, weights), Tokenizer.from_facts(facts)
+        architecture["reads"] = choose_reads(tokenizer, config.reads, "words")
+        student = BertTagger.from_architecture(architecture)
+        if weights is not None:  # of parts that only one of them has, it takes none
+            own = student.state_dict()
+            student.load_state_dict(own | {name: value for name, value in weights.items() if name in own})
+        return student, tokenizer
     folder = Path(config.start)
     if not folder.is_dir():
         raise UserError(f"--start is {config.start}: it must be {', '.join(STARTS)}, or a folder with a BERT")
     require_files(folder)
     tokenizer = read_tokenizer(folder, facts["max_length"])
-    student = BertTagger.from_pretrained(folder, len(facts["labels"]), choose_reads(tokenizer))
+    student = BertTagger.from_pretrained(folder, len(facts["labels"]), choose_reads(tokenizer, config.reads, "words"))
     if config.bert_layers:
         _require_layers(config.bert_layers, student.bert.config.num_hidden_layers, str(folder))
         cut = start_student(student.state_dict(), student.architecture, config.bert_layers, "spread")

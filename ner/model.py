@@ -1,6 +1,6 @@
 """The tagger: a BERT encoder with a linear classifier on each token.
 
-    model = BertTagger.from_pretrained(Path("bert-mini-chinese"), num_labels=7, reads="words")
+    model = BertTagger.from_pretrained(Path("bert-mini-chinese"), num_labels=7, reads="both")
     logits = model(input_ids, attention_mask, word_ids, word_of)
 
 Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers", section 5.3.
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from core.bert.encoder import build_bert, pretrained_bert
 from core.bert.folder import read_bert_config
 
-Reads = Literal["characters", "words"]
+Reads = Literal["characters", "words", "both"]
 KERNEL = 3  # tokens that the convolution over words' states sees
 
 
@@ -24,13 +24,14 @@ class BertTagger(nn.Module):
     """BERT encoder -> dropout -> linear, token by token.
 
     An encoder that was pretrained on words of Chinese may read words, although entities end within them: the state of a
-    word goes to each of its characters, beside the character's own vector and its place in the word, and a narrow
-    convolution joins neighbours. `python -m experiments.ner` measures what that is worth.
+    word goes to each of its characters, with their place in it, and a narrow convolution joins neighbours. It may read
+    the characters too, which takes more than twice the time; where it does not, each has its own vector beside the
+    word's state. `python -m experiments.ner` measures what these are worth.
 
     Args:
         bert_config: the keys of a Hugging Face `config.json` of a BERT.
         num_labels: number of tags.
-        reads: "characters": the encoder reads what is tagged, characters or pieces of words; "words": see above.
+        reads: what the encoder reads: "characters", which are pieces of words in other languages, "words", or "both".
         layers: the shapes of a pruned encoder; see `build_bert`.
 
     Raises:
@@ -52,11 +53,13 @@ class BertTagger(nn.Module):
         self.architecture["reads"] = self.reads = reads
         if layers is not None:
             self.architecture["layers"] = layers
-        self.inputs = ("input_ids", "attention_mask", *(("word_ids", "word_of") if reads == "words" else ()))
+        self.inputs = ("input_ids", "attention_mask", *(("word_ids", "word_of") if reads != "characters" else ()))
         self.bert = build_bert(bert_config, pooler=False, layers=layers)
         config = self.bert.config
         width = config.hidden_size
-        if reads == "words":
+        if reads == "both":
+            self.mix = nn.Linear(2 * width, width)
+        if reads != "characters":
             self.place = nn.Embedding(4, width)
             self.near = nn.Conv1d(width, width, KERNEL, padding=KERNEL // 2)
             self.norm = nn.LayerNorm(width)
@@ -84,25 +87,27 @@ class BertTagger(nn.Module):
         Returns:
             (batch, seq, num_labels) float32.
         """
+        characters = None
+        if self.reads != "words":
+            characters = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        states = characters if self.reads == "characters" else self._spread(word_ids, word_of)
         if self.reads == "words":
-            states = self._spread(input_ids, attention_mask, word_ids, word_of)
-        else:
-            states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+            states = states + self.bert.embeddings.word_embeddings(input_ids)
+        elif self.reads == "both":
+            states = self.mix(torch.cat((states, characters), dim=-1))
+        if self.reads != "characters":
+            states = states * attention_mask.unsqueeze(-1).to(states.dtype)  # behind a text stands nothing
+            states = self.norm(states + F.gelu(self.near(states.transpose(1, 2)).transpose(1, 2)))
         return self.classifier(self.dropout(states)).float()
 
-    def _spread(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, word_ids: torch.Tensor, word_of: torch.Tensor
-    ) -> torch.Tensor:
-        """(batch, seq, hidden) the states of words, spread over their characters."""
+    def _spread(self, word_ids: torch.Tensor, word_of: torch.Tensor) -> torch.Tensor:
+        """(batch, seq, hidden) the states of words at each of their characters, with the place of these in them."""
         places = torch.arange(word_ids.shape[1], device=word_ids.device)
-        mask = (places <= word_of.amax(1, keepdim=True)).to(attention_mask.dtype)
-        of_words = self.bert(input_ids=word_ids, attention_mask=mask).last_hidden_state
-        states = of_words.gather(1, word_of.unsqueeze(-1).expand(-1, -1, of_words.shape[-1]))
+        mask = (places <= word_of.amax(1, keepdim=True)).to(word_ids.dtype)
+        states = self.bert(input_ids=word_ids, attention_mask=mask).last_hidden_state  # (batch, words, hidden)
         changes = F.pad((word_of[:, 1:] != word_of[:, :-1]).to(word_of.dtype), (1, 1), value=1)  # (batch, seq + 1)
         place = 2 * changes[:, :-1] + changes[:, 1:]  # whether a token begins, and whether it ends, its word
-        states = states + self.place(place) + self.bert.embeddings.word_embeddings(input_ids)
-        states = states * attention_mask.unsqueeze(-1).to(states.dtype)  # behind a text stands nothing
-        return self.norm(states + F.gelu(self.near(states.transpose(1, 2)).transpose(1, 2)))
+        return states.gather(1, word_of.unsqueeze(-1).expand(-1, -1, states.shape[-1])) + self.place(place)
 
     @classmethod
     def from_pretrained(cls, folder: Path, num_labels: int, reads: Reads = "characters") -> "BertTagger":

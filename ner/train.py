@@ -40,8 +40,6 @@ from ner.names import MODELS, TEACHER
 from ner.predict import NAME, TASK, NerPredictor
 from ner.tags import tags_of
 
-MORE_EPOCHS = 2  # times those that suit whole texts: each sentence teaches little of the rarer types
-
 
 @dataclass
 class TrainConfig(Config):
@@ -55,20 +53,20 @@ class TrainConfig(Config):
     """Sentences in a training step."""
     max_length: int = 128
     """Tokens of a window, [CLS] and [SEP] included; a longer sentence is read in several, which overlap."""
-    reads: Literal["auto", "words", "characters"] = "auto"
-    """What the encoder reads: characters, or words whose states go to their characters. auto: words if it has any."""
+    reads: Literal["auto", "characters", "words", "both"] = "auto"
+    """What the encoder reads: characters, words whose states go to their characters, or both. auto: both if it can."""
 
 
-def choose_reads(tokenizer: Tokenizer, asked: str = "auto") -> Reads:
-    """What an encoder with this vocabulary reads.
+def choose_reads(tokenizer: Tokenizer, asked: str, best: Reads = "both") -> Reads:
+    """What an encoder reads that is asked to, for "auto" the best, which without words in its vocabulary is characters.
 
     Raises:
         UserError: words are asked for, and it has none of Chinese.
     """
     has_words = is_word_vocab(tokenizer.vocab)
-    if asked == "words" and not has_words:
-        raise UserError("--reads words: this encoder's vocabulary has no words of Chinese; take --reads characters")
-    return asked if asked != "auto" else "words" if has_words else "characters"
+    if asked in ("words", "both") and not has_words:
+        raise UserError(f"--reads {asked}: this encoder's vocabulary has no words of Chinese; take --reads characters")
+    return asked if asked != "auto" else best if has_words else "characters"
 
 
 def score_split(model: nn.Module, facts: Facts, split: Sentences, devices: Devices, **more: Any) -> dict[str, Any]:
@@ -99,7 +97,7 @@ def _fine_tune(config: TrainConfig, run_state: RunState, devices: Devices, score
     tokenizer = read_tokenizer(bert_path, config.max_length)
     check_coverage(tokenizer, train.items, bert_path)
     epochs, rate = finetune_defaults(bert_path, len(train))
-    config.num_epochs = config.num_epochs or MORE_EPOCHS * epochs
+    config.num_epochs = config.num_epochs or epochs
     config.learning_rate = config.learning_rate or rate
     print(f"the encoder reads {choose_reads(tokenizer, config.reads)}; ", end="")
     print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")

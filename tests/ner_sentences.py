@@ -43,7 +43,7 @@ def words_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT whose vocabulary has words of Chinese."""
     from conftest import write_bert
 
-    return write_bert(tmp_path_factory.mktemp("words"), VOCAB)
+    return write_bert(tmp_path_factory.mktemp("words"), VOCAB, max_position_embeddings=128)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+SIBLINGS = ("ner",)  # tasks of their own, in folders
 # Floor by floor; what stands in one must not import what stands in the same floor or above, rooms of core apart.
 FLOORS = {
     0: ("core", "core.console", "core.files", "core.answers", "core.fetch"),
@@ -16,7 +17,7 @@ FLOORS = {
     2: ("core.bert", "core.training", "core.measure", "core.serving"),
     3: ("core.compression", "core.pretraining", "core.task"),
     4: ("config", "page"),
-    5: ("utils", "bert_classifer_model", "bilstm_classifier"),
+    5: ("utils", "bert_classifer_model", "bilstm_classifier", *SIBLINGS),
     6: ("predict_fun", "train", "baseline", "download"),
     7: ("tasks",),
     8: ("evaluate", "distillation", "pretrain_mlm", "custom_pruning", "predict_quantization", "api")
@@ -30,6 +31,7 @@ APART = {"app": {"page"}, "api_test": set(), "quickstart": set()}  # what they i
 LIGHT = ["config", "core.task", "core.training.knobs", "core.training.units", "core.measure.alone", "tasks"]
 LIGHT += [f"core.model_files.{name}" for name in ("find", "facts", "predictor", "onnx_model", "openvino_model")]
 LIGHT += [f"core.bert.{name}" for name in ("ask", "folder", "hub", "shape", "sums")]
+LIGHT += [f"ner.{name}" for name in ("data", "decode", "formats", "metrics", "names", "predict", "tags", "units")]
 LIGHT += ["predict_fun", "predict_quantization", "api", "api_test", "app", "download", "quickstart"]
 WHOLE_ROOMS = ("core/text", "core/tables", "core/serving", "page")  # all of whose files are light
 MAX_LINES = 270
@@ -40,10 +42,10 @@ LIGHT += [
     if path.name != "__init__.py"
 ]
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
-OURS = {*SCRIPTS, "core", "page", "experiments"}
+OURS = {*SCRIPTS, "core", "page", "experiments", *SIBLINGS}
 FILES = sorted(
     path
-    for folder in (".", "core", "page", "experiments")
+    for folder in (".", "core", "page", "experiments", *SIBLINGS)
     for path in (ROOT / folder).glob("**/*.py" if folder != "." else "*.py")
 )
 
@@ -99,6 +101,8 @@ def test_imports_point_down(path: Path):
         assert other not in APART, name
         below = FLOOR_OF[other] < FLOOR_OF[own]
         assert below or other == own or (own.startswith("core.") and FLOOR_OF[other] == FLOOR_OF[own]), name
+    if own in SIBLINGS:  # which bear the names of the root's scripts
+        assert {place_of(name).partition(".")[0] for name in ours(path)} <= {"config", "core", own}
     if own == "page":
         assert {place_of(name) for name in ours(path)} <= {
             "page",
@@ -184,7 +188,8 @@ def test_light_modules_load_neither_torch_nor_transformers():
 def test_importing_every_script_writes_and_loads_nothing(tmp_path: Path):
     """Neither files nor the libraries that --help can do without: their seconds would be each script's."""
     experiments = [f"experiments.{path.stem}" for path in (ROOT / "experiments").glob("*.py")]
-    scripts = ", ".join([*SCRIPTS, *experiments])
+    siblings = [module_of(path) for name in SIBLINGS for path in (ROOT / name).glob("*.py")]
+    scripts = ", ".join([*SCRIPTS, *experiments, *siblings])
     slow = {"transformers", "sklearn", "matplotlib", "onnx", "huggingface_hub"}
     code = f"import sys; sys.path.insert(0, sys.argv[1]); import {scripts}; print(sorted({slow} & set(sys.modules)))"
     result = subprocess.run(

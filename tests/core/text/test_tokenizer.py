@@ -7,6 +7,7 @@ import pytest
 
 from core.console import UserError
 from core.text.tokenizer import Tokenizer, check_coverage, collate, read_vocab, replace_surrogates
+from core.text.words import encode_words
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "好", "人", "a", "##b", "c"]
 
@@ -41,7 +42,7 @@ def test_the_view_of_characters_is_that_of_words_given_one_by_one(kind: str):
     vocab = {"words": bundled, "pieces": [*VOCAB, "b", "e"]}[kind]
     texts = ["苹果iPhone 15发布会：售价5999元起", "好人ab，鑫 Café", "①⅓ ﾊﾟ", "", "  ", "好" * 40]
     words, characters = Tokenizer(vocab, 24), Tokenizer(vocab, 24, characters=True)
-    given = words.encode_words([[c for c in text if not c.isspace()] for text in texts])
+    given = encode_words(words, [[c for c in text if not c.isspace()] for text in texts])
     encoded = characters.encode(texts)
     assert encoded.input_ids == given.input_ids != words.encode(texts).input_ids
     assert encoded.truncated == given.truncated == [False] * 5 + [True]

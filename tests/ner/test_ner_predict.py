@@ -37,13 +37,12 @@ def random_tagger(vocab: list[str], reads: str) -> NerPredictor:
     return NerPredictor(facts, run_module(model, CPU))
 
 
-@pytest.fixture(scope="module", params=["words", "characters", "pieces"])
+@pytest.fixture(scope="module", params=["both", "words", "characters", "pieces"])
 def anything(request: pytest.FixtureRequest) -> NerPredictor:
-    """A tagger that finds entities everywhere: of words, of characters, and of a vocabulary with pieces."""
-    pieces = [*SPECIAL, *VOCAB[len(SPECIAL) : -3], "ab", "##c", "##b"]
-    return random_tagger(
-        pieces if request.param == "pieces" else VOCAB, request.param if request.param == "words" else "characters"
-    )
+    """A tagger that finds entities everywhere, of whatever it reads; of a vocabulary with pieces too."""
+    if request.param == "pieces":
+        return random_tagger([*SPECIAL, *VOCAB[len(SPECIAL) : -3], "ab", "##c", "##b"], "characters")
+    return random_tagger(VOCAB, request.param)
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -41,7 +41,7 @@ def test_it_learns_and_says_all_about_itself(tagger: Path):
     facts = checkpoint.load(tagger)[1]
     assert facts["metrics"]["dev"]["f1"] > 0.95 and facts["metrics"]["test"]["f1"] > 0.95
     assert facts["labels"] == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"] and facts["best_by"] == "f1"
-    assert (facts["task"], facts["per_token"], facts["architecture"]["reads"]) == ("ner", True, "words")
+    assert (facts["task"], facts["per_token"], facts["architecture"]["reads"]) == ("ner", True, "both")
     assert facts["temperature"] != 1
     assert where(NerPredictor.load(tagger).predict([TEXT])[0]) == WHERE
 
@@ -59,7 +59,9 @@ def test_the_student_answers_without_torch_and_as_its_checkpoint(student: Path):
 @pytest.mark.parametrize("start", ["random", "first", "folder"])
 def test_students_start_from_anywhere(start: str, tagger: Path, sentences: Path, tmp_path: Path):
     """A folder's BERT may read other tokens than the teacher: characters, not words."""
-    other = write_bert(tmp_path / "bert", [*VOCAB[:-3], "##m"]) if start == "folder" else start
+    other = (
+        write_bert(tmp_path / "bert", [*VOCAB[:-3], "##i", "##m", "##s", "##l", "##o"]) if start == "folder" else start
+    )
     args = [*flags(sentences, tmp_path), "--model", str(tagger), "--max-steps", "2", "--bert-layers", "1"]
     config = parse(distillation.DistillConfig, [*args, "--start", str(other)], None)
     distillation.distil(config, deploy=False)
