@@ -22,10 +22,11 @@ from config import MODELS, Config
 from core.console import UserError, parse, require_one_or_more, run
 from core.files import atomic_write, sha256, write_json
 from core.measure.calibration import confidence_table
-from core.measure.metrics import in_words, metrics_table
-from core.measure.stats import interval, paired_bootstrap
+from core.measure.metrics import headline, in_words, metrics_table, readable
+from core.measure.stats import interval, paired_bootstrap, paired_bootstrap_counts
 from core.model_files.find import find_model
 from core.model_files.names import name_of
+from core.task import Split
 from core.training.device import measured_on, pick_device
 
 
@@ -52,8 +53,10 @@ class EvaluateConfig:
         require_one_or_more(self, "batch_size", "limit")
 
 
-def compare(metrics: dict[str, Any], true: Sequence[int], folder: Path) -> dict[str, Any]:
-    """The difference to the accuracy in another folder's metrics.json, with its 95 % interval (paired bootstrap).
+def compare(metrics: dict[str, Any], split: Split, folder: Path) -> dict[str, Any]:
+    """The difference to the headline metric in another folder's metrics.json, with its 95 % interval.
+
+    Both have the class `predicted` for each row, or of each what is right, found and there (`rows`), as of entities.
 
     Raises:
         UserError: there is no such file, or it is about other data.
@@ -62,13 +65,16 @@ def compare(metrics: dict[str, Any], true: Sequence[int], folder: Path) -> dict[
     try:
         other = json.loads(path.read_text(encoding="utf-8"))
         same_data = other["data_sha256"] == metrics["data_sha256"]
-        ours, theirs = (np.array(found["predicted"].split(), dtype=int) for found in (metrics, other))
+        in_rows, both = "rows" in metrics, (metrics, other)
+        ours, theirs = (np.array(found["rows"] if in_rows else found["predicted"].split(), int) for found in both)
         name = other["model"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise UserError(f"{path} is not a report of baseline.py or evaluate.py: run one of them first") from fault
-    if not same_data or len(theirs) != len(true):
+    if not same_data or len(theirs) != len(split):
         raise UserError(f"{path} was measured on other data: measure both models on the same file")
-    return {"model": name, **asdict(paired_bootstrap(ours == true, theirs == true))}
+    if in_rows:
+        return {"model": name, **asdict(paired_bootstrap_counts(ours[None], theirs[None]))}
+    return {"model": name, **asdict(paired_bootstrap(ours == split.labels, theirs == split.labels))}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -91,9 +97,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if "coverage" in metrics:
         report += f"\n{confidence_table(metrics)}"
     if config.against:
-        metrics["against"] = found = compare(metrics, split.labels, config.against)
+        metrics["against"] = found = compare(metrics, split, config.against)
         words = "{difference} points against {model} (95 % interval {low} to {high}, p {p})"
-        report += f"\naccuracy {interval(found, words)}"
+        report += f"\n{readable(headline(metrics, task.best_by))} {interval(found, words)}"
     write_json(folder / "metrics.json", metrics)
     atomic_write(folder / "report.txt", lambda file: file.write(f"{report}\n".encode()))
     print(f"{report}\nwrote metrics.json and report.txt to {folder}")

@@ -99,6 +99,8 @@ def score(predictor: Predictor, split: "Sentences", folder: Path | None = None) 
         return metrics
     table = bad_cases(split.items, split.entities, found)
     atomic_write(folder / "bad_cases.tsv", lambda file: write_rows(file, table, "\t"))
+    unseen = f"; {metrics['unseen_f1']:.4f} of entities that train lacks" if known is not None else ""
+    print(f"F1 where a shared character is enough {metrics['partial_f1']:.4f}{unseen}")
     print(f"{len(table) - 1} sentences with a mistake: bad_cases.tsv in {folder}")
     return {**metrics, "rows": row_counts(split.entities, found)}
 

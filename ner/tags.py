@@ -12,7 +12,7 @@ from typing import NamedTuple
 from core.console import UserError
 
 OUTSIDE = "O"
-TAG = re.compile(r"([BIOESMLUWS])[-_](\S.*)|O")
+TAG = re.compile(r"([BIESMLUW])[-_](\S.*)|O")
 KINDS = {"L": "E", "M": "I", "U": "S", "W": "S"}  # other letters for the same
 SCHEMES = {"BIOES": set("BIES"), "BILOU": set("BILU"), "BMES": set("BMES"), "BMEW": set("BMEW"), "BIO": set("BI")}
 

@@ -10,6 +10,7 @@ from conftest import ROOT
 
 PAGES = ("README.md", "README_EN.md", "CONTRIBUTING.md", "bert-base-chinese/README.md", "data/README.md")
 PAGES += ("results/README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
+PAGES += ("ner/README.md", "ner/README_EN.md")
 LAUNCHERS = ("torchrun", "accelerate launch")
 
 
@@ -27,7 +28,8 @@ def test_both_languages_show_the_same_commands():
     def plain(page: str) -> list[str]:
         return sorted({re.sub(r'"[^"]*"|\S*[^\x00-\x7f]\S*', "…", line) for line in commands(page)})
 
-    assert plain("README.md") == plain("README_EN.md")
+    for folder in ("", "ner/"):
+        assert plain(f"{folder}README.md") == plain(f"{folder}README_EN.md")
     for page in (page for page in PAGES if page.endswith(".en.md")):
         assert plain(page.replace(".en.md", ".md")) == plain(page)
 

@@ -41,10 +41,11 @@ def metrics_table(metrics: dict[str, Any]) -> str:
     lines = ["precision  recall      f1       n  id class"]
     for index, (name, row) in enumerate(metrics["per_class"].items()):
         lines.append(f"{row['precision']:9.4f} {row['recall']:7.4f} {row['f1']:7.4f} {row['n']:7d}  {index:2d} {name}")
-    for kind in ("macro", "weighted"):
-        if f"{kind}_f1" in metrics:
-            precision, recall, f1 = (metrics[f"{kind}_{name}"] for name in SCORES)
-            lines.append(f"{precision:9.4f} {recall:7.4f} {f1:7.4f} {metrics['n']:7d}     {kind} average")
+    for prefix, kind in {"": "all together", "macro_": "macro average", "weighted_": "weighted average"}.items():
+        if f"{prefix}f1" in metrics:
+            precision, recall, f1 = (metrics[f"{prefix}{name}"] for name in SCORES)
+            n = sum(row["n"] for row in metrics["per_class"].values())
+            lines.append(f"{precision:9.4f} {recall:7.4f} {f1:7.4f} {n:7d}     {kind}")
     return "\n".join(lines)
 
 

@@ -41,11 +41,16 @@ def test_the_view_of_characters_is_that_of_words_given_one_by_one(kind: str):
     bundled = read_vocab(Path(__file__).parents[3] / "bert-mini-chinese" / "vocab.txt")
     vocab = {"words": bundled, "pieces": [*VOCAB, "b", "e"]}[kind]
     texts = ["苹果iPhone 15发布会：售价5999元起", "好人ab，鑫 Café", "①⅓ ﾊﾟ", "", "  ", "好" * 40]
-    words, characters = Tokenizer(vocab, 24), Tokenizer(vocab, 24, characters=True)
+    words, characters = Tokenizer(vocab, 64), Tokenizer(vocab, 64, characters=True)
     given = encode_words(words, [[c for c in text if not c.isspace()] for text in texts])
+    rows = dict(zip(given.sentences, given.input_ids, strict=True))  # of texts with nothing in them there are none
     encoded = characters.encode(texts)
-    assert encoded.input_ids == given.input_ids != words.encode(texts).input_ids
-    assert encoded.truncated == given.truncated == [False] * 5 + [True]
+    assert (
+        encoded.input_ids
+        == [rows.get(index, [words.cls_id, words.sep_id]) for index in range(len(texts))]
+        != words.encode(texts).input_ids
+    )
+    assert len(Tokenizer(vocab, 24, characters=True).encode([texts[-1]]).input_ids[0]) == 24
     assert list(characters.encode_pieces(["好人"])) == [[vocab.index("好"), vocab.index("人")]]
 
 
