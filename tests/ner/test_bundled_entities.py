@@ -1,4 +1,4 @@
-"""The sentences in data/ner/: whole, of valid spans, free of shared frames, and counted right in both READMEs."""
+"""The sentences in data/ner/: whole, of valid spans, free of shared frames, counted right and settled by the guide."""
 
 import json
 import re
@@ -80,3 +80,21 @@ def test_the_table_of_counts_is_right(splits: dict[str, list[dict]], rows: list[
         empty = sum(not row["entities"] for row in group)
         numbers = [int(cell.replace(",", "")) for cell in line.strip(" |").split(" | ")]
         assert numbers == [len(group), empty, *(counts[name] for name in TYPES), counts.total()]
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.en.md"])
+def test_every_disagreement_is_settled_by_a_rule(rows: list[dict], page: str):
+    held = {row["text"]: {(e["start"], e["end"], e["label"]) for e in row["entities"]} for row in rows}
+    guide = (DATA / page).read_text(encoding="utf-8")
+    header, *lines = (DATA / "disagreements.tsv").read_text(encoding="utf-8").splitlines()
+    assert header.split("\t") == ["text", "first", "second", "decision", "rule"]
+    for line in lines:
+        text, *readings, decision, rule = line.split("\t")
+        first, second = (
+            {(int(start), int(end), label) for start, end, label in re.findall(r"(\d+)-(\d+) ([A-Z]+)", reading)}
+            for reading in readings
+        )
+        taken, other = (first, second) if decision == "first" else (second, first)
+        assert decision in ("first", "second") and taken <= held[text] and not (other - taken) & held[text], line
+        assert f"- **{rule}" in guide, rule
+    assert len(lines) == int(re.search(r"(\d+) (?:处|places)", guide)[1])
