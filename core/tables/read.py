@@ -184,11 +184,13 @@ def _copy_text(file: BinaryIO, name: str, text: TextIO, may_be_json: bool = Fals
     file.seek(0)
     wide = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else guess(head)
     if wide and wide.startswith("utf-16") and b"\0" in head:
-        lines, warnings = TextIOWrapper(file, encoding=wide, errors="replace"), []
+        warnings: list[str] = []
+        with TextIOWrapper(file, encoding=wide, errors="replace") as lines:
+            text.writelines(lines)
     else:
-        opened = open_text(file, name, may_be_json)
-        lines, warnings = opened.parts(CHUNK_BYTES), opened.warnings
-    text.writelines(lines)
+        with open_text(file, name, may_be_json) as opened:
+            warnings = opened.warnings
+            text.writelines(opened.parts(CHUNK_BYTES))
     text.seek(0)
     return warnings
 
