@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from config import BUNDLED_BERT, PROJECT, Config
+from core.bert.hub import located
 from core.console import UserError, parse, run
 from core.text.decode import open_text
 from core.text.tokenizer import Tokenizer
@@ -199,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     config = parse(CheckConfig, argv or ["--help"], __doc__)
     types, splits = read_data(config.data_dir)
-    vocab = config.bert_path / "vocab.txt"
+    vocab = located(config.bert_path) / "vocab.txt"
     if config.bert_path == Config.bert_path and not vocab.is_file():
         vocab = BUNDLED_BERT / "vocab.txt"
     tokenizer = Tokenizer(read_vocab(vocab), config.max_length)

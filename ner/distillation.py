@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from core.bert.folder import finetune_defaults, read_tokenizer, require_files
+from core.bert.hub import located, read_licence
 from core.compression.distil import start_student, taught
 from core.compression.export import export, import_onnx
 from core.compression.losses import distillation_loss
@@ -32,7 +33,7 @@ from core.console import UserError, parse, require_one_or_more, run
 from core.files import sha256
 from core.measure.metrics import in_words
 from core.model_files import lineage
-from core.model_files.facts import Facts, new_facts
+from core.model_files.facts import Facts, licence_of, new_facts
 from core.model_files.find import find_model
 from core.model_files.module import load_module
 from core.model_files.names import ONNX, made_from
@@ -124,10 +125,10 @@ def build_student(config: DistillConfig, teacher: BertTagger, facts: Facts) -> t
             own = student.state_dict()
             student.load_state_dict(own | {name: value for name, value in weights.items() if name in own})
         return student, tokenizer
-    folder = Path(config.start)
-    if not folder.is_dir():
+    if not (folder := located(Path(config.start))).is_dir():
         raise UserError(f"--start is {config.start}: it must be {', '.join(STARTS)}, or a folder with a BERT")
     require_files(folder)
+    config.start = folder.as_posix()
     tokenizer = read_tokenizer(folder, facts["max_length"])
     student = BertTagger.from_pretrained(folder, len(facts["labels"]), choose_reads(tokenizer, config.reads, "words"))
     if config.bert_layers:
@@ -219,7 +220,12 @@ def _distil(config: DistillConfig, deploy: bool, run_state: RunState, devices: D
     made["metrics"] = {"dev": None, "test": None} | scores
     made["temperature"] = TASK.temperature(NerPredictor(made, run_on(student, devices)), splits["dev"])
     made["training"] = {"rows": len(texts), "step": fitted.best["step"], "seconds": round(fitted.seconds, 1)}
+    licences = [
+        *map(licence_of, all_facts),
+        *((read_licence(Path(config.start)),) if config.start not in STARTS else ()),
+    ]
     made |= {"data_sha256": lineage.data_fingerprint(labels, own), "lineage": facts.get("lineage")}
+    made["licence"] = " and ".join(dict.fromkeys(licences))
     onnx = artefact.with_suffix(ONNX)
 
     def then() -> None:

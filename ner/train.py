@@ -21,6 +21,7 @@ from torch import nn
 
 from config import BUNDLED_BERT, Config
 from core.bert.folder import find_bert, find_weights, finetune_defaults, fingerprint, read_tokenizer
+from core.bert.hub import read_licence
 from core.console import UserError, parse, run
 from core.files import sha256
 from core.measure.metrics import in_words, metrics_table
@@ -94,7 +95,7 @@ def _fine_tune(config: TrainConfig, run_state: RunState, devices: Devices, score
     types, splits = read_data(config.data_dir, config.limit)
     train, labels = splits["train"], tags_of(types)
     config.bert_path = bert_path = find_bert(config.bert_path, Config.bert_path, BUNDLED_BERT)
-    tokenizer = read_tokenizer(bert_path, config.max_length)
+    licence, tokenizer = read_licence(bert_path), read_tokenizer(bert_path, config.max_length)
     check_coverage(tokenizer, train.items, bert_path)
     epochs, rate = finetune_defaults(bert_path, len(train))
     config.num_epochs = config.num_epochs or epochs
@@ -123,6 +124,7 @@ def _fine_tune(config: TrainConfig, run_state: RunState, devices: Devices, score
     )
     facts["metrics"] = {"dev": None, "test": None}
     facts["metrics"] |= {name: score_split(model, facts, splits[name], devices, known=known) for name in judged}
+    facts["licence"] = licence
     facts["temperature"] = TASK.temperature(NerPredictor(facts, run_on(model, devices)), splits["dev"])
     facts["training"] = {"rows": len(train), "step": fitted.best["step"], "seconds": round(fitted.seconds, 1)}
     facts["data_sha256"] = data = lineage.data_fingerprint(labels, rows.sha256())

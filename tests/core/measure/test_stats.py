@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.measure.stats import macro_f1, paired_bootstrap, paired_bootstrap_f1
+from core.measure.stats import macro_f1, paired_bootstrap, paired_bootstrap_counts, paired_bootstrap_f1
 
 
 def test_equal_models_do_not_differ():
@@ -54,3 +54,14 @@ def test_a_better_macro_f1_is_told_from_a_lucky_one():
     assert 0 < comparison.low < comparison.difference < comparison.high and comparison.p < 0.01
     equal = paired_bootstrap_f1(true, blind, blind, 3)
     assert (equal.difference, equal.low, equal.high, equal.p) == (0, 0, 0, 1)
+
+
+def test_f1_of_what_a_row_holds_several_of():
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 4, 300)
+    ours, theirs = (np.stack([rng.binomial(true, share), true, true], 1) for share in (0.9, 0.7))
+    found = paired_bootstrap_counts([ours, ours], [theirs])
+    assert found.difference == pytest.approx((ours[:, 0].sum() - theirs[:, 0].sum()) / true.sum())
+    assert 0.1 < found.low < found.difference < found.high < 0.3 and found.p < 0.01
+    same = paired_bootstrap_counts([ours], [ours])
+    assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
