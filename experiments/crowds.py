@@ -18,8 +18,7 @@ from experiments.servers import watched_memory
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 KINDS = ("idle", "slow head", "slow body", "slow reader")
-EMPTY = 800  # texts of a question that is nothing to compute, but whose answer is long
-PIPELINED = 4  # such questions at once: more than the system keeps for a connection
+ECHOED = 300_000  # characters of a title that is too long: nothing to compute, and echoed; more than a socket keeps
 SETTLE = 5.0  # seconds in which the server takes in a crowd, before the normal client comes
 PATIENCE = 15.0  # seconds that a client waits for an answer
 
@@ -85,12 +84,12 @@ def hostile_bodies(count: int, seed: int) -> list[bytes]:
 
 def crowd_of(url: str, kind: str, count: int) -> list[socket.socket]:
     """Connections whose clients do next to nothing, or take nothing of their answers."""
-    asked = json.dumps({"text": [""] * EMPTY}).encode()
+    asked = json.dumps({"text": ["a" * ECHOED]}).encode()
     first = {
         "idle": b"",
         "slow head": HEAD + b"X: ",
         "slow body": HEAD + b"Content-Length: 9999\r\n\r\n{",
-        "slow reader": (HEAD + b"Content-Length: %d\r\n\r\n" % len(asked) + asked) * PIPELINED,
+        "slow reader": HEAD + b"Content-Length: %d\r\n\r\n" % len(asked) + asked,
     }[kind]
     crowd = []
     for _ in range(count):
@@ -187,6 +186,8 @@ async def restart_under_load(url: str, process: Popen, clients: int, keep: bool,
                 writer.close()
                 writer = None
             if signalled and time.monotonic() > signalled:
+                if writer is not None:
+                    writer.close()
                 return
 
     crowd = [asyncio.create_task(one()) for _ in range(clients)]
