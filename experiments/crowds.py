@@ -19,7 +19,7 @@ from experiments.servers import watched_memory
 HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 KINDS = ("idle", "slow head", "slow body", "slow reader")
 ECHOED = 300_000  # characters of a title that is too long: nothing to compute, and echoed; more than a socket keeps
-SETTLE = 5.0  # seconds in which the server takes in a crowd, before the normal client comes
+SETTLE = 5.0  # seconds, or as long as the crowd stays, in which the server takes it in before the normal client comes
 PATIENCE = 15.0  # seconds that a client waits for an answer
 
 
@@ -122,7 +122,7 @@ def beside(url: str, process: Popen, kind: str, count: int, seconds: float) -> d
         ask(url, b'{"text": "a"}')
         before = memory[-1] if memory else None
         crowd = crowd_of(url, kind, count)
-        time.sleep(SETTLE)
+        time.sleep(min(SETTLE, seconds))
         slowest, answered, asked = 0.0, 0, 0
         until = time.monotonic() + seconds
         while time.monotonic() < until:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from api_client import ApiClient
 from conftest import write_bert
 from ner_sentences import PEOPLE, VOCAB, flags, write_sentences
 
@@ -116,12 +117,12 @@ def test_pruning_keeps_the_characters_of_the_vocabulary(tagger: Path, sentences:
 
 def test_it_answers_on_the_api(tagger: Path):
     app = api.create_app(api.load_models([f"ner={tagger}"]), api.ApiConfig())
-    client = app.test_client()
+    client = ApiClient(app)
     body = client.post("/predict", json={"text": TEXT}).get_json()
     assert body["text"] == TEXT and where(body["entities"]) == WHERE and body["status"] == 200
     body = client.post("/predict", json={"text": [TEXT, " ", "来自。", "长" * 10_001]}).get_json()
     assert [("entities" in item, "error" in item) for item in body["predictions"]] == [(1, 0), (0, 1), (1, 0), (0, 1)]
-    app.extensions["micro_batcher"].close()
+    app.close()
 
 
 def test_baselines_learn_it_too(sentences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
