@@ -241,9 +241,10 @@ def test_what_a_long_text_is_cut_to_goes_with_the_model(tmp_path: Path):
     batches = title_batches(titles, Tokenizer(facts["vocab"], 512, "head_tail"), 4)
     assert max(batches.lengths) == 512
     logits = torch.tensor(np.stack(forward_rows(model, batches, Devices())))
-    predictions = NewsClassifier.load(path, "cpu").predict(titles.texts)
+    classifier = NewsClassifier.load(path, "cpu")
+    predictions = classifier.predict(titles.texts)
     assert any(one.truncated for one in predictions) and not all(one.truncated for one in predictions)
-    for prediction, row in zip(predictions, logits.softmax(1), strict=True):
+    for prediction, row in zip(predictions, classifier.probabilities(logits.numpy()), strict=True):
         assert list(prediction.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-5)
 
     weights, facts = checkpoint.load(path)
