@@ -9,6 +9,7 @@ from core.console import UserError
 WRITTEN = (".csv", ".tsv", ".xlsx", ".jsonl", ".parquet")
 SHEETS = (".xlsx", ".xlsm")
 TABLES = (*WRITTEN, ".xlsm")
+SHEET_ROWS = 1_048_576  # of a sheet at most, its header included
 SAVE_AS = {
     ".xls": "an old Excel workbook: open it and save it as .xlsx",
     ".et": "a WPS workbook: open it and save it as .xlsx",

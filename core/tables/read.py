@@ -5,9 +5,7 @@ Cells keep their kind: numbers and days of a sheet are numbers and days. Text fi
 """
 
 import codecs
-import csv
 import json
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 from core.console import UserError
 from core.tables.cells import is_blank, without_guard
 from core.tables.columns import find_header, name_columns
+from core.tables.delimited import MOST_CELLS, bounded_lines, read_delimited
 from core.tables.formats import SHEETS, TABLES, need, require_suffix
 from core.tables.workbook import open_workbook
 from core.text.decode import CHUNK_BYTES, open_text
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 BATCH = 1024  # rows of Parquet at once
 LOOK_ROWS = 200  # that tell whether there is a header
-LONGEST_CELL = 1_000_000  # characters
 Row = list[Any]
 
 
@@ -88,7 +86,7 @@ def open_table(
                 table = _with_header(name, rows, warnings, wanted, is_sheet=True)
             else:
                 warnings = _copy_text(file, name, text)
-                table = _with_header(name, _read_delimited(text, name, suffix), warnings, wanted)
+                table = _with_header(name, read_delimited(text, name, suffix), warnings, wanted)
             if sheet is not None and suffix not in SHEETS:
                 raise UserError(f"{name} has no sheets: leave out --sheet")
             opened = stack.pop_all()
@@ -156,28 +154,6 @@ def _without_blank_end(rows: Iterator[Row]) -> Iterator[Row]:
         yield row
 
 
-def _read_delimited(text: TextIO, name: str, suffix: str) -> Iterator[Row]:
-    """The rows of a CSV or TSV; where quotes of a TSV do not fit together, they are characters like others."""
-    csv.field_size_limit(LONGEST_CELL)
-    outside = re.sub('"[^"]*"', "", text.read(CHUNK_BYTES)).partition("\n")[0]
-    delimiter = max(",\t;", key=outside.count) if suffix == ".csv" else "\t"
-    text.seek(0)
-    line, quoting, reader = 1, csv.QUOTE_MINIMAL, csv.reader(text, delimiter=delimiter, strict=True)
-    try:
-        for _ in reader:
-            line = reader.line_num + 1
-    except csv.Error as fault:
-        if suffix != ".csv":
-            quoting = csv.QUOTE_NONE
-        elif "unexpected end" in str(fault) or "limit" in str(fault):
-            raise UserError(
-                f'{name} line {line} opens a quote that is never closed: write a quote in a text as "", the text '
-                'itself in "…", or save the sheet as .xlsx'
-            ) from fault
-    text.seek(0)
-    return csv.reader(text, delimiter=delimiter, quoting=quoting)
-
-
 def _copy_text(file: BinaryIO, name: str, text: TextIO, may_be_json: bool = False) -> list[str]:
     """Copy the text of a file to a temporary one, which can be read several times; what was odd about it."""
     head = file.read(CHUNK_BYTES)
@@ -198,14 +174,16 @@ def _copy_text(file: BinaryIO, name: str, text: TextIO, may_be_json: bool = Fals
 def _read_jsonl(text: TextIO, name: str, warnings: list[str]) -> Table:
     """A table with a column for each key of any line."""
     columns: dict[str, None] = {}
-    for number, line in enumerate(text, start=1):
+    for number, line in enumerate(bounded_lines(text, name), start=1):
         try:
             row = json.loads(line) if line.strip() else {}
-        except ValueError as fault:
+        except (ValueError, RecursionError) as fault:
             raise UserError(f"{name} line {number} is no JSON ({fault}): write one object a line") from fault
         if not isinstance(row, dict):
             raise UserError(f'{name} line {number} is no JSON object: write {{"text": "…", "label": "…"}} on each line')
         columns |= dict.fromkeys(row)
+        if len(columns) > MOST_CELLS:
+            raise UserError(f"{name} has more than {MOST_CELLS:,} different keys: is this the right file?")
     if not columns:
         raise UserError(f"{name} holds no row: is this the right file?")
     text.seek(0)

@@ -10,10 +10,18 @@ from zipfile import BadZipFile
 from core.console import UserError
 from core.tables.cells import is_blank
 from core.tables.columns import HEADER_ROWS, with_names
-from core.tables.formats import need
+from core.tables.formats import SHEET_ROWS, need
 
 OLD_OR_LOCKED = b"\xd0\xcf\x11\xe0"  # the first bytes of an .xls, or of an .xlsx with a password
-DAMAGED = (BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError, SyntaxError)  # what openpyxl lets through
+DAMAGED = (
+    BadZipFile,
+    zlib.error,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+)  # what openpyxl lets through
 
 
 def open_workbook(
@@ -50,7 +58,7 @@ def open_workbook(
     def rows_of(title: str) -> Iterator[list[Any]]:
         sheets[title].reset_dimensions()  # which some programs write wrong
         try:
-            for row in sheets[title].iter_rows(values_only=True):
+            for row in sheets[title].iter_rows(values_only=True, max_row=SHEET_ROWS):
                 yield [unescape(cell) if isinstance(cell, str) and "_x" in cell else cell for cell in row]
         except DAMAGED as fault:
             raise UserError(damaged) from fault

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from core.console import UserError
 from core.files import atomic_write
 from core.tables.cells import cell_text, inert
-from core.tables.formats import WRITTEN, need, require_suffix
+from core.tables.formats import SHEET_ROWS, WRITTEN, need, require_suffix
 
 if TYPE_CHECKING:
     import pyarrow
 
-SHEET_ROWS = 1_048_576  # of a sheet at most, its header included
 SHEET_CHARACTERS = 32_767  # of a cell
 EXACT = 10**15  # a whole number from here on loses digits in a sheet
 BATCH = 4096  # rows of a Parquet batch
