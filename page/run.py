@@ -17,16 +17,22 @@ NOT_ASKED, REFUSED, FAILED = -1, -2, -3
 TOO_MUCH = {413, 504}
 PASSING = {429, 500, 502, 503, 504}
 
-Ask = Callable[[Sequence[str], str], dict[str, Any]]
+Ask = Callable[[Sequence[str], str, int], dict[str, Any]]
 
 
 class ModelAnswers:
-    """One model's answers, row by row: `codes` are indices into `labels`, or why there is no class."""
+    """One model's answers, row by row: `codes` are indices into `labels`, or why there is no class.
 
-    def __init__(self, rows: int, labels: Sequence[str]) -> None:
+    `next_codes` and `next_confidence`, (rows, top_k - 1), are of the classes that are next in likelihood; -1: none.
+    """
+
+    def __init__(self, rows: int, labels: Sequence[str], top_k: int) -> None:
         self.labels = list(labels)
+        self._code_of = {name: code for code, name in enumerate(self.labels)}
         self.codes = np.full(rows, NOT_ASKED, np.int16)
-        self.confidence = np.zeros(rows, np.float32)
+        self.confidence = np.zeros(rows)
+        self.next_codes = np.full((rows, top_k - 1), -1, np.int16)
+        self.next_confidence = np.zeros((rows, top_k - 1))
         self.truncated = np.zeros(rows, bool)
         self.errors: dict[int, str] = {}
         self._chunk_ms: list[float] = []  # a title, by chunk
@@ -52,10 +58,18 @@ class ModelAnswers:
             if "error" in item:
                 self.codes[row], self.errors[row] = REFUSED, item["error"]
                 continue
-            if item["pred_class"] not in self.labels:  # another model was started in the middle
-                self.labels.append(item["pred_class"])
-            self.codes[row] = self.labels.index(item["pred_class"])
+            self.codes[row] = self.code(item["pred_class"])
             self.confidence[row], self.truncated[row] = item["confidence"], item["truncated"]
+            for rank, share in enumerate(item["top_k"][1 : 1 + self.next_codes.shape[1]]):
+                self.next_codes[row, rank] = self.code(share["pred_class"])
+                self.next_confidence[row, rank] = share["confidence"]
+
+    def code(self, label: str) -> int:
+        """The index of a class among the labels, to which it is added where another model was started in the middle."""
+        if label not in self._code_of:
+            self._code_of[label] = len(self.labels)
+            self.labels.append(label)
+        return self._code_of[label]
 
     def fail(self, rows: Sequence[int], error: str) -> None:
         """Keep that the server could not be asked about some rows."""
@@ -73,14 +87,15 @@ class BatchRun:
     """Asks about titles, chunk by chunk and model by model.
 
     Args:
-        ask: (texts, model) -> the API's answer to a list, or {"error", "status", "retry_after"}.
+        ask: (texts, model, top_k) -> the API's answer to a list, or {"error", "status", "retry_after"}.
         titles: what is asked; a title may be empty.
         models: {name: its classes}.
+        top_k: how many of the likeliest classes are kept.
     """
 
-    def __init__(self, ask: Ask, titles: Sequence[str], models: dict[str, list[str]]) -> None:
-        self.ask, self.titles = ask, titles
-        self.answers = {name: ModelAnswers(len(titles), labels) for name, labels in models.items()}
+    def __init__(self, ask: Ask, titles: Sequence[str], models: dict[str, list[str]], top_k: int = 1) -> None:
+        self.ask, self.titles, self.top_k = ask, titles, top_k
+        self.answers = {name: ModelAnswers(len(titles), labels, top_k) for name, labels in models.items()}
         self.total = len(titles) * len(models)
         self._lock = threading.Lock()
         self.start()
@@ -137,7 +152,7 @@ class BatchRun:
                     self.halted = "页面十分钟没有打开，已经停下"
                     return
                 chunk, tries = chunks.pop()
-                answer = self.ask([self.titles[row] for row in chunk], name)
+                answer = self.ask([self.titles[row] for row in chunk], name, self.top_k)
                 with self._lock:
                     if end.is_set():
                         return

@@ -6,12 +6,11 @@ from itertools import combinations
 import numpy as np
 import streamlit as st
 
-from core.text.names import name_key
 from page.charts import SHOWN_CLASSES, matrix
 from page.client import Api, plain
 from page.progress import show_run
 from page.run import BatchRun, ModelAnswers
-from page.titles import Given, ask_titles, short
+from page.titles import ask_titles, short, truth
 
 SHOWN_ROWS = 1000
 HOW = "要对比，请这样启动 API：`python api.py --model teacher --model soft`"
@@ -65,14 +64,6 @@ def compare_one(api: Api, names: list[str]) -> None:
     ]
     labels = sorted({cell["row"] for cell in shares})
     st.altair_chart(matrix(shares, labels, list(good), "", ""), width="stretch")
-
-
-def truth(given: Given, labels: list[str]) -> list[str | None] | None:
-    """The class written beside each title, None for what is no class; a label is a class name or its id."""
-    if given.labels is None:
-        return None
-    known = {name_key(name): name for name in labels} | {str(index): name for index, name in enumerate(labels)}
-    return [known.get(name_key(label)) for label in given.labels]
 
 
 def scores(run: BatchRun, right: list[str | None] | None) -> list[dict]:
@@ -159,15 +150,27 @@ def show_confusion(run: BatchRun, right: list[str | None]) -> None:
         st.altair_chart(matrix(cells, labels, labels, "标签", "预测"), width="stretch")
 
 
-def compare_many(api: Api, models: dict[str, list[str]], run: BatchRun | None, running: bool) -> None:
-    """A file or pasted lines through all models."""
-    given = ask_titles("compare", labelled=True)
+def compare_many(
+    api: Api, models: dict[str, list[str]], run: BatchRun | None, right: list[str | None] | None, running: bool
+) -> None:
+    """A table or pasted lines through all models; what came of the last ones stands above."""
+    show_last(run, right, running)
+    given = ask_titles("compare")
     if st.button("开始对比", type="primary", disabled=given is None or running, key="compare_start") and given:
         if run:
             run.stop()
         labels = truth(given, next(iter(models.values())))
         st.session_state.compare_run = BatchRun(api.predict_list, given.titles, models), labels
         st.rerun()
+
+
+def show_last(run: BatchRun | None, right: list[str | None] | None, running: bool) -> None:
+    """The last comparison, or how far it is."""
+    if run:
+        show_run(run, running, "compare")
+        if not running and run.done:
+            show_comparison(run, right)
+        st.divider()
 
 
 def show_comparison(run: BatchRun, right: list[str | None] | None) -> None:
@@ -191,27 +194,22 @@ def main() -> None:
     api = st.session_state.api
     run, right = st.session_state.get("compare_run", (None, None))
     running = run is not None and run.running
+    st.set_page_config(layout="wide")
     st.title("模型对比")
     answer = api.models()
     models = {model["name"]: model["labels"] for model in answer.get("models", ())}
     if "error" in answer:
         st.error(f"没有得到模型列表。{plain(answer['error'])}")
-        place = st.container()
+        show_last(run, right, running)
     elif len(models) < 2:
         st.info(f"这个 API 只有一个模型。{HOW}")
-        place = st.container()
+        show_last(run, right, running)
     else:
-        one, place = st.tabs(["一条标题", "很多标题"])
+        one, many = st.tabs(["一条标题", "很多标题"])
         with one:
             compare_one(api, list(models))
-        with place:
-            compare_many(api, models, run, running)
-    if run:  # whatever the server says by now
-        with place:
-            st.divider()
-            show_run(run, running, "compare")
-            if not running and run.done:
-                show_comparison(run, right)
+        with many:
+            compare_many(api, models, run, right, running)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from PIL import Image
 from selenium import webdriver
 from selenium.common import exceptions
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -210,13 +211,28 @@ class Page:
         )
         fields[0].send_keys(str(path))
 
-    def download(self) -> bytes:
-        """The file that 下载 CSV gives."""
-        file = self.downloads / "predictions.csv"
+    def download(self, label: str, name: str | None = None) -> bytes:
+        """The file that a button gives."""
+        file = self.downloads / (name or ("predictions.csv" if "CSV" in label else "predictions.xlsx"))
         file.unlink(missing_ok=True)
-        self.press("下载 CSV")
+        self.press(label)
         self.wait(file.exists, "no download")
         return file.read_bytes()
+
+    def choose(self, columns: int, typed: str) -> None:
+        """Choose what begins with some letters in the first row of the first table, so many columns from its left."""
+        canvas = self.driver.find_element(By.CSS_SELECTOR, f"{MAIN} [data-testid=stDataFrame] canvas")
+        self.script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+        x, y = self.script("const table = arguments[0].getBoundingClientRect(); return [table.x, table.y]", canvas)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.devtools("Input.dispatchMouseEvent", type=kind, x=x + 20, y=y + 52, button="left", clickCount=1)
+        for keys in (Keys.ARROW_RIGHT * columns + Keys.ENTER, typed, Keys.ENTER):
+            time.sleep(0.5)
+            ActionChains(self.driver).send_keys(keys).perform()
+
+    def slide(self, label: str, key: str) -> None:
+        """Press a key in the slider whose name begins so."""
+        self.driver.find_element(By.CSS_SELECTOR, f"{MAIN} input[type=range][aria-label^='{label}']").send_keys(key)
 
     def hosts(self) -> set[str]:
         """Hosts asked for anything over the network since the last call."""

@@ -9,15 +9,19 @@ import io
 import os
 import random
 import re
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import COMMON, LABELS, WORDS
+from openpyxl import load_workbook
 from page_driver import BROWSER, DESKTOP, DRIVER, MAIN, NEEDS, PHONE, ROOT, SIDEBAR, Page, Servers, browser
+from selenium.webdriver.common.keys import Keys
 
 from core.compression import export
 from core.model_files.module import load_module
+from core.tables.write import write_table
 from predict_fun import NewsClassifier
 
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason=NEEDS)
@@ -144,20 +148,75 @@ def test_a_thousand_titles_are_answered_as_the_api_answers_them(page: Page, serv
     titles[10:14] = ["=1+1", '他说"好",走', " ", HOSTILE]
     predict_file(page, write(tmp_path / "titles.txt", "\n".join(titles) + "\n"))
     finish(page)
-    header, *rows = table_of(page.download())
-    assert header == ["text", "pred_class", "confidence", "truncated", "error"]
+    header, *rows = table_of(page.download("下载 CSV"))
+    assert header == ["标题", "类别", "置信度", "说明"]
     answers = servers.predict(titles)["predictions"]
     assert len(rows) == len(answers) == 1000
     for title, row, answer in zip(titles, rows, answers, strict=True):
         assert row[0] == ("'=1+1" if title == "=1+1" else title)
         if "error" in answer:
-            assert row[1:] == ["", "", "", answer["error"]]
+            assert row[1:] == ["", "", answer["error"]]
         else:
-            assert (row[1], row[3], row[4]) == (answer["pred_class"], str(answer["truncated"]), "")
+            assert (row[1], row[3]) == (answer["pred_class"], "过长，只读了开头" if answer["truncated"] else "")
             assert float(row[2]) == pytest.approx(answer["confidence"], abs=1e-4)
-    assert [row[0] for row in rows if row[4]] == [" "]
+    assert [row[0] for row in rows if row[2] == ""] == [" "]
     assert page.metrics()["有结果"] == "999" and page.metrics()["出错"] == "1"
     assert_inert(page)
+
+
+def test_a_workbook_comes_back_with_its_answers(page: Page, servers: Servers, tmp_path: Path):
+    """Cell by cell: the columns and the kinds of their cells stay; class, confidence and the next classes are added."""
+    titles = some_titles(30)
+    titles[3], titles[4] = "=1+1", None
+    columns = ["编号", "标题", "日期", "阅读量", "备注"]
+    rows = [
+        [f"{number:03}", title, datetime(2026, 1, 1 + number), number * 10, "换\n行" if number % 2 else None]
+        for number, title in enumerate(titles)
+    ]
+    write_table(tmp_path / "新闻.xlsx", columns, rows)
+    predict_file(page, tmp_path / "新闻.xlsx")
+    finish(page)
+    page.press("最可能的 2 类")
+    page.wait(lambda: "类别2、置信度2" in page.text(), "not chosen")
+    header, *found = cells_of(page.download("下载 Excel（XLSX）"))
+    assert header == [*columns, "类别", "置信度", "说明", "类别2", "置信度2"]
+    answers = servers.predict([title or "" for title in titles])["predictions"]
+    assert len(found) == len(rows)
+    for row, written, answer in zip(found, rows, answers, strict=True):
+        assert row[:5] == [f"'{cell}" if cell == "=1+1" else cell for cell in written]
+        if "error" in answer:
+            assert row[5:] == [None, None, answer["error"], None, None]
+        else:
+            first, second = answer["top_k"][:2]
+            assert [row[5], row[7], row[8]] == [first["pred_class"], None, second["pred_class"]]
+            assert [row[6], row[9]] == pytest.approx([first["confidence"], second["confidence"]], abs=1e-4)
+
+
+def cells_of(content: bytes) -> list[list[object]]:
+    """The cells of a downloaded workbook."""
+    return [list(row) for row in load_workbook(io.BytesIO(content)).active.iter_rows(values_only=True)]
+
+
+def test_a_wrong_class_is_corrected_in_the_table(page: Page, servers: Servers, tmp_path: Path):
+    titles = some_titles(20)
+    answers = servers.predict(titles)["predictions"]
+    order = sorted(range(20), key=lambda row: answers[row]["confidence"])
+    predict_file(page, write(tmp_path / "titles.txt", "\n".join(titles)))
+    finish(page)
+    page.wait(lambda: page.tables() and page.tables()[0], "no table")
+    assert page.tables()[0][0][2] == titles[order[0]]
+    page.choose(1, LABELS[1])
+    page.wait(lambda: "下载更正（1 条）" in page.text(), "nothing is corrected")
+    command = "python utils.py import --add corrections.csv --to my_data"
+    page.wait(lambda: command in page.text(), "not told what to do with them")
+    assert table_of(page.download("下载更正（1 条）", "corrections.csv")) == [
+        ["text", "label"],
+        [titles[order[0]], LABELS[1]],
+    ]
+    page.slide("最低置信度", Keys.END)
+    page.wait(lambda: page.metrics()["覆盖率（有把握的）"] == "0.0%", "not all are unsure")
+    corrected = [f"不确定（{answers[order[0]]['pred_class']}）", LABELS[1]]  # what was chosen is still there
+    page.wait(lambda: [rows[0][:2] for rows in page.tables() if rows][:1] == [corrected], "not unsure")
 
 
 def test_models_compared(page: Page, servers: Servers, data: Path):
@@ -175,7 +234,7 @@ def test_models_compared(page: Page, servers: Servers, data: Path):
 
     compare_file(page, data / "test.txt")
     page.wait(lambda: f"共 {len(differing)} 条。" in page.text(), "not the disagreements that the API has")
-    scores, agreement, rows = page.wait(lambda: [t for t in page.tables()[1:] if t][2:] and page.tables()[1:], "tables")
+    scores, agreement, rows = page.wait(lambda: len(page.tables()) > 3 and all(page.tables()) and page.tables()[:3], "")
     for row, name, predicted in zip(scores, NAMES, (good, confused), strict=True):
         right = sum(answer == LABELS[int(label)] for answer, label in zip(predicted, labels, strict=True))
         assert row[0] == name and float(row[1]) == pytest.approx(right / len(titles))
@@ -202,11 +261,13 @@ def test_a_gbk_file(page: Page, servers: Servers, tmp_path: Path):
     lines = ["编号,标题", *(f'{number},"{title}"' for number, title in enumerate(titles))]
     page.open("batch")
     page.upload(write(tmp_path / "gbk.csv", "\r\n".join(lines), "gbk"))
-    page.wait(lambda: [[title] for title in titles] in page.tables(), "not the titles in the preview")
+    shown = [[str(number), title] for number, title in enumerate(titles)]
+    page.wait(lambda: shown in page.tables(), "not the titles in the preview")
     page.press("开始预测")
     finish(page)
     answers = servers.predict(titles)["predictions"]
-    assert [row[:2] for row in table_of(page.download())[1:]] == [[a["text"], a["pred_class"]] for a in answers]
+    found = [row[1:3] for row in table_of(page.download("下载 CSV"))[1:]]
+    assert found == [[answer["text"], answer["pred_class"]] for answer in answers]
 
 
 def test_hostile_text_stays_text(page: Page, servers: Servers, tmp_path: Path):
@@ -223,13 +284,13 @@ def test_hostile_text_stays_text(page: Page, servers: Servers, tmp_path: Path):
     [error] = page.wait(lambda: page.texts("stAlert"), "no error")
     assert servers.predict("长" * 10_001)["error"] in error and not page.metrics()
 
-    rows = [["**编号**", f"标题 {SCRIPT}"], ["1", HOSTILE], [SCRIPT, "长" * 10_001]]
+    rows = [["类别", f"标题 {SCRIPT}"], ["1", HOSTILE], [SCRIPT, "长" * 10_001]]
     file = io.StringIO()
     csv.writer(file).writerows(rows)
     predict_file(page, write(tmp_path / "**粗** [链接](evil) :red[红] 😀.csv", file.getvalue()))
     finish(page)
     assert f"标题 {SCRIPT}" in page.script("return [...document.querySelectorAll('input')].map(field => field.value)")
-    assert any(HOSTILE in row for table in page.tables() for row in table)
+    page.wait(lambda: any(HOSTILE in row for table in page.tables() for row in table), "not in a table")
     assert_inert(page)
 
     compare_one(page, HOSTILE)
@@ -296,11 +357,11 @@ def test_the_api_stops_in_the_middle(page: Page, servers: Servers, models: list[
     page.picture("batch_stopped")
     answered, failed = (number(page.metrics()[name]) for name in ("有结果", "出错"))
     assert 0 < answered < 40_000 - failed and failed
-    rows = table_of(page.download())[1:]
+    rows = table_of(page.download("下载 CSV"))[1:]
     assert [row[0] for row in rows] == titles
     assert [bool(row[1]) for row in rows] == [True] * answered + [False] * (40_000 - answered)
-    assert all(row[4].startswith("连不上 API") for row in rows[answered : answered + failed])
-    assert {row[4] for row in rows[answered + failed :]} == {"没有预测"}
+    assert all(row[3].startswith("连不上 API") for row in rows[answered : answered + failed])
+    assert {row[3] for row in rows[answered + failed :]} == {"没有预测"}
 
     page.go("单条预测", "新闻标题分类")
     ask(page, TITLE)
