@@ -247,6 +247,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         config = parse(importing.ImportConfig, argv, importing.__doc__)
         importing.add_corrections(config, read_data(config.to)[0]) if config.add else importing.import_tables(config)
         return
+    argv = [word.removeprefix("--data-dir=") for word in argv if word != "--data-dir"]  # the flag of other scripts
     config = parse(CheckConfig, argv or ["--help"], __doc__)
     Config(max_length=config.max_length)  # refuses what training refuses
     labels, splits = read_data(config.data_dir)

@@ -229,6 +229,17 @@ def test_the_bundled_vocabulary_stands_in_for_an_empty_default_folder(
     assert (tmp_path / "reports" / "check" / "report.txt").is_file()
 
 
+@pytest.mark.parametrize("words", [["my data"], ["--data-dir", "my data"], ["--data-dir=my data"]])
+def test_the_folder_is_named_with_the_flag_of_other_scripts_or_without(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "my data", CLEAN)
+    write_vocab(tmp_path / "bert-mini-chinese")
+    utils.main(["check", *words])
+    assert 'python train.py --data-dir "my data"\n' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("splits", "says"),
     [
