@@ -133,8 +133,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     config = parse(PretrainConfig, argv, __doc__)
     config.learning_rate = config.learning_rate or (finetune_defaults(config.init, 0)[1] if config.init else 8e-4)
-    if config.source_weight is None:
-        config.source_weight = 0.0 if config.init else 0.2
     artefact = config.save_dir / "model.safetensors"
     if config.resume and has_finished(artefact):
         return

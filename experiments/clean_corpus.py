@@ -6,8 +6,8 @@
 
 SOURCES names the repositories; each that lies in --clones is read. --passages takes SQuAD-style JSON, such as the
 training file of CMRC 2018 (Wikipedia, CC BY-SA 4.0). Texts of --without stay out, whatever their punctuation and width,
-and so do passages that share text with the passages of a JSON file there. Writes a .txt file for each list, by which
-pretrain_mlm.py tells the sources apart, and sources.json: texts, licence and commit of each.
+and so do passages that share text with the passages of a JSON file there. Writes a .txt file for each list,
+and sources.json: texts, licence and commit of each.
 """
 
 import json

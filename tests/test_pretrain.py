@@ -192,7 +192,6 @@ def test_a_corpus_without_text(content: bytes, says: str, tmp_path: Path):
     [
         (["--mask-share", "1"], "--mask-share is 1.0"),
         (["--character-share", "2"], "--character-share is 2.0"),
-        (["--source-weight", "-1"], "--source-weight is -1.0"),
         (["--hidden-size", "100"], "multiple of 64"),
         (["--max-length", "4"], "5 to 512"),
         (["--minutes", "0"], "--minutes is 0"),

@@ -55,8 +55,7 @@ def build_vocab(files: Sequence[Path], size: int) -> list[str]:
 
 
 class Corpus:
-    """Encoded texts without [CLS] and [SEP], one after the other: `ids` (memory-mapped), where each one starts, and in
-    `sources` the place of its file among those of the corpus.
+    """Encoded texts without [CLS] and [SEP], one after the other: `ids` (memory-mapped) and where each one starts.
 
     Args:
         folder: a folder that `encode_corpus` filled.
@@ -66,7 +65,6 @@ class Corpus:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         self.key: str = facts["key"]
         self.starts = np.load(folder / "starts.npy")  # one more than there are texts
-        self.sources = np.load(folder / "sources.npy")
         self.ids = np.memmap(folder / "ids.bin", dtype=facts["dtype"], mode="r")
         self.lengths = np.diff(self.starts)
 
@@ -99,27 +97,18 @@ def encode_corpus(files: Sequence[Path], tokenizer: Tokenizer, folder: Path) -> 
     (folder / "facts.json").unlink(missing_ok=True)
     dtype = np.uint16 if len(tokenizer.vocab) < 2**16 else np.uint32
     lengths: list[int] = []
-    texts_of_file = []
-    with (folder / "ids.bin").open("wb") as out, progress(desc="encoding", unit="text") as bar:
-        for path in files:
-            before = len(lengths)
-            for chunk in _chunks(read_texts([path])):
-                for ids in tokenizer.encode_pieces(chunk):
-                    if len(ids) >= MIN_TOKENS:
-                        np.array(ids, dtype=dtype).tofile(out)
-                        lengths.append(len(ids))
-                bar.update(len(chunk))
-            texts_of_file.append(len(lengths) - before)
+    with (folder / "ids.bin").open("wb") as out:
+        for chunk in _chunks(progress(read_texts(files), desc="encoding", unit="text")):
+            for ids in tokenizer.encode_pieces(chunk):
+                if len(ids) >= MIN_TOKENS:
+                    np.array(ids, dtype=dtype).tofile(out)
+                    lengths.append(len(ids))
         out.flush()
         os.fsync(out.fileno())
     if not lengths:
         raise UserError(f"no text of {MIN_TOKENS} tokens or more in {', '.join(map(str, files))}: one text a line")
-    arrays = {
-        "starts": np.concatenate([[0], np.cumsum(lengths)]),
-        "sources": np.repeat(np.arange(len(files), dtype=np.uint16), texts_of_file),
-    }
-    for name, array in arrays.items():
-        atomic_write(folder / f"{name}.npy", lambda file, array=array: np.save(file, array))
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    atomic_write(folder / "starts.npy", lambda file: np.save(file, starts))
     write_json(folder / "facts.json", {"key": key, "dtype": np.dtype(dtype).name})  # last: it says that all is there
     return Corpus(folder)
 
@@ -225,5 +214,4 @@ class CorpusBatches:
                 columns["word"] = [[0, *(word[:room] + 1), word[:room][-1] + 2] for _, word in split]
             columns["input_ids"] = [[self.tokenizer.cls_id, *text.tolist(), self.tokenizer.sep_id] for text in ids]
             arrays = collate(columns, {"input_ids": self.tokenizer.pad_id}) | {"row": rows}
-            arrays["source"] = self.corpus.sources[rows].astype(np.int64)
             yield {name: torch.from_numpy(array) for name, array in arrays.items()}

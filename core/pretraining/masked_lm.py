@@ -62,29 +62,19 @@ def mask_tokens(
 
 class MaskedLM(nn.Module):
     """A `BertForMaskedLM` that computes its head where there is something to predict only, and without dropout: small
-    models on much text do not overfit.
+    models on much text do not overfit."""
 
-    Args:
-        bert_for_mlm: the model.
-        sources: files of the corpus, to tell apart by the mean of a text's states; one: nothing to tell.
-    """
-
-    def __init__(self, bert_for_mlm: nn.Module, sources: int = 1) -> None:
+    def __init__(self, bert_for_mlm: nn.Module) -> None:
         super().__init__()
         self.bert_for_mlm = bert_for_mlm
-        self.source = nn.Linear(bert_for_mlm.config.hidden_size, sources)
         for module in self.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
 
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, chosen: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits at the chosen positions of (batch, seq), (chosen, vocab), and of the source, (batch, sources)."""
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+        """Logits at the chosen positions of (batch, seq): (chosen, vocab) float32."""
         states = self.bert_for_mlm.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        mask = attention_mask.unsqueeze(-1).to(states.dtype)
-        pooled = (states * mask).sum(1) / mask.sum(1)
-        return self.bert_for_mlm.cls(states[chosen]).float(), self.source(pooled).float()
+        return self.bert_for_mlm.cls(states[chosen]).float()
 
 
 class Masks:
@@ -129,17 +119,15 @@ def count_masked(batch: Batch) -> int:
     return int((batch["wanted"] != NOT_WANTED).sum())
 
 
-def masked_lm_loss(
-    model: nn.Module, batch: Batch, source_weight: float = 0.0
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Cross-entropy of the tokens to predict, the mean over them, and with a weight that of the texts' sources."""
+def predict_masked(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of the tokens to predict, (tokens, vocab) float32, and what they were, (tokens,)."""
     chosen = batch["wanted"] != NOT_WANTED
-    logits, source = model(batch["input_ids"], batch["attention_mask"], chosen)
-    loss = F.cross_entropy(logits, batch["wanted"][chosen])
-    if not source_weight:
-        return loss, {}
-    source_loss = F.cross_entropy(source, batch["source"])
-    return loss + source_weight * source_loss, {"masked": loss, "source": source_loss}
+    return model(batch["input_ids"], batch["attention_mask"], chosen), batch["wanted"][chosen]
+
+
+def masked_lm_loss(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Cross-entropy of the tokens to predict, the mean over them."""
+    return F.cross_entropy(*predict_masked(model, batch)), {}
 
 
 def score_masked_lm(model: nn.Module, held_out: Masks, devices: Devices) -> dict[str, Any]:
@@ -148,9 +136,7 @@ def score_masked_lm(model: nn.Module, held_out: Masks, devices: Devices) -> dict
     loss = right = count = 0.0
     with torch.inference_mode(), devices.autocast():
         for batch in held_out.epoch():
-            ids, mask, wanted = (batch[name].to(devices.device) for name in ("input_ids", "attention_mask", "wanted"))
-            chosen = wanted != NOT_WANTED
-            logits, wanted = model(ids, mask, chosen)[0], wanted[chosen]
+            logits, wanted = predict_masked(model, {name: t.to(devices.device) for name, t in batch.items()})
             loss += F.cross_entropy(logits, wanted, reduction="sum").item()
             right += (logits.argmax(1) == wanted).sum().item()
             count += len(wanted)

@@ -50,8 +50,6 @@ class PretrainKnobs(LoopConfig):
     """Share of the tokens to predict: 80 % of them hidden by [MASK], 10 % replaced, 10 % kept."""
     character_share: float = 0.25
     """Share of the steps in which words are split into their characters, for tasks that need them; 0 for none."""
-    source_weight: float | None = None
-    """Weight of telling from which file of the corpus a text is. None: 0.2 from scratch, 0 with --init."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,8 +58,6 @@ class PretrainKnobs(LoopConfig):
             raise UserError(f"--mask-share is {self.mask_share}: it must be between 0 and 1")
         if not 0 <= self.character_share <= 1:
             raise UserError(f"--character-share is {self.character_share}: it must be 0 to 1")
-        if self.source_weight is not None and self.source_weight < 0:
-            raise UserError(f"--source-weight is {self.source_weight}: it must be 0 or more")
         if not 5 <= self.max_length <= 512:
             raise UserError(f"--max-length is {self.max_length}: it must be 5 to 512")
 
@@ -81,7 +77,7 @@ def pretrain(
         bert_for_mlm: a `BertForMaskedLM`.
         corpus: the encoded texts.
         tokenizer: that encoded them.
-        knobs: `learning_rate` and `source_weight` are numbers here.
+        knobs: `learning_rate` is a number here.
         devices: what to compute on.
         run_state: where the state to resume from lies.
         reports: the folder for the log and its picture.
@@ -93,8 +89,7 @@ def pretrain(
     if texts < MIN_TEXTS:
         raise UserError(f"the corpus has {texts} usable texts: give at least {MIN_TEXTS}, one a line")
     print(f"{texts:,} texts of up to {knobs.max_length} tokens, {len(corpus.ids):,} tokens; {devices}")
-    sources = int(corpus.sources.max()) + 1
-    model = MaskedLM(bert_for_mlm, sources).to(devices.device)
+    model = MaskedLM(bert_for_mlm).to(devices.device)
     if devices.device.type == "cpu":
         bert_for_mlm.set_attn_implementation("eager")  # PyTorch's fused attention is slow for many short texts on a CPU
     if knobs.gradient_checkpointing:
@@ -106,8 +101,9 @@ def pretrain(
     train = Masks(batches, tokenizer, knobs.mask_share)
     dev = Masks(CorpusBatches(corpus, held_out, tokenizer, knobs.batch_tokens), tokenizer, knobs.mask_share, seed=0)
     score = partial(score_masked_lm, held_out=dev, devices=devices)
-    loss_fn = partial(masked_lm_loss, source_weight=knobs.source_weight if sources > 1 else 0.0)
-    return fit(model, train, loss_fn, score, knobs, devices, run_state, reports, "log_likelihood", units=count_masked)
+    return fit(
+        model, train, masked_lm_loss, score, knobs, devices, run_state, reports, "log_likelihood", units=count_masked
+    )
 
 
 def adapt(
@@ -141,7 +137,6 @@ def adapt(
         learning_rate=finetune_defaults(bert_path, len(texts))[1],
         max_length=min(PretrainKnobs.max_length, read_bert_config(bert_path)["max_position_embeddings"]),
         character_share=0.0,
-        source_weight=0.0,
         evals_per_epoch=1,
         patience=PATIENCE,
     )

@@ -122,7 +122,7 @@ def test_the_score_is_that_of_all_hidden_tokens_together(batches: CorpusBatches,
     losses, right = [], []
     with torch.no_grad():
         for batch in masks.epoch():
-            logits, _ = model.eval()(batch["input_ids"], batch["attention_mask"], batch["wanted"] != NOT_WANTED)
+            logits = model.eval()(batch["input_ids"], batch["attention_mask"], batch["wanted"] != NOT_WANTED)
             wanted = batch["wanted"][batch["wanted"] != NOT_WANTED]
             losses += F.cross_entropy(logits, wanted, reduction="none").tolist()
             right += (logits.argmax(1) == wanted).tolist()
