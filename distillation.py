@@ -2,8 +2,7 @@
 
 The teachers' logits are computed once and cached; then the student is trained by `fit`, with the loss that the stage
 gives, on the labelled titles and, where there is one, a transfer set: unlabelled titles and augmented copies.
-Several teachers (as a rule the same training with other seeds) teach the mean of their logits: the student stands in
-for their ensemble (Hinton et al. 2015).
+Several teachers teach what they say together: the student stands in for their ensemble (Hinton et al. 2015).
 """
 
 import time
@@ -20,34 +19,26 @@ from bilstm_classifier import BiLSTMClassifier
 from config import BEST_BY, MODELS, Config
 from core.compression.distil import DistilLoss, Start, start_student, taught
 from core.compression.export import export, import_onnx
-from core.compression.losses import NO_LABEL
-from core.compression.teacher_cache import RowLogits, cached_logits, logits_of
+from core.compression.teacher_cache import RowLogits
 from core.console import UserError, require_one_or_more
-from core.files import sha256
 from core.measure.calibration import fit_temperature
 from core.measure.metrics import in_words, metrics_table
 from core.model_files import lineage
-from core.model_files.facts import Facts, licence_of, new_facts
-from core.model_files.find import find_model
-from core.model_files.module import load_module
+from core.model_files.facts import new_facts
 from core.model_files.names import ONNX, made_from
-from core.text.augment import augment
 from core.text.decode import open_text
 from core.text.names import name_key
-from core.text.tokenizer import Tokenizer, check_coverage
 from core.training.batches import Batches
 from core.training.device import Devices
 from core.training.loop import fit, forward_rows
 from core.training.resume import RunState, finish, has_finished
 from core.training.units import row_units
-from predict_fun import TASK, NewsClassifier
+from teachers import Questions, Teachers, ask, open_teachers
 from utils import Titles, read_data, score_module, title_batches
 
 STUDENT_RATE = 2e-3  # peak learning rate of a BiLSTM
 # A student is trained for so many updates, be its titles few or many, within so many passes over them.
 UPDATES, MIN_EPOCHS, MAX_EPOCHS = 4000, 4, 40
-
-ENCODING = ("vocab", "max_length", "truncation")  # what of a teacher's facts says how it reads a title
 
 
 @dataclass
@@ -61,7 +52,8 @@ class DistillConfig(Config):
     logits_dir: Path | None = field(init=False, default=None)  # where the teachers' logits are kept; None: in save_dir
 
     model: tuple[str, ...] = ("teacher",)
-    """Name (teacher, pruned) or path of the BERT to learn from; of several, the mean of their logits is learned."""
+    """Teachers: names (teacher, pruned) or paths of BERTs, and `linear`, the linear model, which is fitted at once. The
+    student starts from the first BERT; of several, what they say together is learned."""
     save_dir: Path = Path("models_save")
     """Folder that the student is written to."""
     num_epochs: int | None = None
@@ -88,11 +80,10 @@ class DistillConfig(Config):
 
 @dataclass
 class Lesson:
-    """What a student learns from: `batches` of titles, and the teachers' mean `logits` of them, row by row."""
+    """What a student learns from: `batches` of titles, and what the teachers say of them together, row by row."""
 
-    teacher: BertClassifier  # the first, which the student starts from
-    teacher_facts: list[Facts]
-    tokenizer: Tokenizer
+    teachers: Teachers
+    weights: dict[str, float]  # what each of them counts for
     titles: dict[str, Titles]
     batches: Batches
     logits: RowLogits
@@ -102,25 +93,6 @@ class Lesson:
 def default_epochs(batches: int) -> int:
     """The passes over so many batches that suit a student."""
     return min(MAX_EPOCHS, max(MIN_EPOCHS, round(UPDATES / batches)))
-
-
-def read_teacher(path: Path, config: DistillConfig) -> tuple[BertClassifier, Facts]:
-    """Open a teacher and check that it suits the data; returns it and its facts.
-
-    Raises:
-        UserError: it is no FP32 BERT, has too few layers for the student, or knows other classes.
-    """
-    teacher, facts = load_module(path, NewsClassifier.builds)
-    if "bert_config" not in facts["architecture"]:
-        raise UserError(f"{path} is a student itself ({facts['stage']}): distil from a BERT, such as --model teacher")
-    if facts["architecture"].get("quantization"):
-        raise UserError(f"{path} is INT8: distil from the FP32 checkpoint that it was made from")
-    TASK.check_labels(facts, config.data_dir)
-    layers = teacher.bert.config.num_hidden_layers
-    if config.bert_layers and config.bert_layers > layers:
-        raise UserError(f"--bert-layers {config.bert_layers} is more than the {layers} layers of {path}: lower it")
-    print(f"teacher: {path}")
-    return teacher, facts
 
 
 def read_unlabeled(path: Path, labels: Sequence[str], titles: dict[str, Titles]) -> list[str]:
@@ -153,35 +125,18 @@ def prepare(config: DistillConfig, devices: Devices) -> Lesson:
     """
     labels, titles = read_data(config.data_dir, config.limit)
     unlabeled = read_unlabeled(config.unlabeled, labels, titles) if config.unlabeled else []
-    paths = [find_model(name, MODELS, onnx=False) for name in config.model]
-    teachers, all_facts = map(list, zip(*(read_teacher(path, config) for path in paths), strict=True))
-    first = all_facts[0]
-    if any(facts[key] != first[key] for facts in all_facts for key in ENCODING):
-        raise UserError(
-            "the teachers do not read titles alike: take trainings of one BERT with one --max-length and truncation"
-        )
-    config.teacher_sha256, config.max_length = tuple(map(sha256, paths)), first["max_length"]
-    tokenizer = Tokenizer.from_facts(first)
-    check_coverage(tokenizer, titles["train"].texts + unlabeled, paths[0])
-    labelled = title_batches(titles["train"], tokenizer, config.batch_size)
-    parts = [labelled]
-    if unlabeled:
-        without = Titles(unlabeled, [NO_LABEL] * len(unlabeled))
-        parts.append(title_batches(without, tokenizer, config.batch_size))
-    if config.augment:
-        copies = augment(labelled.columns["input_ids"], config.augment, tokenizer.mask_id, config.seed)
-        columns = {"labels": [NO_LABEL] * len(copies), "input_ids": copies}
-        parts.append(Batches(columns, labelled.pads, config.batch_size))
-
-    def judge(teacher: BertClassifier, teacher_sha256: str) -> RowLogits:
-        cache, logits_fn = config.logits_dir or config.save_dir / "teacher_logits", logits_of(teacher, devices)
-        return RowLogits.join([cached_logits(cache, teacher_sha256, (len(labels),), part, logits_fn) for part in parts])
-
-    logits = RowLogits.mean([judge(*each) for each in zip(teachers, config.teacher_sha256, strict=True)])
-    columns = {name: [value for part in parts for value in part.columns[name]] for name in labelled.columns}
-    batches = Batches(columns, labelled.pads, config.batch_size, config.seed)
-    fingerprint = lineage.data_fingerprint(labels, labelled.sha256())
-    return Lesson(teachers[0], all_facts, tokenizer, titles, batches, logits, fingerprint)
+    questions = Questions(titles, unlabeled, config.augment, config.seed, config.batch_size)
+    teachers = open_teachers(config.model, config.data_dir, questions)
+    layers = teachers.first.module.bert.config.num_hidden_layers
+    if config.bert_layers and config.bert_layers > layers:
+        raise UserError(f"--bert-layers {config.bert_layers} is more than the {layers} of {config.model[0]}: lower it")
+    config.teacher_sha256, config.max_length = teachers.sha256, teachers.first.facts["max_length"]
+    cache = config.logits_dir or config.save_dir / "teacher_logits"
+    parts, logits, weights = ask(teachers, questions, cache, devices)
+    columns = {name: [value for part in parts for value in part.columns[name]] for name in parts[0].columns}
+    batches = Batches(columns, parts[0].pads, config.batch_size, config.seed)
+    fingerprint = lineage.data_fingerprint(labels, parts[0].sha256())
+    return Lesson(teachers, weights, titles, batches, logits, fingerprint)
 
 
 def build_student(teacher: BertClassifier, bert_layers: int | None, start: Start) -> nn.Module:
@@ -219,23 +174,24 @@ def _distil(
     artefact = run_state.artefact
     started = time.perf_counter()
     lesson = prepare(config, devices)
-    of_teacher, titles, batches = lesson.teacher_facts[0], lesson.titles, lesson.batches
+    teacher, titles, batches = lesson.teachers.first, lesson.titles, lesson.batches
+    of_teacher, tokenizer = teacher.facts, teacher.tokenizer
     config.num_epochs = config.num_epochs or default_epochs(len(batches))
     config.learning_rate = config.learning_rate or (
         of_teacher["config"]["learning_rate"] if config.bert_layers else STUDENT_RATE
     )
     torch.manual_seed(config.seed)
-    student = build_student(lesson.teacher, config.bert_layers, config.start).to(devices.device)
+    student = build_student(teacher.module, config.bert_layers, config.start).to(devices.device)
     if config.gradient_checkpointing and config.bert_layers:
         student.bert.activation_checkpointing_enable()
-    size, teacher_size = (sum(p.numel() for p in model.parameters()) for model in (student, lesson.teacher))
+    size, teacher_size = (sum(p.numel() for p in model.parameters()) for model in (student, teacher.module))
     rows = len(batches.lengths)
     print(f"student of {size:,} parameters, {size / teacher_size:.0%} of the teacher's; {rows} titles, ")
     print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
     preparing = time.perf_counter() - started
 
     names = ("dev", "test") if deploy and "test" in titles else ("dev",)
-    held_out = {name: title_batches(titles[name], lesson.tokenizer, config.batch_size) for name in names}
+    held_out = {name: title_batches(titles[name], tokenizer, config.batch_size) for name in names}
 
     def score(model: nn.Module, split: str = "dev") -> dict[str, Any]:
         return score_module(model, held_out[split], of_teacher["labels"], devices)
@@ -248,10 +204,10 @@ def _distil(
     training["preparing"] = round(preparing)
     name, parent = f"{stage}_bert" if config.bert_layers else stage, config.teacher_sha256[0]
     facts = new_facts(
-        name, student, of_teacher["labels"], lesson.tokenizer, config.plain(), metrics, training, parent, BEST_BY
+        name, student, of_teacher["labels"], tokenizer, config.plain(), metrics, training, parent, BEST_BY
     )
-    licence = " and ".join(dict.fromkeys(map(licence_of, lesson.teacher_facts)))
-    facts |= {"data_sha256": lesson.data_sha256, "lineage": of_teacher.get("lineage"), "licence": licence}
+    facts |= {"data_sha256": lesson.data_sha256, "lineage": of_teacher.get("lineage")}
+    facts |= {"licence": lesson.teachers.licence, "teachers": lesson.weights}
     facts["temperature"] = fit_temperature(forward_rows(student, held_out["dev"], devices), held_out["dev"], row_units)
     onnx = artefact.with_suffix(ONNX)
 
@@ -265,6 +221,6 @@ def _distil(
     print(f"{split} {in_words(metrics[split], BEST_BY)}; trained in {fitted.seconds:.0f} s; ", end="")
     saved = f"{artefact} and {onnx.name}" if deploy else artefact
     print(f"saved {saved} (step {fitted.best['step']}, the best on dev)")
-    for teacher in lesson.teacher_facts:
-        if (theirs := teacher["metrics"].get(split)) is not None:
-            print(f"the teacher: {split} {in_words(theirs, BEST_BY)}")
+    for bert in lesson.teachers.berts:
+        if (theirs := bert.facts["metrics"].get(split)) is not None:
+            print(f"the teacher {bert.name}: {split} {in_words(theirs, BEST_BY)}")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import LABELS, ROOT, TINY, assert_calibrated, press_ctrl_c, same, stage_args, tiny_bert, write_data
@@ -14,6 +15,7 @@ from conftest import LABELS, ROOT, TINY, assert_calibrated, press_ctrl_c, same, 
 import distillation
 import hard_label_distillation
 import soft_label_distillation
+from baseline import decisions, fit_linear, out_of_fold
 from bert_classifer_model import BertClassifier
 from bilstm_classifier import BiLSTMClassifier
 from core.compression.losses import NO_LABEL
@@ -24,7 +26,7 @@ from core.model_files.int8 import SCHEME, quantize
 from core.model_files.module import load_module
 from core.training.device import Devices
 from predict_fun import NewsClassifier
-from utils import read_titles
+from utils import read_data, read_titles
 
 HARD, SOFT = "bilstm_hard_distill.pth", "bilstm_soft_distill.pth"
 pytestmark = pytest.mark.usefixtures("small_student")
@@ -59,26 +61,104 @@ def test_unlabelled_titles_are_read_once_and_never_from_dev_or_test(
         assert torch.allclose(lesson.logits.of(batch["row"]), fresh, atol=0.01)  # of fp16
 
 
-def test_several_teachers_teach_their_mean(teacher: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
-    weights, facts = checkpoint.load(teacher)
-    other, strange = tmp_path / "other.pt", tmp_path / "strange.pt"
-    checkpoint.save(other, {**weights, "classifier.bias": weights["classifier.bias"] + torch.arange(3.0)}, facts)
-    checkpoint.save(strange, weights, {**facts, "max_length": facts["max_length"] - 1})
+def lesson_of(teachers: tuple[Path | str, ...], data: Path, folder: Path, **knobs) -> distillation.Lesson:
+    config = distillation.DistillConfig(
+        data_dir=data, model=tuple(map(str, teachers)), save_dir=folder, batch_size=16, device="cpu", **knobs
+    )
+    return distillation.prepare(config, Devices())
+
+
+def changed(teacher: Path, path: Path, bias: float = 0.0, **facts) -> Path:
+    """A teacher like another, with other facts, or other opinions: its last class a little likelier."""
+    weights, old = checkpoint.load(teacher)
+    last = torch.arange(3.0) // 2
+    checkpoint.save(path, {**weights, "classifier.bias": weights["classifier.bias"] + bias * last}, {**old, **facts})
+    return path
+
+
+def test_several_teachers_teach_what_they_say_together(
+    teacher: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    other = changed(teacher, tmp_path / "other.pt", bias=1.0)
     models = ["--model", str(teacher), str(other)]
     soft_label_distillation.main(args(teacher, data, tmp_path, *models, "--bert-layers", "1", "--max-steps", "2"))
-    assert capsys.readouterr().out.count("the teacher: test accuracy") == 2
+    out = capsys.readouterr().out
+    assert out.count(": dev accuracy") == 3 and out.count("the teacher ") == 2
     made = checkpoint.load(tmp_path / "save" / "bert_soft_distill.pth")[1]
     assert made["parent_sha256"] == sha256(teacher)
     assert made["config"]["teacher_sha256"] == [sha256(teacher), sha256(other)]
+    assert list(made["teachers"]) == models[1:]
 
-    one, both = (
-        distillation.DistillConfig(data_dir=data, model=paths, save_dir=tmp_path, batch_size=16, device="cpu")
-        for paths in ((str(teacher),), (str(teacher), str(other)))
+    together = lesson_of((teacher, other), data, tmp_path)
+    one, two = (lesson_of((each,), data, tmp_path).logits.values for each in (teacher, other))
+    first, second = together.weights.values()
+    assert first + second > 0 and together.weights == pytest.approx(made["teachers"], rel=0.01)
+    assert torch.allclose(together.logits.values, first * one + second * two, atol=0.01)
+
+
+def test_the_linear_model_teaches_what_it_does_not_know_by_heart(
+    teacher: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    unlabeled = write_titles(tmp_path / "titles.txt", "球赛冠军", "银行利率今日")
+    lesson = lesson_of((teacher, "linear"), data, tmp_path, unlabeled=unlabeled)
+    _, titles = read_data(data)
+    train = titles["train"]
+    model, min_df = fit_linear(train, titles["dev"])
+    expected = [out_of_fold(train, min_df, 3), decisions(model, ["球赛冠军", "银行利率今日"], 3)]
+    alone = lesson_of((teacher,), data, tmp_path, unlabeled=unlabeled).logits.values
+    weights = lesson.weights
+    wanted = weights[str(teacher)] * alone + weights["linear"] * torch.from_numpy(np.concatenate(expected))
+    assert weights["linear"] > 0 and torch.allclose(lesson.logits.values, wanted.float(), atol=0.02)
+    by_heart = decisions(model, train.texts, 3)
+    assert (by_heart.argmax(1) == train.labels).mean() >= (expected[0].argmax(1) == train.labels).mean()
+    assert np.abs(by_heart).mean() > np.abs(expected[0]).mean()  # it is surer of what it has seen
+    capsys.readouterr()
+    assert torch.equal(
+        lesson_of((teacher, "linear"), data, tmp_path, unlabeled=unlabeled).logits.values, lesson.logits.values
     )
-    alone, mean = (distillation.prepare(config, Devices()).logits.values for config in (one, both))
-    assert torch.allclose(mean - alone, torch.tensor([0.0, 0.5, 1.0]).expand_as(mean), atol=0.01)
-    with pytest.raises(UserError, match="the teachers do not read titles alike"):
-        soft_label_distillation.main(args(teacher, data, tmp_path, "--model", str(teacher), str(strange)))
+    assert "unit" not in capsys.readouterr().err  # nothing was fitted again
+
+
+def test_teachers_may_read_titles_differently(teacher: Path, data: Path, tmp_path: Path):
+    vocab = checkpoint.load(teacher)[1]["vocab"]
+    short = changed(teacher, tmp_path / "short.pt", max_length=4)
+    lesson = lesson_of((teacher, short), data, tmp_path)
+    alone = lesson_of((short,), data, tmp_path)
+    assert alone.batches.columns["input_ids"][0].size <= 4 < max(map(len, lesson.batches.columns["input_ids"]))
+    full = lesson_of((teacher,), data, tmp_path)
+    one, two = lesson.weights.values()
+    assert torch.allclose(lesson.logits.values, one * full.logits.values + two * alone.logits.values, atol=0.01)
+    assert lesson.teachers.first.facts["vocab"] == vocab
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        (["--model", "linear"], "a student starts from a BERT: name one beside the linear model"),
+        (["--model", "TEACHER", "TEACHER"], "names one teacher twice"),
+        (["--model", "TEACHER", "linear", "--augment", "1"], "--augment changes the first teacher's tokens"),
+        (["--model", "TEACHER", "SHORT", "--augment", "1"], "--augment changes the first teacher's tokens"),
+        (["--model", "TEACHER", "OTHER"], "names other classes than the model"),
+    ],
+)
+def test_teachers_that_do_not_suit_each_other(more: list[str], fault: str, teacher: Path, data: Path, tmp_path: Path):
+    paths = {
+        "TEACHER": teacher,
+        "SHORT": changed(teacher, tmp_path / "short.pt", max_length=4),
+        "OTHER": changed(teacher, tmp_path / "classes.pt", labels=["甲", "乙", "丙"]),
+    }
+    more = [str(paths.get(each, each)) for each in more]
+    with pytest.raises(UserError, match=fault):
+        soft_label_distillation.main(args(teacher, data, tmp_path, *more))
+    assert not (tmp_path / "save" / "bilstm_soft_distill.pth").exists()
+
+
+def test_teachers_that_always_agree_are_said_to(teacher: Path, data: Path, tmp_path: Path, capsys):
+    twin = changed(teacher, tmp_path / "twin.pt", seed=7)
+    lesson = lesson_of((teacher, twin), data, tmp_path)
+    assert "the same answer to every dev title" in capsys.readouterr().out
+    one, two = lesson.weights.values()
+    assert one == pytest.approx(two, rel=1e-3)
 
 
 WITHOUT_TORCH = """
@@ -166,7 +246,7 @@ def test_a_shallow_bert_has_layers_of_its_teacher_and_a_file_of_its_own(
     assert facts["config"]["learning_rate"] == 5e-3  # the teacher's
     for file in (made, made.with_suffix(".onnx")):
         assert NewsClassifier.load(file).predict(["球赛"])[0].pred_class in LABELS
-    with pytest.raises(UserError, match="--bert-layers 3 is more than the 2 layers"):
+    with pytest.raises(UserError, match="--bert-layers 3 is more than the 2 of"):
         soft_label_distillation.main(args(teacher, data, tmp_path, "--bert-layers", "3"))
 
 

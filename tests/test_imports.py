@@ -19,7 +19,7 @@ FLOORS = {
     4: ("config", "page"),
     5: ("utils", "bert_classifer_model", "bilstm_classifier", *SIBLINGS),
     6: ("predict_fun", "train", "baseline", "download"),
-    7: ("tasks",),
+    7: ("tasks", "teachers"),
     8: ("evaluate", "distillation", "pretrain_mlm", "custom_pruning", "predict_quantization", "api")
     + ("label_errors", "export"),
     9: ("hard_label_distillation", "soft_label_distillation", "bert_model_quantization", "benchmark"),

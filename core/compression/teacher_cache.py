@@ -75,7 +75,13 @@ class RowLogits:
     @staticmethod
     def mean(teachers: Sequence["RowLogits"]) -> "RowLogits":
         """The mean of the logits of several teachers of the same rows, in FP32."""
-        return RowLogits(torch.stack([each.values for each in teachers]).float().mean(0), teachers[0].starts)
+        return RowLogits.weighted(teachers, [1 / len(teachers)] * len(teachers))
+
+    @staticmethod
+    def weighted(teachers: Sequence["RowLogits"], weights: Sequence[float]) -> "RowLogits":
+        """The sum of the logits of several teachers of the same rows, a weight for each, in FP32."""
+        values = sum(weight * each.values.float() for weight, each in zip(weights, teachers, strict=True))
+        return RowLogits(values, teachers[0].starts)
 
 
 def cached_logits(

@@ -44,6 +44,7 @@ class Facts(TypedDict, total=False):
     data_sha256: str  # fingerprint of the class names and training rows
     lineage: str | None  # fingerprint of the training that it comes from; see core/model_files/lineage
     parent_sha256: str  # hash of the weights it started from
+    teachers: dict[str, float]  # of a student: what each of its teachers counted for, by name
     licence: str  # of the encoder that it was made from; UNKNOWN where it is absent
     seed: int
     project: str  # version of this project

@@ -111,7 +111,7 @@ MAYBE_A_DICT = (_or_none(lambda value: isinstance(value, dict)), "a dict")
 KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # by name of the fact: whether a value is one, and what it is
     **dict.fromkeys(("task", "stage", "precision", "weights", "licence"), A_NAME),
     **dict.fromkeys(("best_by", "project", "git_commit", "lineage", "data_sha256", "parent_sha256"), MAYBE_A_NAME),
-    **dict.fromkeys(("config", "training", "versions"), MAYBE_A_DICT),
+    **dict.fromkeys(("config", "training", "versions", "teachers"), MAYBE_A_DICT),
     "architecture": (_is_architecture, "a dict with a type and num_labels"),
     "labels": (
         lambda value: _different(value) and all(map(_can_be_shown, value)),
