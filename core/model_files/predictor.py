@@ -160,7 +160,7 @@ class Predictor:
 
     def collate(self, columns: Mapping[str, Sequence]) -> dict[str, np.ndarray]:
         """The arrays that the model computes from."""
-        arrays = collate(columns, {"input_ids": self.tokenizer.pad_id})
+        arrays = collate(columns, self.tokenizer.pads)
         try:
             return {name: arrays[name] for name in self._inputs}
         except KeyError as fault:
