@@ -4,9 +4,10 @@
     python -m experiments.ablation --recipes fgm fgm,class_weights plain@0.5  # these: joined, at half the learning rate
     python -m experiments.ablation --data-dir news tnews --limit 5000 0 --final-rows 0 0     # the best on all rows
 
-A recipe with +again behind it is distilled into one more BERT of the same depth (soft_label_distillation.py), from its
-training with the same seed; with +ensemble from those with all seeds; with +transfer too, and on the titles of
---unlabeled as well. Recipes are compared on dev.txt by the mean macro-F1 over the seeds, title by title (paired
+A recipe with a + behind it is distilled into one more BERT of the same depth (soft_label_distillation.py): +again from
+its training with the same seed, +ensemble from those with all seeds; +linear has the linear model teach too, +transfer
+takes the titles of --unlabeled as well, +ngrams puts a table of n-grams beside the student; they may be joined, as in
+plain+linear+ngrams. Recipes are compared on dev.txt by the mean macro-F1 over the seeds, title by title (paired
 bootstrap). Plain fine-tuning is tuned too: it is tried at other learning rates. With --final-rows the best recipes of
 each data set and the best plain one are trained on so many rows, and only then is test.txt read, for these alone. What
 a training gave is kept when it ends, so that a run that was stopped goes on; so are the models of teachers. Writes
@@ -30,14 +31,17 @@ from core.model_files.checkpoint import load
 from core.model_files.module import pick_device
 from core.training.device import measured_on
 from core.training.recipes import PLAIN, RECIPES, Recipe
+from distillation import read_unlabeled
 from experiments.ablation_report import choose, draw, merge, summarise, table
 from experiments.trials import Trials, as_text, knobs_of, open_report, predict_classes, write_views
 from soft_label_distillation import SoftConfig, distil_soft
+from teachers import LINEAR
 from train import TrainConfig, fine_tune
 from utils import Titles, read_data
 
 PLAIN_RATES = ("plain@0.5", "plain@0.7", "plain@1.4", "plain@2")
-AGAIN, ENSEMBLE, TRANSFER = "again", "ensemble", "transfer"
+AGAIN, ENSEMBLE, TRANSFER, NGRAMS = "again", "ensemble", "transfer", "ngrams"
+WAYS = (AGAIN, ENSEMBLE, LINEAR, TRANSFER, NGRAMS)  # to distil a recipe
 STUDENTS = (f"{PLAIN}+{AGAIN}", f"{PLAIN}+{ENSEMBLE}")
 
 
@@ -53,7 +57,7 @@ class AblationConfig:
     """Training rows of the best recipes, given in the same way; test.txt is then read for them. Left out: none are."""
     recipes: tuple[str, ...] = (*RECIPES, *PLAIN_RATES, *STUDENTS)
     """Recipes to try beside plain: names as for train.py --recipe, with @0.5 at half the usual learning rate, with
-    +again, +ensemble or +transfer distilled once more."""
+    +again, +ensemble, +linear, +transfer or +ngrams distilled once more."""
     unlabeled: tuple[Path, ...] = ()
     """Further titles without labels for +transfer, one a line: a file for each folder."""
     seeds: int = 3
@@ -78,13 +82,11 @@ class AblationConfig:
         for flag, rows in (("--limit", self.limit), ("--final-rows", self.final_rows)):
             if rows and len(rows) != len(self.data_dir):
                 raise UserError(f"{flag} has {len(rows)} number(s) for {len(self.data_dir)} --data-dir: give one each")
-        transfer = any(recipe.endswith(f"+{TRANSFER}") for recipe in self.recipes)
-        if len(self.unlabeled) != len(self.data_dir) * transfer:
-            raise UserError("--unlabeled goes with recipes that end in +transfer, a file for each --data-dir")
         if len({folder.resolve().name for folder in self.data_dir}) < len(self.data_dir):
             raise UserError("two --data-dir have the same name, which the table could not tell apart: rename one")
-        for recipe in self.recipes:
-            split_recipe(recipe)
+        transfer = any(TRANSFER in split_recipe(recipe)[2] for recipe in self.recipes)
+        if len(self.unlabeled) != len(self.data_dir) * transfer:
+            raise UserError("--unlabeled goes with recipes that have +transfer, a file for each --data-dir")
         self.recipes = tuple(dict.fromkeys((PLAIN, *self.recipes)))
 
 
@@ -104,9 +106,10 @@ class DataSet:
     def key(self, rows: int, recipe: str, seed: int) -> dict[str, Any]:
         """The key of a training among all others."""
         key: dict[str, Any] = {"rows": rows, "recipe": recipe, "seed": seed}
-        if recipe.endswith((f"+{ENSEMBLE}", f"+{TRANSFER}")):
+        ways = split_recipe(recipe)[2]
+        if ENSEMBLE in ways:
             key["teachers"] = self.config.seeds
-        if recipe.endswith(f"+{TRANSFER}"):
+        if TRANSFER in ways:
             key["unlabeled"] = sha256(self.unlabeled)[:12]
         return key
 
@@ -122,7 +125,7 @@ class DataSet:
 
     def fine_tune(self, rows: int, recipe: str, seed: int, folder: Path) -> dict[str, Any]:
         """Train a recipe."""
-        name, factor = split_recipe(recipe)
+        name, factor, _ = split_recipe(recipe)
         knobs = knobs_of(self.config, "bert_path batch_size max_length device", folder, seed)
         knobs["learning_rate"] = factor * finetune_defaults(self.config.bert_path, rows)[1]
         fine_tune(TrainConfig(**knobs, data_dir=self.folder, limit=rows, recipe=name), score_test=False)
@@ -130,14 +133,16 @@ class DataSet:
 
     def distil(self, rows: int, recipe: str, seed: int, folder: Path) -> dict[str, Any]:
         """Distil trainings of a recipe into one more model; its seconds are the teachers' too."""
-        taught, _, students = recipe.partition("+")
-        others = [other for other in range(1, self.config.seeds + 1) if other != seed and students != AGAIN]
+        taught, ways = recipe.partition("+")[0], split_recipe(recipe)[2]
+        others = [other for other in range(1, self.config.seeds + 1) if other != seed and ENSEMBLE in ways]
         teachers = [self.train(rows, taught, teacher, need_model=True) for teacher in (seed, *others)]
         paths = [self.trials.model(self.key(rows, taught, teacher["seed"])) for teacher in teachers]
         knobs = knobs_of(self.config, "batch_size device", folder, seed)
-        knobs |= {"model": tuple(map(str, paths)), "num_epochs": finetune_defaults(self.config.bert_path, rows)[0]}
+        more = len(read_unlabeled(self.unlabeled, self.labels, self.titles)) if TRANSFER in ways else 0
+        knobs |= {"num_epochs": finetune_defaults(self.config.bert_path, rows + more)[0], "ngrams": NGRAMS in ways}
+        knobs |= {"model": (*map(str, paths), *([LINEAR] if LINEAR in ways else []))}
         knobs["bert_layers"] = load(paths[0])[1]["architecture"]["bert_config"]["num_hidden_layers"]
-        knobs["unlabeled"] = self.unlabeled if students == TRANSFER else None
+        knobs["unlabeled"] = self.unlabeled if TRANSFER in ways else None
         student = SoftConfig(**knobs, data_dir=self.folder, limit=rows)
         student.logits_dir = self.trials.work / "teacher_logits"  # all students share them
         distil_soft(student, deploy=False)
@@ -171,22 +176,24 @@ class DataSet:
     def drop_model(self, rows: int, recipe: str, seed: int) -> None:
         """Remove the model of a training that nothing else learns from."""
         model = self.trials.model(self.key(rows, recipe, seed))
-        if model and not any(other.startswith(f"{recipe}+") for other in self.config.recipes):
+        teaches = "+" not in recipe and any(other.startswith(f"{recipe}+") for other in self.config.recipes)
+        if model and not teaches:
             model.unlink()
 
 
-def split_recipe(text: str) -> tuple[str, float]:
-    """`fgm@0.5+again` -> the recipe, and what its learning rate is multiplied by.
+def split_recipe(text: str) -> tuple[str, float, list[str]]:
+    """`fgm@0.5+again` -> the recipe, what its learning rate is multiplied by, and the `WAYS` that it is distilled in.
 
     Raises:
         UserError: no such recipe, no such factor, or something else behind the +.
     """
-    found = re.fullmatch(rf"([^@+]*)(?:@(\d+(?:\.\d+)?))?(?:\+({AGAIN}|{ENSEMBLE}|{TRANSFER}))?", text)
-    if not found or not float(found[2] or 1):
-        must = f"what follows @ must be a number above 0, and what follows + {AGAIN}, {ENSEMBLE} or {TRANSFER}"
+    head, *ways = text.split("+")
+    found = re.fullmatch(r"([^@]*)(?:@(\d+(?:\.\d+)?))?", head)
+    if not found or not float(found[2] or 1) or not set(ways) <= set(WAYS):
+        must = f"what follows @ must be a number above 0, and what follows + {', '.join(WAYS[:-1])} or {WAYS[-1]}"
         raise UserError(f"--recipes has {text}: {must}")
     Recipe.read(found[1])
-    return found[1], float(found[2] or 1)
+    return found[1], float(found[2] or 1), ways
 
 
 def read_data_sets(config: AblationConfig, settings: dict[str, Any]) -> Iterator[DataSet]:

@@ -118,7 +118,7 @@ def test_recipes_distilled_once_more(bert: Path, tmp_path: Path, monkeypatch: py
         "--recipes",
         "fgm@2+again",
         "plain+ensemble",
-        "plain+transfer",
+        "plain+ensemble+transfer",
         "--unlabeled",
         str(titles),
         "--limit",
@@ -139,7 +139,7 @@ def test_recipes_distilled_once_more(bert: Path, tmp_path: Path, monkeypatch: py
     ]
     rows = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))["rows"]
     dev = {row["recipe"]: row for row in rows if (row["split"], row["rows"]) == ("dev", 12)}
-    assert dev.keys() == {"plain", "fgm@2+again", "plain+ensemble", "plain+transfer"}
+    assert dev.keys() == {"plain", "fgm@2+again", "plain+ensemble", "plain+ensemble+transfer"}
     assert dev["plain+ensemble"]["seconds"] >= 2 * dev["plain"]["seconds"]  # both teachers are counted
     assert {row["recipe"] for row in rows if row["split"] == "test"} == {"plain", "plain+ensemble"}
     left = {path.parent.name for path in (tmp_path / "save").rglob("*.pt*")} - {"teacher_logits"}
@@ -177,13 +177,13 @@ def test_a_stopped_student_is_in_nobodys_way(bert: Path, tmp_path: Path, monkeyp
         return lambda batch: judged.append(len(batch["row"])) or real_judge(teacher, devices)(batch)
 
     monkeypatch.setattr(Updater, "step", step_and_press)
-    monkeypatch.setattr("distillation.logits_of", logits_of)
+    monkeypatch.setattr("teachers.logits_of", logits_of)
     with pytest.raises(UserError, match="stopped at step 2 of 4"):
         ablation.main([*args, "plain+ensemble"])
-    ablation.main([*args, "plain+again", "plain+ensemble"])
-    assert judged == [12, 12]  # each teacher judges the titles once, for all students
+    ablation.main([*args, "plain+again", "plain+ensemble", "plain+linear+ngrams"])
+    assert judged == [12, 4, 12, 4]  # each teacher judges train and dev once, for all students
     rows = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))["rows"]
-    assert {row["recipe"] for row in rows} == {"plain", "plain+again", "plain+ensemble"}
+    assert {row["recipe"] for row in rows} == {"plain", "plain+again", "plain+ensemble", "plain+linear+ngrams"}
     assert not list((tmp_path / "save").rglob("resume"))
 
 
@@ -242,11 +242,11 @@ def test_the_figures_of_the_table():
         (["--limit", "-1"], "0 \\(all rows\\) or more"),
         (["--recipes", "fokal"], "there is no recipe fokal"),
         (["--recipes", "class_weights,class_balanced"], "contradict each other"),
-        (["--recipes", "plain+transfer"], "--unlabeled goes with recipes that end in \\+transfer"),
+        (["--recipes", "plain+ensemble+transfer"], "--unlabeled goes with recipes that have \\+transfer"),
         (["--recipes", "plain+again", "--unlabeled", "titles.txt"], "--unlabeled goes with"),
         (["--recipes", "plain@x"], "plain@x: what follows @ must be a number above 0"),
         (["--recipes", "plain@0"], "plain@0: what follows @"),
-        (["--recipes", "plain+more"], r"plain\+more: .* what follows \+ again, ensemble or transfer"),
+        (["--recipes", "plain+more"], r"plain\+more: .* what follows \+ again, ensemble, linear, transfer or ngrams"),
         (["--data-dir", "here/news", "there/news"], "the same name"),
         (["--batch-size", "0"], "--batch-size is 0"),
     ],
