@@ -41,16 +41,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Settings:
-    """What an application may do; see the flags of the same names."""
+    """What an application may do; the flags of the same names have the defaults.
 
-    key: str = ""
-    batch_size: int = 32
-    queue: int = 128
-    timeout: float = 30.0
-    max_chars: int = 10_000
-    max_texts: int = 1_000
-    max_body: int = 2 << 20
-    cors: str | None = None
+    Attributes:
+        key: that requests must bear; "" for none.
+        batch_size: items of concurrent requests that share a forward pass.
+        queue: requests that may be waiting.
+        timeout: seconds that a request may take.
+        max_chars: characters allowed in a text.
+        max_texts: texts allowed in a list.
+        max_body: bytes allowed in a request.
+        cors: origin whose pages may ask from a browser; None for none.
+    """
+
+    key: str
+    batch_size: int
+    queue: int
+    timeout: float
+    max_chars: int
+    max_texts: int
+    max_body: int
+    cors: str | None
 
 
 class Application:
