@@ -19,6 +19,7 @@ import numpy as np
 from config import BEST_BY, Config
 from core.console import UserError, parse, progress, require_one_or_more, run
 from core.files import sha256, write_json
+from core.measure.folds import part_of
 from core.measure.latency import Predict
 from core.measure.metrics import classification_metrics, in_words, metrics_table
 from core.training.device import measured_on
@@ -85,7 +86,7 @@ def decisions(model: "Pipeline", texts: Sequence[str], classes: int) -> np.ndarr
 
 
 def out_of_fold(titles: Titles, min_df: int, classes: int) -> np.ndarray:
-    """(titles, classes) decision values of each title by a linear model that was fitted on four fifths without it.
+    """(titles, classes) decision values of each title by a linear model that was fitted on others, four fifths of all.
 
     A model knows the rows that it was fitted on by heart; what it says of them teaches little (Wolpert 1992, "Stacked
     Generalization").
@@ -93,20 +94,23 @@ def out_of_fold(titles: Titles, min_df: int, classes: int) -> np.ndarray:
     Raises:
         UserError: a part of the titles is all of one class.
     """
-    from sklearn.model_selection import KFold
-
-    found = np.empty((len(titles), classes))
-    folds = KFold(min(FOLDS, len(titles)), shuffle=True, random_state=0)
-    for fitted, left_out in progress(folds.split(titles.texts), total=folds.n_splits, desc="linear", unit="fold"):
-        texts, labels = ([column[row] for row in fitted] for column in (titles.texts, titles.labels))
+    found, part = np.empty((len(titles), classes)), part_of(titles.texts, titles.labels, FOLDS, seed=0)
+    for number in progress(range(FOLDS), desc="linear", unit="fold"):
+        others, left_out = rows_of(titles, part != number), rows_of(titles, part == number)
+        if not len(left_out):
+            continue
         try:
-            model = new_linear(min_df).fit(texts, labels)
+            model = new_linear(min_df).fit(others.texts, others.labels)
         except ValueError as fault:
-            raise UserError(
-                "the titles are too few for a linear teacher: add some to each class, or leave it out"
-            ) from fault
-        found[left_out] = decisions(model, [titles.texts[row] for row in left_out], classes)
+            raise UserError("the titles are too few for a linear teacher: leave it out, or add some") from fault
+        found[part == number] = decisions(model, left_out.texts, classes)
     return found
+
+
+def rows_of(titles: Titles, chosen: np.ndarray) -> Titles:
+    """Those of some titles that are chosen, by a mask or by their places."""
+    places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+    return Titles([titles.texts[row] for row in places], [titles.labels[row] for row in places])
 
 
 def competitors(

@@ -21,13 +21,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from baseline import fit_linear
+from baseline import decisions, fit_linear, rows_of
 from config import BUNDLED_BERT, MODELS, Config
 from core.answers import text_fault
 from core.bert.folder import find_bert, fingerprint
 from core.console import UserError, parse, run
 from core.files import atomic_write, require_folder
 from core.measure.calibration import best_temperature
+from core.measure.folds import part_of
 from core.model_files.predictor import predict_all, softmax
 from core.tables.write import write_rows
 from predict_fun import NewsClassifier
@@ -82,32 +83,14 @@ def write_data(folder: Path, labels: Sequence[str], splits: Mapping[str, Titles]
         atomic_write(folder / f"{name}.txt", lambda file, content=content: file.write(content))
 
 
-def part_of(texts: Sequence[str], labels: Sequence[int], parts: int, seed: int) -> np.ndarray:
-    """(texts,) the part that each falls into: classes evenly spread; texts of the same letters and digits together."""
-    keys = ["".join(filter(str.isalnum, text)).casefold() or text for text in texts]
-    first = dict(reversed(list(zip(keys, labels, strict=True))))  # by key, the label of the first text that has it
-    order = sorted(first)
-    np.random.default_rng(seed).shuffle(order)
-    order.sort(key=first.__getitem__)
-    part = {key: place % parts for place, key in enumerate(order)}
-    return np.array([part[key] for key in keys])
-
-
-def rows_of(titles: Titles, chosen: np.ndarray) -> Titles:
-    """Those of some titles that are chosen, by a mask or by their places."""
-    places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
-    return Titles([titles.texts[row] for row in places], [titles.labels[row] for row in places])
-
-
 def judge_linear(num_labels: int, train: Titles, dev: Titles, texts: list[str]) -> np.ndarray:
     """The linear model's probabilities: its margins are the logits, at the temperature that suits dev."""
     model, _ = fit_linear(train, dev)
+    unseen = np.setdiff1d(np.arange(num_labels), model.classes_)
 
     def logits(texts: list[str]) -> np.ndarray:
-        margins = model.decision_function(texts)
-        margins = margins if margins.ndim == 2 else np.stack([-margins, margins], axis=1)
-        found = np.full((len(texts), num_labels), -np.inf)  # of a class that it has not seen
-        found[:, model.classes_] = margins
+        found = decisions(model, texts, num_labels)
+        found[:, unseen] = -np.inf
         return found
 
     known = rows_of(dev, np.isin(dev.labels, model.classes_))

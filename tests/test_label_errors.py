@@ -5,13 +5,11 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import LABELS, write_data
 
 import label_errors
 from core.console import UserError
-from label_errors import part_of
 from utils import Titles, read_data, read_titles
 
 WRONG = {"train.txt": (6, 17, 40), "dev.txt": (4,), "test.txt": (9,)}  # lines, from 1, of rows about one class alone
@@ -82,18 +80,6 @@ def test_bert_judges_part_by_part_and_goes_on_after_a_stop(
     label_errors.main(flags)
     assert trained == ["part_1", "part_2"] and not list(work.iterdir())
     assert places(listed(tmp_path)) & {(name, line) for name, lines in WRONG.items() for line in lines}
-
-
-def test_texts_that_differ_in_punctuation_are_judged_together_and_classes_evenly():
-    texts = [f"标题{number}" for number in range(40)] + ["标题3！", " 标题 3", "ABC", "abc。", "！！", "？"]
-    labels = [number % 4 for number in range(40)] + [3, 0, 1, 1, 2, 2]
-    part = part_of(texts, labels, 5, seed=1)
-    assert part[3] == part[40] == part[41] and part[42] == part[43]
-    different = [row for row in range(len(texts)) if row not in (40, 41, 43)]
-    for label in range(4):
-        counts = np.bincount([part[row] for row in different if labels[row] == label], minlength=5)
-        assert counts.max() - counts.min() <= 1
-    assert (part == part_of(texts, labels, 5, seed=1)).all() and (part != part_of(texts, labels, 5, seed=2)).any()
 
 
 def test_the_linear_model_knows_nothing_of_a_class_that_it_has_not_seen():
