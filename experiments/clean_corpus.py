@@ -23,15 +23,13 @@ from core.console import UserError, parse, progress, run
 from core.files import atomic_write, write_json
 from core.text.decode import open_text
 
-SOURCES = {  # of which all say MIT, in their LICENSE or, the first, in their README
-    "iiecho1/hot_searches_for_apps": "titles of 30 sites (news, sport, technology, video, forums), since 2023",
+SOURCES = {  # of which all have MIT in their LICENSE
     "justjavac/weibo-trending-hot-search": "topics of Weibo, since 2020",
     "justjavac/zhihu-trending-hot-questions": "questions of Zhihu, 2020 to 2025",
     "justjavac/zhihu-trending-top-search": "searches of Zhihu, since 2020",
     "lonnyzhang423/zhihu-hot-hub": "questions of Zhihu and how they begin, since 2021",
     "cxyfreedom/website-hot-hub": "titles of eight sites, since 2023",
 }
-NOT_TEXT = ("GitHub", "历史上的今天")  # lists of names of software, and of years
 LINK = re.compile(r"^\s*(?:[+*-]|\d+\.)\s*\[(.+?)\]\((?:\w+:|/)", re.MULTILINE)
 HAN = re.compile(r"[\u4e00-\u9fff]")
 MIN_HAN, MIN_HAN_SHARE, LONGEST = 4, 0.4, 480  # characters
@@ -99,8 +97,7 @@ def lists_of(folder: Path, name: str) -> dict[str, list[Path]]:
         if file.suffix == ".json" and not file.name.startswith("hot-question-"):  # else the same titles as in Markdown
             continue
         site = parts[1] if len(parts) > 2 else ""
-        if site not in NOT_TEXT:
-            found.setdefault("_".join(filter(None, (name, site))), []).append(file)
+        found.setdefault("_".join(filter(None, (name, site))), []).append(file)
     return found
 
 

@@ -12,10 +12,9 @@ from experiments.clean_corpus import main
 @pytest.fixture
 def clones(tmp_path: Path) -> Path:
     files = {
-        "hot_searches_for_apps/archives/懂球帝/2025/06/2025-06-10.md": "## 懂球帝\n\n+ [球队主场夺冠](https://a.cn/1)\n"
+        "website-hot-hub/archives/懂球帝/2025/06/2025-06-10.md": "## 懂球帝\n\n+ [球队主场夺冠](https://a.cn/1)\n"
         "+ [央行宣布降息！](https://a.cn/2)\n+ [球队主场夺冠。](https://a.cn/3)\n+ [abc](https://a.cn/4)\n",
-        "hot_searches_for_apps/archives/GitHub/2025/06/2025-06-10.md": "+ [一个中文写的软件](https://a.cn/5)\n",
-        "hot_searches_for_apps/README.md": "- [这不是标题而是说明](https://a.cn)\n",
+        "website-hot-hub/README.md": "- [这不是标题而是说明](https://a.cn)\n",
         "zhihu-hot-hub/archives/2021-01-08.md": "1. [如何看待芯片大涨？](https://www.zhihu.com/question/1)\n",
         "zhihu-hot-hub/raw/hot-question-2021-01-08.json": json.dumps(
             {"data": [{"target": {"excerpt_area": {"text": "芯片价格今天上涨，\n原因是什么"}}}, {"target": None}]}
@@ -44,7 +43,7 @@ def test_lists_and_passages_without_what_a_model_is_judged_by(clones: Path, tmp_
     main([*flags, "--without", str(test), str(held)])
     texts = {path.stem: path.read_text(encoding="utf-8").splitlines() for path in (tmp_path / "corpus").glob("*.txt")}
     assert texts == {
-        "hot_searches_for_apps_懂球帝": ["球队主场夺冠"],
+        "website-hot-hub_懂球帝": ["球队主场夺冠"],
         "zhihu-hot-hub": ["如何看待芯片大涨？", "芯片价格今天上涨， 原因是什么"],
         "train": ["这种鸟生活在高山的树林里，冬天飞往南方的湖泊过冬。"],
     }
@@ -54,7 +53,7 @@ def test_lists_and_passages_without_what_a_model_is_judged_by(clones: Path, tmp_
 
 
 def test_nothing_to_read(tmp_path: Path):
-    with pytest.raises(UserError, match="holds no clone of iiecho1"):
+    with pytest.raises(UserError, match="holds no clone of justjavac"):
         main(["--clones", str(tmp_path)])
     (tmp_path / "x.json").write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match="x.json is no SQuAD-style JSON"):
