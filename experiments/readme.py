@@ -13,6 +13,7 @@ the table is empty. A picture that a page shows is redrawn from the table's file
 """
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,13 @@ from experiments.readme_words import CHINESE, ENGLISH, Words, markdown, model_na
 
 RESULTS = Path("results")
 PAGES = {Path("README.md"): CHINESE, Path("README_EN.md"): ENGLISH, RESULTS / "README.md": CHINESE}
-PAGES |= {Path("docs/confidence.md"): CHINESE, Path("docs/confidence.en.md"): ENGLISH}
+PAGES |= {
+    Path(f"docs/{name}{end}"): words
+    for name in ("confidence", "distillation", "results", "serving", "training")
+    for end, words in ((".md", CHINESE), (".en.md", ENGLISH))
+}
+SHORTLIST = {"linear": "scikit-learn", "teacher": "torch"}  # names and runtimes; the others as they are deployed
+SHORTLIST |= dict.fromkeys(("teacher_int8", "bert_2_layers_int8", "soft_int8"), "onnxruntime")
 TABLE = re.compile(r"^(<!-- table: (\S+) (\S+) -->)$((?:(?!^<!--).)*)(?=^<!-- /table -->$)", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"^<!--\s*/?table\b.*$", re.MULTILINE)
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s:]+)\)")
@@ -71,6 +78,17 @@ def benchmark(report: dict[str, Any], words: Words) -> str:
     columns = zip(words["table benchmark"].split(" | "), *lines, strict=True)
     headers, *lines = zip(*(column for column in columns if set(column[1:]) != {"–"}), strict=True)
     return markdown(" | ".join(headers), lines)
+
+
+def shortlist(report: dict[str, Any], words: Words) -> str:
+    """The comparison of the few models that a newcomer chooses among."""
+    rows = [row for row in report["rows"] if SHORTLIST.get(row["name"]) == row["runtime"]]
+    return benchmark({**report, "rows": rows}, words)
+
+
+def draw_benchmark(report: dict[str, Any], path: Path) -> None:
+    """The picture of the comparison of all models."""
+    benchmark_report.draw(report["rows"], path)
 
 
 def ablation(report: dict[str, Any], words: Words) -> str:
@@ -120,9 +138,8 @@ def serving(report: dict[str, Any], words: Words) -> str:
 
 KINDS = {
     "speed": Kind("python -m experiments.speed", speed.table),
-    "benchmark": Kind(
-        "python benchmark.py", benchmark, lambda report, path: benchmark_report.draw(report["rows"], path)
-    ),
+    "benchmark": Kind("python benchmark.py", benchmark, draw_benchmark),
+    "shortlist": Kind("python benchmark.py", shortlist, draw_benchmark),
     "rows": Kind("python -m experiments.rows", rows.table, rows.draw),
     "students": Kind("python -m experiments.students", students.table, students.draw),
     "teacher_once": Kind("git restore results/teacher_once", teacher_once),  # its command is gone, its figures stay
@@ -187,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if before[0] != after[0]:
                 file = RESULTS / before[3]
                 stale.append(f"{page}: {before[1]} is not what {file} says: run `python -m experiments.readme`")
-        pictures |= {page.parent / link: page for link in PICTURE.findall(text)}
+        pictures |= {Path(os.path.normpath(page.parent / link)): page for link in PICTURE.findall(text)}
     for source, kind in sources.items():
         if not source.exists():
             print(f"there is no {source} yet: its table stays empty until `{kind.command}` has written it")

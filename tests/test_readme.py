@@ -11,6 +11,8 @@ from conftest import ROOT
 PAGES = ("README.md", "README_EN.md", "CONTRIBUTING.md", "bert-base-chinese/README.md", "data/README.md")
 PAGES += ("results/README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 PAGES += ("ner/README.md", "ner/README_EN.md")
+WITHOUT = ("bert-base-chinese/README", "docs/concepts", "docs/licence")  # commands
+LONGEST = 12 * 1024  # bytes of a README: what one reads in three minutes
 LAUNCHERS = ("torchrun", "accelerate launch")
 
 
@@ -55,7 +57,7 @@ def test_every_command_names_a_script_and_flags_that_exist(
     page: str, helps: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     shown = commands(page)
-    assert shown or page == "bert-base-chinese/README.md"
+    assert shown or page.removesuffix(".md").removesuffix(".en") in WITHOUT
     for line in shown:
         words = shlex.split(line)
         if words[:2] == ["python", "-m"]:
@@ -88,6 +90,14 @@ def test_links_and_pictures_exist(page: str):
                 headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
                 # as GitHub names them
                 assert heading in {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in headings}, link
+
+
+def test_a_readme_is_read_in_three_minutes_and_links_to_every_page():
+    for name, end in (("README.md", ".md"), ("README_EN.md", ".en.md")):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert len(text.encode()) <= LONGEST
+        pages = {path.name for path in (ROOT / "docs").glob("*.md") if path.name.endswith(".en.md") == (end != ".md")}
+        assert pages == set(re.findall(r"\]\(docs/([^)#]+)", text))
 
 
 def test_no_placeholder_is_left():

@@ -26,7 +26,6 @@ from experiments.readme_words import CHINESE, ENGLISH
 
 ALL_PAGES = readme.PAGES
 # Where each page has its results; no figure of theirs is typed by hand.
-HEADS = (("## 结果", "## 流程"), ("## Results", "## Workflow"), ("# ", ""), ("# ", ""), ("# ", ""))
 TRUE = [0, 1, 2, 1] * 50
 RIGHT, WRONG = TRUE, [0] * 200
 MACHINE = {"machine": "a machine", "date": "2026-01-02", "threads": 2}
@@ -315,7 +314,7 @@ def all_in_chinese(text: str) -> bool:
 
 @pytest.mark.parametrize("kind", sorted(REPORTS))
 def test_tables_of_what_the_commands_write(project: Path, kind: str):
-    assert SHOWN.keys() == REPORTS.keys() == KINDS.keys() - {"serving"}
+    assert SHOWN.keys() == REPORTS.keys() == KINDS.keys() - {"serving", "shortlist"}
     write_pages(f"<!-- table: {kind} it/it.json -->\n{END}\n![it](results/it/it.png)\n")
     write_json(Path("results/it/it.json"), REPORTS[kind]())
     if KINDS[kind].draw is None:
@@ -407,13 +406,18 @@ def test_the_pages_of_the_results_show_pictures_beside_them(project: Path, monke
 def test_the_real_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     readme.main(["--check"])
-    texts = [page.read_text(encoding="utf-8") for page in readme.PAGES]
-    for text, heads in zip(texts, HEADS, strict=True):
-        results = text[text.index(heads[0]) : text.index(heads[1]) if heads[1] else None]
-        assert readme.TABLE.search(results)
-        assert not re.search(r"^\|", readme.TABLE.sub("", results), re.MULTILINE)  # no table by hand
-    shown = [sorted(found[1] for found in readme.TABLE.finditer(text)) for text in texts]
-    assert shown[0] == shown[1] and shown[3] == shown[4]
+    shown = {page: readme.TABLE.findall(page.read_text(encoding="utf-8")) for page in readme.PAGES}
+    kinds = {page: sorted(kind for _, kind, *_ in found) for page, found in shown.items()}
+    assert all(kinds.values())
+    for page in readme.PAGES:
+        if page.parent == Path("docs"):
+            assert kinds[page] == kinds[page.with_name(f"{page.name.split('.')[0]}.en.md")]
+    assert kinds[Path("README.md")] == kinds[Path("README_EN.md")] == ["shortlist"]
     assert {"rows", "benchmark", "speed", "students", "ablation", "serving"} <= {
-        marker.split()[2] for page in shown for marker in page
+        kind for found in kinds.values() for kind in found
     }
+    heads = {Path("README.md"): ("## 结果", "## 部署"), Path("README_EN.md"): ("## Results", "## Deploy")}
+    for page, (start, end) in heads.items():
+        text = page.read_text(encoding="utf-8")
+        results = readme.TABLE.sub("", text[text.index(start) : text.index(end)])
+        assert not re.search(r"^\|", results, re.MULTILINE)  # no table of figures by hand
