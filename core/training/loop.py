@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.console import UserError, progress
+from core.console import Stopped, UserError, progress
 from core.files import require_folder
 from core.model_files.facts import is_per_token
 from core.model_files.module import call, run_module
 from core.model_files.onnx_model import Run
 from core.training.batches import Batches
-from core.training.device import Devices
+from core.training.device import Devices, return_freed_memory
 from core.training.knobs import LoopConfig
 from core.training.log import TrainingLog
 from core.training.resume import Progress, RunState, hold_ctrl_c, rng_state, set_rng_state
@@ -119,12 +119,15 @@ def fit(
                 if end_of_epoch or now.step % len(batches) % eval_every == 0:
                     metrics = score(model)
                     model.train()
+                    return_freed_memory()
                     better = now.judge(metrics, best_by, model)
                     line = log.add(now, now.step / len(batches), rate, metrics)
                     bar.write(line + ("  best so far" if better else ""))
+                    if knobs.on_evaluation:
+                        knobs.on_evaluation(min(at / end, 1.0), metrics)
                 if devices.any(ctrl_c.is_set()):
                     _save(run_state, model, updater, devices, now)
-                    raise UserError(f"stopped at {budget.told(now.step)}: go on with the same flags and --resume")
+                    raise Stopped(f"stopped at {budget.told(now.step)}: go on with the same flags and --resume")
                 if devices.any(clock - saved > (min(save_seconds, SAVE_SECONDS) if end_of_epoch else save_seconds)):
                     _save(run_state, model, updater, devices, now)
                     saved = time.perf_counter()
