@@ -35,7 +35,7 @@ from core.model_files.find import find_model
 from core.model_files.names import name_of
 from core.model_files.predictor import Predictor, Rows
 from core.serving.questions import ClassOptions, TextQuestion
-from core.tables.answers import open_source
+from core.tables.answers import class_columns, open_source
 from core.tables.write import write_table
 from core.task import Task
 from core.text.tokenizer import Tokenizer, replace_surrogates
@@ -152,6 +152,7 @@ TASK = Task(
     ),
     baseline="baseline",
     models=MODELS,
+    columns_of=class_columns,
 )
 
 

@@ -1,5 +1,6 @@
 """A task: what the scripts that serve every task need to know of a kind of model."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -47,6 +48,7 @@ class Task(NamedTuple):
         question: how the API asks and answers.
         baseline: the module whose `competitors` stand beside the models in a benchmark.
         models: those of the task that have names.
+        columns_of: (answer, how many of the likeliest) -> a cell for each column that a table gets; see `cells`.
     """
 
     predictor: type[Predictor]
@@ -61,6 +63,13 @@ class Task(NamedTuple):
     question: Question
     baseline: str
     models: Models
+    columns_of: Callable[[Any, int], dict[str, Any]] | None = None
+
+    def cells(self, answer: Any, top_k: int) -> dict[str, Any]:
+        """What a table says of an answer: a cell for each column, as JSON where the task names no columns."""
+        if self.columns_of:
+            return self.columns_of(answer, top_k)
+        return {"answer": json.dumps(self.question.answer(answer, None), ensure_ascii=False)}
 
     def file(self, folder: Path, split: str) -> Path:
         """A labelled file of a data folder, or where it would be."""

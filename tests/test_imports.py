@@ -21,7 +21,7 @@ FLOORS = {
     6: ("predict_fun", "train", "baseline", "download"),
     7: ("tasks", "teachers"),
     8: ("evaluate", "distillation", "pretrain_mlm", "custom_pruning", "predict_quantization", "api")
-    + ("label_errors", "export"),
+    + ("label_errors", "export", "bulk_predict"),
     9: ("hard_label_distillation", "soft_label_distillation", "bert_model_quantization", "benchmark"),
     10: ("tune",),
     11: ("experiments",),

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from core.answers import UNSURE, Prediction, answer_rows
 from core.console import UserError
 from core.tables.cells import join_cells
-from core.tables.columns import TEXT_NAMES, choose_columns
 from core.tables.formats import WRITTEN, is_table, require_suffix
+from core.tables.parts import text_columns
 from core.tables.read import Table, open_table
 from core.text.decode import Text, open_text
 from core.text.odd import watch
@@ -141,19 +141,12 @@ def open_source(
     with opened as content:
         for warning in content.warnings:
             print(f"warning: {content.name}: {warning}", file=sys.stderr)
-        yield Source(content, _text_columns(content, columns) if isinstance(content, Table) else (), join)
+        yield Source(
+            content, text_columns(content.columns, columns, content.name) if isinstance(content, Table) else (), join
+        )
 
 
-def _text_columns(table: Table, wanted: Sequence[str]) -> list[int]:
-    """The columns of a table that hold its texts: those wanted, the one called like a text, or the only one.
-
-    Raises:
-        UserError: there is no such column.
-    """
-    chosen = choose_columns(table.columns, wanted, TEXT_NAMES, "--column", table.name)
-    if chosen or len(table.columns) == 1:
-        return chosen or [0]
-    raise UserError(
-        f"{table.name}: which column holds the titles? Its columns are {', '.join(map(repr, table.columns))}: name it "
-        f"with --column {table.columns[0]}"
-    )
+def class_columns(prediction: Prediction, top_k: int) -> dict[str, Any]:
+    """The columns that a prediction adds to a table, and its cells in them."""
+    names = added_columns((), min(top_k, len(prediction.probabilities)), None)
+    return dict(zip(names, added_cells(prediction, top_k, None, len(names)), strict=True))

@@ -1,0 +1,130 @@
+"""Scoring of parts of many files: the two steps that Ray runs, reading and predicting, and what goes between them."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.answers import text_fault
+from core.console import UserError
+from core.tables.parts import Input, file_system, part_name, read_parts
+
+if TYPE_CHECKING:
+    import pyarrow
+    from pyarrow.fs import FileSystem
+
+ERROR = "error"  # the column that says why a row has no answer
+
+
+class Reader:
+    """Reads the parts of files that are not done yet.
+
+    Args:
+        fs: that the files lie on.
+        asked: columns of the texts, what stands between them, rows of a part; see `read_parts`.
+        what: how a part is scored; see `part_name`.
+        names: of the columns that each file must have.
+        done: names of parts that are there.
+    """
+
+    def __init__(
+        self, fs: "FileSystem", asked: tuple[Sequence[str], str, int], what: str, names: list[str], done: frozenset[str]
+    ) -> None:
+        self.fs, self.asked, self.what, self.names, self.done = fs, asked, what, names, done
+
+    def __call__(self, batch: "pyarrow.Table") -> Iterator["pyarrow.Table"]:
+        """The parts of a file, one by one, and at last how many rows it has, or why it could be read no further."""
+        from pyarrow import BufferOutputStream, ipc
+
+        file, total, skipped, fault = Input(**batch.to_pylist()[0]), 0, 0, ""
+        try:
+            for part in read_parts(self.fs, file, *self.asked):
+                if (found := part.table.column_names) != self.names:
+                    raise UserError(f"{file.name} has other columns than the first file: {', '.join(found)}")
+                name, total = part_name(file, part.start, self.what), total + len(part.texts)
+                if name in self.done:
+                    skipped += len(part.texts)
+                    continue
+                sink = BufferOutputStream()
+                with ipc.new_stream(sink, part.table.schema) as stream:
+                    stream.write_table(part.table)
+                yield record(file.name, name, sink.getvalue().to_pybytes(), json.dumps(part.texts))
+        except UserError as caught:
+            fault = str(caught)
+        yield record(file.name, read=total, skipped=skipped, fault=fault)
+
+
+def record(file: str, name: str = "", table: bytes = b"", texts: str = "", **told: Any) -> "pyarrow.Table":
+    """What goes from one step to the next: a part, or what is known of a file or a part."""
+    import pyarrow
+
+    counts = {"read": 0, "skipped": 0, "rows": 0, "errors": 0, "fault": "", **told}
+    row = {"file": file, "name": name, "table": table, "texts": texts, **counts}
+    return pyarrow.table({key: [value] for key, value in row.items()})
+
+
+class Scorer:
+    """Predicts parts and writes their files; Ray makes one in each worker.
+
+    Args:
+        model: Ray's reference to the content of the model's files, by their names.
+        load: opens a model file: its task and its predictor.
+        output: folder, or its address.
+        top_k: how many of the likeliest classes to give.
+    """
+
+    def __init__(self, model: Any, load: Callable, output: str, top_k: int) -> None:
+        import ray
+
+        files = ray.get(model)
+        self.folder = tempfile.TemporaryDirectory()
+        for name, content in files.items():
+            (Path(self.folder.name) / name).write_bytes(content)
+        self.task, self.predictor = load(Path(self.folder.name) / next(iter(files)), "cpu", threads=1)
+        self.fs, self.output = file_system(output)
+        self.top_k = top_k
+        known = self.task.cells(self.predictor.predict([self.task.question.warm_up])[0], self.top_k)
+        self.kinds = {column: type(cell) for column, cell in known.items()}
+
+    def __call__(self, batch: "pyarrow.Table") -> "pyarrow.Table":
+        """Score a part; what is none is handed on."""
+        from pyarrow import ipc
+
+        given = batch.to_pylist()[0]
+        if not given["name"]:
+            return batch
+        texts = json.loads(given["texts"])
+        faults = list(map(text_fault, texts))
+        answers = iter(self.predictor.predict([text for text, fault in zip(texts, faults, strict=True) if not fault]))
+        rows = [{} if fault else self.task.cells(next(answers), self.top_k) for fault in faults]
+        table = self.beside(ipc.open_stream(given["table"]).read_all(), rows, faults)
+        try:
+            write_part(self.fs, f"{self.output}/{given['name']}.parquet", table)
+        except OSError as fault:
+            return record(given["file"], fault=f"{given['file']}: its part could not be written ({fault})")
+        return record(given["file"], given["name"], rows=len(texts), errors=len(texts) - faults.count(None))
+
+    def beside(self, table: "pyarrow.Table", rows: list[dict[str, Any]], faults: list[str | None]) -> "pyarrow.Table":
+        """A table with the answers beside its own columns; where it has a column of that name, with 预测 before it."""
+        import pyarrow
+
+        kinds = {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int64(), bool: pyarrow.bool_()}
+        added = {name: ([row.get(name) for row in rows], kinds[kind]) for name, kind in self.kinds.items()}
+        added[ERROR] = (faults, pyarrow.string())
+        clash = not set(added).isdisjoint(table.column_names)
+        for name, (cells, kind) in added.items():
+            table = table.append_column(f"预测{name}" if clash else name, pyarrow.array(cells, kind))
+        return table
+
+
+def write_part(fs: "FileSystem", path: str, table: "pyarrow.Table") -> None:
+    """Write a Parquet file that is there whole or not at all."""
+    from pyarrow.parquet import write_table
+
+    folder, _, name = path.rpartition("/")
+    half = f"{folder}/_{name}.{os.getpid()}"
+    with fs.open_output_stream(half) as sink:
+        write_table(table, sink, compression="zstd")
+    fs.move(half, path)

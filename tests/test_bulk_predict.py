@@ -1,0 +1,173 @@
+"""Bulk scoring: many files on two workers, kills and what is left to do, inputs that are none."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from conftest import ROOT
+
+import bulk_predict
+from core.console import UserError
+from core.tables.parts import list_inputs, part_name, read_parts
+from predict_fun import NewsClassifier
+
+TITLES = ["球赛夺冠军胜", "银行利率今日", "", "手机芯片发布", "\u200b", "球队胜"]
+
+
+@pytest.fixture(scope="module")
+def workers():
+    """Ray with two cores, started once for all tests, which find it there."""
+    pytest.importorskip("ray.data", reason="bulk scoring is optional: pip install -r requirements-bulk.txt")
+    bulk_predict.start(bulk_predict.BulkConfig(workers=2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk_predict, "stop", lambda: None)
+        yield
+    bulk_predict.stop()
+
+
+def write_inputs(folder: Path, copies: int = 4) -> Path:
+    """Twenty-four rows a copy in CSV and Parquet, with the same columns."""
+    folder.mkdir()
+    ids = [str(number) for number in range(4 * len(TITLES))]
+    table = pyarrow.table({"编号": ids, "标题": TITLES * 4})
+    for copy in range(copies):
+        if copy % 2:
+            pyarrow.parquet.write_table(table, folder / f"{copy}.parquet", row_group_size=7)
+        else:
+            lines = "".join(f'{number},"{title}"\r\n' for number, title in zip(ids, TITLES * 4, strict=True))
+            (folder / f"{copy}.csv").write_text(f"编号,标题\r\n{lines}", encoding="utf-8-sig", newline="")
+    return folder
+
+
+def flags(model: Path, given: Path, output: Path, *more: str) -> list[str]:
+    return ["--model", str(model), "--input", str(given), "--output", str(output), "--rows", "10", *more]
+
+
+def rows_of(output: Path) -> list[dict]:
+    return [row for path in sorted(output.glob("*.parquet")) for row in pyarrow.parquet.read_table(path).to_pylist()]
+
+
+def manifest_of(output: Path) -> dict:
+    return json.loads((output / "manifest.json").read_text(encoding="utf-8"))
+
+
+def test_files_of_two_formats_beside_bad_ones(workers, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    given, output = write_inputs(tmp_path / "in"), tmp_path / "out"
+    (given / "broken.parquet").write_bytes(b"PAR1 no more")
+    (given / "other.csv").write_text("标题,类别\n球队胜,体育\n", encoding="utf-8")
+    (given / "_hidden.csv").write_text("x\n", encoding="utf-8")
+    args = flags(teacher, given, output, "--workers", "2", "--top-k", "2")
+    with pytest.raises(UserError, match="not all could be scored") as told:
+        bulk_predict.main(args)
+    assert "broken.parquet cannot be read" in str(told.value) and "other.csv has other columns" in str(told.value)
+    found = rows_of(output)
+    assert len(found) == 4 * 24 and [row["编号"] for row in found].count("3") == 4
+    usable = [title for title in TITLES if title not in ("", "\u200b")]
+    expected = dict(zip(usable, NewsClassifier.load(teacher).predict(usable), strict=True))
+    for row in found:
+        answer = expected.get(row["标题"])
+        assert row["error"] == (None if answer else "empty")
+        assert row["类别"] == (answer and answer.pred_class)
+        assert row["置信度"] == (answer and pytest.approx(answer.confidence, abs=1e-3))
+        assert (row["类别2"] is None) == (answer is None)
+    done = manifest_of(output)
+    assert not done["finished"] and (done["rows_out"], done["errors_of_this_run"], done["workers"]) == (96, 32, 2)
+
+    for name in ("broken.parquet", "other.csv"):
+        (given / name).unlink()
+    before = {path.name: path.stat().st_mtime_ns for path in output.glob("*.parquet")}
+    next(output.glob("*.parquet")).unlink()
+    (output / "_half.parquet.1").write_bytes(b"PAR1")
+    capsys.readouterr()
+    bulk_predict.main([*args, "--resume"])
+    again = {path.name: path.stat().st_mtime_ns for path in output.glob("*.parquet")}
+    assert again.keys() == before.keys() and sum(again[name] != before[name] for name in again) == 1
+    assert manifest_of(output)["finished"] and manifest_of(output)["rows_in"] == manifest_of(output)["rows_out"] == 96
+    assert "96 of 96 rows in 12 parts" in capsys.readouterr().out and not list(output.glob("_*"))
+
+
+def test_a_killed_run_goes_on_and_does_nothing_twice(workers, teacher: Path, tmp_path: Path):
+    given, output = write_inputs(tmp_path / "in", copies=8), tmp_path / "out"
+    args = flags(teacher, given, output, "--workers", "1")
+    command = [sys.executable, "-X", "utf8", "bulk_predict.py", *args]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 240
+    while not list(output.glob("*.parquet")) and time.monotonic() < until and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+    process.wait()
+    time.sleep(1.0)  # its workers end by themselves
+    there = {path.name for path in output.glob("*.parquet")}
+    assert there
+    bulk_predict.main([*args, "--resume"])
+    found = rows_of(output)
+    assert len(found) == 8 * 24 and manifest_of(output)["rows_of_this_run"] <= 8 * 24 - 4
+    assert sorted(row["编号"] for row in found) == sorted(str(number) for number in range(24) for _ in range(8))
+
+
+def test_parts_have_names_of_their_own(tmp_path: Path):
+    fs, files = list_inputs(str(write_inputs(tmp_path / "in")))
+    assert [file.name for file in files] == ["0.csv", "1.parquet", "2.csv", "3.parquet"]
+    for file in files:
+        parts = list(read_parts(fs, file, (), " ", 10))
+        assert [(part.start, len(part.texts)) for part in parts] == [(0, 10), (10, 10), (20, 4)]
+        assert sum((part.texts for part in parts), [])[:2] == TITLES[:2]
+        assert parts[0].table.column_names == ["编号", "标题"]
+    names = {part_name(file, start, "model") for file in files for start in (0, 10)}
+    names |= {part_name(files[0], 0, "another"), part_name(files[0]._replace(version="newer"), 0, "model")}
+    assert len(names) == 4 * 2 + 2
+    (tmp_path / "lines.txt").write_text("一\n\n二\n", encoding="gb18030")
+    fs, (file,) = list_inputs(str(tmp_path / "*.txt"))
+    assert [part.texts for part in read_parts(fs, file, (), " ", 2)] == [["一", ""], ["二"]]
+    (tmp_path / "pairs.jsonl").write_text('{"title": "a\\ud800", "n": 1}\n{"title": "b"}\n', encoding="utf-8")
+    fs, (file,) = list_inputs(str(tmp_path / "pairs.jsonl"))
+    (part,) = read_parts(fs, file, ("title", "n"), "-", 5)
+    assert part.texts[1] == "b" and part.table.column("title").to_pylist()[1] == "b"
+
+
+@pytest.mark.parametrize(
+    ("prepare", "more", "fault"),
+    [
+        (lambda folder: None, (), "holds no file that ends in"),
+        (lambda folder: (folder / "a.csv").write_text("甲,乙\n1,2\n", encoding="utf-8"), (), "which column holds"),
+        (lambda folder: (folder / "a.txt").write_text("球\n", encoding="utf-8"), ("--column", "标题"), "标题"),
+        (lambda folder: (folder / "a.parquet").write_bytes(b"x"), (), "no file of --input can be scored"),
+        (
+            lambda folder: (folder / "a.txt").write_text("球\n", encoding="utf-8"),
+            ("--output", "IN/out"),
+            "lies in --input",
+        ),
+        (lambda folder: (folder / "a.txt").write_text("球\n", encoding="utf-8"), ("--rows", "0"), "--rows is 0"),
+        (lambda folder: None, ("--input", "IN/none"), "cannot be read"),
+        (lambda folder: None, ("--input", "nowhere://x"), "cannot be reached"),
+    ],
+)
+def test_inputs_that_are_none(prepare, more: tuple[str, ...], fault: str, teacher: Path, tmp_path: Path):
+    given = tmp_path / "in"
+    given.mkdir()
+    prepare(given)
+    with pytest.raises(UserError, match=fault):
+        bulk_predict.main(
+            [*flags(teacher, given, tmp_path / "out"), *(each.replace("IN", str(given)) for each in more)]
+        )
+
+
+def test_an_output_of_another_run_and_no_ray(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    given, output = write_inputs(tmp_path / "in", copies=1), tmp_path / "out"
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match="pip install -r requirements-bulk.txt"):
+        bulk_predict.main(flags(teacher, given, output))
+    (output / "0123.parquet").write_bytes(b"")
+    with pytest.raises(UserError, match="holds parts already: go on with --resume"):
+        bulk_predict.main(flags(teacher, given, output))
+    for manifest in ('{"what": "another"}', "{", "[]"):
+        (output / "manifest.json").write_text(manifest, encoding="utf-8")
+        with pytest.raises(UserError, match="was made by another model, or with other flags"):
+            bulk_predict.main(flags(teacher, given, output, "--resume"))
