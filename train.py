@@ -23,7 +23,7 @@ from bert_classifer_model import BertClassifier
 from config import BEST_BY, BUNDLED_BERT, MODELS, Config
 from core.bert.folder import find_bert, find_weights, finetune_defaults, fingerprint, read_tokenizer
 from core.bert.hub import read_licence
-from core.console import UserError, parse, require_share, run
+from core.console import UserError, parse, run
 from core.files import sha256
 from core.measure.calibration import fit_temperature
 from core.measure.metrics import in_words, metrics_table
@@ -47,8 +47,6 @@ class TrainConfig(Config):
 
     recipe: str = PLAIN
     """What to add to plain fine-tuning, joined by commas: class_weights, class_balanced, fgm, head_tail."""
-    dropout: float | None = None
-    """Share of the features that are dropped in training. None: what the encoder was pretrained with."""
     adapt_minutes: float | None = None
     """Pretrain the BERT so many minutes further on the training titles first, and those of --unlabeled."""
     unlabeled: Path | None = None
@@ -57,7 +55,6 @@ class TrainConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         Recipe.read(self.recipe)
-        require_share(self, "dropout")
         if self.adapt_minutes is not None and not self.adapt_minutes > 0:
             raise UserError(f"--adapt-minutes is {self.adapt_minutes}: it must be above 0")
         if self.unlabeled and not self.adapt_minutes:
@@ -98,10 +95,6 @@ def _fine_tune(config: TrainConfig, recipe: Recipe, run_state: RunState, devices
 
     torch.manual_seed(config.seed)
     model = BertClassifier.from_pretrained(bert_path, len(labels)).to(devices.device)
-    if config.dropout is not None:
-        for part in model.modules():
-            if isinstance(part, nn.Dropout):
-                part.p = config.dropout
     if config.gradient_checkpointing:
         model.bert.activation_checkpointing_enable()
     parent = sha256(find_weights(bert_path))

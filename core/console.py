@@ -5,10 +5,8 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, TypeVar
 
-CONFIG = "config"  # the flag that names a file of flags
 MIN_COLUMNS = 40  # of a terminal
 MAX_LISTED = 20  # faults
 # What PyTorch says, on one device or system or another, when memory has run out.
@@ -17,10 +15,6 @@ OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
 
 class UserError(Exception):
     """A fault that the user can mend. Its text is one sentence: what is wrong, where, and the next step."""
-
-
-class Stopped(UserError):
-    """Ctrl-C in a run that can be resumed: its state is saved."""
 
 
 def listed(faults: Sequence[str]) -> str:
@@ -102,23 +96,16 @@ Parsed = TypeVar("Parsed")
 def parse(config_class: type[Parsed], argv: Sequence[str] | None, description: str | None) -> Parsed:
     """Read a config from the command line.
 
-    Where the class has a field `config`, `--config FILE` names a JSON or TOML file of flags; those that are given win.
-
     Args:
         config_class: a dataclass; its fields are the flags, the strings under them the help.
         argv: the arguments, or None for those of the process.
         description: the script's docstring, shown above the flags.
-
-    Raises:
-        UserError: the file is missing, is none of the two, or has something that is no flag.
     """
     import tyro
 
     if shutil.get_terminal_size().columns < MIN_COLUMNS:  # where tyro's help would never end
         os.environ["COLUMNS"] = str(MIN_COLUMNS)
     args = _join_dashed(config_class, sys.argv[1:] if argv is None else argv)
-    if any(each.name == CONFIG for each in fields(config_class)):
-        args = _with_file(config_class, args)
     return tyro.cli(config_class, args=args, description=description, config=(tyro.conf.FlagCreatePairsOff,))
 
 
@@ -134,50 +121,3 @@ def _join_dashed(config_class: type, argv: Sequence[str]) -> list[str]:
         else:
             joined.append(part)
     return joined
-
-
-def _with_file(config_class: type, args: list[str]) -> list[str]:
-    """Arguments with those of the file that `--config` names before them."""
-    place = max((index for index, part in enumerate(args) if part.partition("=")[0] == f"--{CONFIG}"), default=None)
-    if place is None:
-        return args
-    _, equals, name = args[place].partition("=")
-    if not equals and place + 1 == len(args):
-        return args  # which tells that the name is missing
-    path = Path(name if equals else args[place + 1])
-    own = {each.name for each in fields(config_class) if each.init} - {CONFIG}
-    given: list[str] = []
-    for key, value in read_knobs(path).items():
-        if (known := key.replace("-", "_")) not in own:
-            raise UserError(f"{path} has {key}, which is no flag here: known are {' '.join(sorted(own))}")
-        if isinstance(value, bool):
-            given += [flag(known)] if value else []
-        elif value is not None and value != []:
-            values = list(map(str, value)) if isinstance(value, list) else [str(value)]
-            given += [flag(known), *values]
-    return [*given, *args]
-
-
-def read_knobs(path: Path) -> dict[str, Any]:
-    """The names and values of a JSON or TOML file, lists and plain values alone.
-
-    Raises:
-        UserError: it is missing, or is none.
-    """
-    import json
-    import tomllib
-
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        found = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
-    except OSError as fault:
-        raise UserError(f"--config {path} cannot be read ({fault.strerror}): give a JSON or TOML file") from fault
-    except (ValueError, RecursionError) as fault:
-        raise UserError(f"--config {path} is no JSON, nor TOML where it ends in .toml: {fault}") from fault
-    plain = (str, int, float, bool, type(None))
-    if not isinstance(found, dict) or not all(
-        isinstance(value, plain) or (isinstance(value, list) and all(isinstance(each, plain) for each in value))
-        for value in found.values()
-    ):
-        raise UserError(f'{path} must hold flags and their values, as in {{"learning_rate": 0.0004, "num_epochs": 4}}')
-    return found

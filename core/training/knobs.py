@@ -1,7 +1,6 @@
 """Knobs of the training loop, which every stage that trains has."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,15 +47,10 @@ class LoopConfig:
     """Train so many minutes in place of epochs, the learning rate following the clock; --resume may change it."""
     save_minutes: float = 5.0
     """Minutes between two saves of the state that --resume goes on from; at the end of an epoch 20 seconds suffice."""
-    config: Path | None = None
-    """JSON or TOML file of flags, as tune.py writes it; what is given beside it wins."""
-
-    # (share of the run that is done, metrics), after each evaluation; what it raises ends the run
-    on_evaluation: Callable[[float, dict[str, Any]], None] | None = field(init=False, default=None, repr=False)
 
     def plain(self) -> dict[str, Any]:
         """All knobs as plain values, to be kept with what they made."""
-        return {name: _plain(value) for name, value in asdict(self).items() if name not in ("config", "on_evaluation")}
+        return {name: _plain(value) for name, value in asdict(self).items()}
 
     def __post_init__(self) -> None:
         require_one_or_more(self, "num_epochs", "evals_per_epoch", "gradient_accumulation", "patience", "max_steps")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.console import Stopped, UserError, progress
+from core.console import UserError, progress
 from core.files import require_folder
 from core.model_files.facts import is_per_token
 from core.model_files.module import call, run_module
@@ -123,11 +123,9 @@ def fit(
                     better = now.judge(metrics, best_by, model)
                     line = log.add(now, now.step / len(batches), rate, metrics)
                     bar.write(line + ("  best so far" if better else ""))
-                    if knobs.on_evaluation:
-                        knobs.on_evaluation(min(at / end, 1.0), metrics)
                 if devices.any(ctrl_c.is_set()):
                     _save(run_state, model, updater, devices, now)
-                    raise Stopped(f"stopped at {budget.told(now.step)}: go on with the same flags and --resume")
+                    raise UserError(f"stopped at {budget.told(now.step)}: go on with the same flags and --resume")
                 if devices.any(clock - saved > (min(save_seconds, SAVE_SECONDS) if end_of_epoch else save_seconds)):
                     _save(run_state, model, updater, devices, now)
                     saved = time.perf_counter()
