@@ -1,10 +1,14 @@
 """The command line of a script: flags, UTF-8 output, one-sentence errors, exit codes."""
 
+import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 MIN_COLUMNS = 40  # of a terminal
@@ -15,6 +19,10 @@ OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
 
 class UserError(Exception):
     """A fault that the user can mend. Its text is one sentence: what is wrong, where, and the next step."""
+
+
+class Stopped(UserError):
+    """A Ctrl-C, or a request to end, that waited for the step at hand: what was done is saved."""
 
 
 def listed(faults: Sequence[str]) -> str:
@@ -47,7 +55,7 @@ def run(main: Callable[[], object]) -> None:
         print("\nstopped by Ctrl-C", file=sys.stderr)
         sys.exit(130)
     except (MemoryError, RuntimeError) as fault:
-        if isinstance(fault, RuntimeError) and not any(words in str(fault) for words in OUT_OF_MEMORY):
+        if not is_out_of_memory(fault):
             raise
         sys.exit("error: out of memory: close other programs, or try a smaller --batch-size")
     except BrokenPipeError:  # the reader of our output left, as `| head` does
@@ -55,6 +63,11 @@ def run(main: Callable[[], object]) -> None:
         sys.exit(0)
     except OSError as fault:
         sys.exit(f"error: {fault}: check the path, its permissions and the disk space")
+
+
+def is_out_of_memory(fault: BaseException) -> bool:
+    """Whether memory has run out, of the machine or of its GPU."""
+    return isinstance(fault, MemoryError) or any(words in str(fault) for words in OUT_OF_MEMORY)
 
 
 def progress(rows: Iterable[Any] | None = None, **looks: Any) -> Any:
@@ -67,6 +80,13 @@ def progress(rows: Iterable[Any] | None = None, **looks: Any) -> Any:
     from tqdm import tqdm
 
     return tqdm(rows, **{"mininterval": 1.0, "disable": None, **looks})
+
+
+@contextmanager
+def printing_to(path: Path) -> Iterator[None]:
+    """Have what is printed, progress and warnings included, go to the end of a file."""
+    with path.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+        yield
 
 
 def require_one_or_more(config: Any, *names: str) -> None:
@@ -94,19 +114,35 @@ Parsed = TypeVar("Parsed")
 
 
 def parse(config_class: type[Parsed], argv: Sequence[str] | None, description: str | None) -> Parsed:
-    """Read a config from the command line.
+    """Read a config from the command line, and from the file that its flag --config names, if it has that flag.
 
     Args:
         config_class: a dataclass; its fields are the flags, the strings under them the help.
         argv: the arguments, or None for those of the process.
         description: the script's docstring, shown above the flags.
+
+    Raises:
+        UserError: the file cannot be read, or holds what is no knob of this config.
     """
     import tyro
 
     if shutil.get_terminal_size().columns < MIN_COLUMNS:  # where tyro's help would never end
         os.environ["COLUMNS"] = str(MIN_COLUMNS)
     args = _join_dashed(config_class, sys.argv[1:] if argv is None else argv)
+    args = [*_flags_of_file(config_class, args), *args]
     return tyro.cli(config_class, args=args, description=description, config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def split_flags(config_class: type, argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The flags of a config with their values, and all other flags with theirs."""
+    own = {"--help", "-h", *(flag(each.name) for each in fields(config_class))}
+    parts: tuple[list[str], list[str]] = ([], [])
+    other = False
+    for part in argv:
+        if part.startswith("--") or part == "-h":
+            other = part.partition("=")[0].replace("_", "-") not in own
+        parts[other].append(part)
+    return parts
 
 
 def _join_dashed(config_class: type, argv: Sequence[str]) -> list[str]:
@@ -121,3 +157,43 @@ def _join_dashed(config_class: type, argv: Sequence[str]) -> list[str]:
         else:
             joined.append(part)
     return joined
+
+
+def read_knobs(path: Path) -> dict[str, Any]:
+    """Values by name from a JSON file, or from one in TOML whose name ends in .toml; of both the dashes do not matter.
+
+    Raises:
+        UserError: it cannot be read, or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        knobs = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    except OSError as fault:
+        raise UserError(f"--config {path} cannot be read ({fault.strerror}): check the path") from fault
+    except (ValueError, RecursionError) as fault:
+        raise UserError(f"--config {path} is neither JSON nor, by its name, TOML ({fault}): mend it") from fault
+    if not isinstance(knobs, dict) or any(isinstance(value, dict) for value in knobs.values()):
+        raise UserError(f'--config {path} must hold knobs by name, such as {{"learning_rate": 1e-4}}: mend it')
+    return {name.replace("-", "_"): value for name, value in knobs.items()}
+
+
+def _flags_of_file(config_class: type, args: Sequence[str]) -> list[str]:
+    """The knobs in the file that --config names, as flags; without those that are given as flags, which win."""
+    given = [part.partition("=")[0].replace("_", "-") for part in args]
+    names = [each.name for each in fields(config_class) if each.init]
+    if "config" not in names or "--config" not in given:
+        return []
+    names.remove("config")
+    at = len(given) - 1 - given[::-1].index("--config")
+    path = args[at].partition("=")[2] or next(iter(args[at + 1 :]), "")
+    flags: list[str] = []
+    for name, value in read_knobs(Path(path)).items():
+        if name not in names:
+            raise UserError(f"--config {path} has a knob {name}, which is none here: take of {', '.join(names)}")
+        if flag(name) in given or value is None or value is False:
+            continue
+        if isinstance(value, list):
+            flags += [flag(name), *map(str, value)]
+        else:
+            flags.append(flag(name) if value is True else f"{flag(name)}={value}")
+    return flags

@@ -5,12 +5,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.console import UserError, flag, require_one_or_more
+from core.training.watch import Watch
 
 
 @dataclass
 class LoopConfig:
     """Knobs of the training loop."""
 
+    watch = Watch()  # who looks on; no knob
+
+    config: Path | None = None
+    """JSON or TOML file of knobs, as {"learning_rate": 1e-4, "num_epochs": 3}; flags win over it."""
     output: Path = Path("reports")
     """Folder for logs, reports and pictures."""
 
@@ -22,6 +27,8 @@ class LoopConfig:
     """Share of the steps in which the learning rate climbs to its peak."""
     weight_decay: float = 0.01
     """Decay of the weights, bias and LayerNorm excepted."""
+    dropout: float | None = None
+    """Share of the activations that training switches off. None: as the model has it, 0.1 in most BERTs."""
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm."""
     evals_per_epoch: int = 2
@@ -58,8 +65,12 @@ class LoopConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"{flag(name)} is {value}: it must be above 0")
-        if not 0 <= self.warmup_ratio < 1:
-            raise UserError(f"--warmup-ratio is {self.warmup_ratio}: it must be at least 0 and below 1")
+        for name in ("warmup_ratio", "dropout"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise UserError(f"{flag(name)} is {value}: it must be at least 0 and below 1")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise UserError(f"--weight-decay is {self.weight_decay}: it must be at least 0")
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.console import UserError, progress
+from core.console import Stopped, UserError, progress
 from core.files import require_folder
 from core.model_files.facts import is_per_token
 from core.model_files.module import call, run_module
@@ -24,7 +24,7 @@ from core.training.units import Batch, count_rows
 from core.training.updater import BatchSource, LossFn, Updater, learning_rate
 
 # A run may be resumed although these have changed.
-MAY_CHANGE = ("resume", "minutes", "save_minutes", "output", "save_dir", "data_dir", "device")
+MAY_CHANGE = ("config", "resume", "minutes", "save_minutes", "output", "save_dir", "data_dir", "device")
 
 SAVE_SECONDS = 20.0  # at least between two saves of the state at the ends of epochs: short epochs need none each
 
@@ -79,7 +79,7 @@ def fit(
         batches: the training data.
         loss_fn: (model, batch) -> (mean loss over the units, {name: part}); the parts are logged.
         score: model -> metrics; the floats among them are logged.
-        knobs: `num_epochs` and `learning_rate` are numbers here.
+        knobs: `num_epochs` and `learning_rate` are numbers here; what `watch` raises goes on to the caller.
         devices: what to compute on.
         run_state: where the state to resume from lies, and what else than knobs and rows decides the result.
         reports: the folder for `log.jsonl` and `learning_curve.png`.
@@ -92,9 +92,11 @@ def fit(
     budget, patience = Budget.of(knobs, len(batches)), knobs.patience or math.inf
     eval_every, save_seconds = -(-len(batches) // knobs.evals_per_epoch), knobs.save_minutes * 60
     updater = Updater(model, loss_fn, devices, units, knobs)
+    set_dropout(model, knobs.dropout)
     torch.manual_seed(knobs.seed + devices.rank)
     run_state.identity |= {key: value for key, value in knobs.plain().items() if key not in MAY_CHANGE}
     run_state.identity |= {"training rows": batches.sha256(), "processes": devices.world}
+    knobs.watch.begins(run_state.identity)
     now = _go_on(run_state, model, updater, devices, knobs.resume, budget)
     log = TrainingLog(reports, now.log, best_by, devices.is_main)
     model.train()
@@ -123,9 +125,10 @@ def fit(
                     better = now.judge(metrics, best_by, model)
                     line = log.add(now, now.step / len(batches), rate, metrics)
                     bar.write(line + ("  best so far" if better else ""))
+                    knobs.watch.evaluated(min(1.0, at / end), metrics, best_by)
                 if devices.any(ctrl_c.is_set()):
                     _save(run_state, model, updater, devices, now)
-                    raise UserError(f"stopped at {budget.told(now.step)}: go on with the same flags and --resume")
+                    raise Stopped(f"stopped at {budget.told(now.step)}: go on with the same flags and --resume")
                 if devices.any(clock - saved > (min(save_seconds, SAVE_SECONDS) if end_of_epoch else save_seconds)):
                     _save(run_state, model, updater, devices, now)
                     saved = time.perf_counter()
@@ -134,6 +137,13 @@ def fit(
     model.load_state_dict(now.best["weights"])
     log.draw()
     return now
+
+
+def set_dropout(model: nn.Module, share: float | None) -> None:
+    """Have a model drop such a share of its activations in training, at each place where it drops any."""
+    for module in model.modules() if share is not None else ():
+        if isinstance(module, nn.Dropout):
+            module.p = share
 
 
 def _go_on(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, train_args
 
-from core.console import UserError, parse, run
+from core.console import UserError, parse, run, split_flags
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,58 @@ def test_help_ends_in_a_terminal_of_any_width(columns: str):
     environment = {**os.environ, "COLUMNS": columns}
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=30, env=environment, check=True)
     assert "--text" in done.stdout
+
+
+@dataclass
+class StageConfig:
+    config: Path | None = None
+    learning_rate: float | None = None
+    num_epochs: int = 2
+    model: tuple[str, ...] = ("teacher",)
+    resume: bool = False
+    name: str = "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "knobs.json",
+            '\ufeff{"learning_rate": 1e-4, "num_epochs": 3, "model": ["a", "b"], "resume": true, "name": "-n"}',
+        ),
+        ("knobs.toml", 'learning-rate = 1e-4\nnum-epochs = 3\nmodel = ["a", "b"]\nresume = true\nname = "-n"'),
+    ],
+)
+def test_a_file_of_knobs_in_which_flags_win(name: str, text: str, tmp_path: Path):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    found = parse(StageConfig, ["--config", str(path)], None)
+    assert found == StageConfig(path, 1e-4, 3, ("a", "b"), True, "-n")
+    found = parse(StageConfig, [f"--config={path}", "--num-epochs", "5", "--model", "c"], None)
+    assert found == StageConfig(path, 1e-4, 5, ("c",), True, "-n")
+    assert parse(StageConfig, [], None) == StageConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "cannot be read"),
+        ("{", "is neither JSON nor"),
+        ("[1]", "must hold knobs by name"),
+        ('{"a": {"b": 1}}', "must hold knobs by name"),
+        ('{"wheels": 3}', "has a knob wheels, which is none here: take of learning_rate, num_epochs"),
+        ('{"config": "other.json"}', "has a knob config, which is none here"),
+    ],
+)
+def test_a_file_of_knobs_that_is_none(text: str | None, words: str, tmp_path: Path):
+    path = tmp_path / "knobs.json"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=words):
+        parse(StageConfig, ["--config", str(path)], None)
+
+
+def test_flags_of_a_config_and_those_of_others():
+    argv = ["--a-b", "1", "--num_epochs", "3", "--model", "x", "y", "--c=2", "--name=-n", "-h"]
+    own, others = split_flags(StageConfig, argv)
+    assert own == ["--num_epochs", "3", "--model", "x", "y", "--name=-n", "-h"] and others == ["--a-b", "1", "--c=2"]

@@ -14,7 +14,7 @@ from conftest import ARTEFACT, assert_close, memory_for, press_ctrl_c, same, tra
 from torch import nn
 
 import train
-from core.console import UserError
+from core.console import UserError, parse
 from core.training import loop
 from core.training.batches import Batches
 from core.training.device import Devices
@@ -23,6 +23,7 @@ from core.training.loop import fit, forward_rows
 from core.training.recipes import cross_entropy
 from core.training.resume import RunState
 from core.training.units import Batch, row_units
+from core.training.watch import Watch, identity_of
 
 
 @pytest.mark.parametrize("stop_at", [2, 4, 11])
@@ -236,3 +237,50 @@ def test_a_mean_over_other_units_weighs_a_step_by_them(tmp_path: Path):
     share = torch.tensor([0.5, 0.5])  # softmax of the logits at the start
     wanted = (share - torch.tensor([0.0, 1.0])) / 4 + 3 * (share - torch.tensor([1.0, 0.0])) / 4
     assert torch.allclose(model.logits.grad, wanted)
+
+
+class Onlooker(Watch):
+    """Notes what it is told, and stops the run at its second evaluation."""
+
+    def __init__(self) -> None:
+        self.begun: list[dict] = []
+        self.seen: list[tuple[float, float]] = []
+
+    def begins(self, identity) -> None:
+        self.begun.append(dict(identity))
+
+    def evaluated(self, done, metrics, best_by) -> None:
+        self.seen.append((done, metrics[best_by]))
+        if len(self.seen) == 2:
+            raise InterruptedError
+
+
+def test_an_onlooker_is_told_how_a_run_goes_and_may_stop_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    onlooker = Onlooker()
+    monkeypatch.setattr(LoopConfig, "watch", onlooker)
+    with pytest.raises(InterruptedError):
+        fitted(tmp_path, [0.1, 0.3, 0.3, 0.2])
+    assert onlooker.seen == [(0.25, 0.1), (0.5, 0.3)]
+    [identity] = onlooker.begun
+    assert identity["num_epochs"] == 4 and len(identity["training rows"]) == 64 and "output" not in identity
+
+
+def test_what_decides_a_run_is_known_without_training(bert: Path, data: Path, tmp_path: Path):
+    config = parse(train.TrainConfig, train_args(bert, data, tmp_path), None)
+    found = identity_of(train.fine_tune, config)
+    assert config.num_epochs == 4 and config.learning_rate == 5e-3  # finetune.json's
+    assert found["num_epochs"] == 4 and {"encoder", "dev rows", "class names", "training rows"} <= found.keys()
+    assert not (tmp_path / "save" / ARTEFACT).exists() and json.loads(json.dumps(found)) == found
+    other = parse(train.TrainConfig, train_args(bert, write_data(tmp_path / "other", seed=5), tmp_path), None)
+    assert identity_of(train.fine_tune, other)["dev rows"] != found["dev rows"]
+
+
+def test_dropout_is_the_models_own_unless_it_is_given(bert: Path, data: Path, tmp_path: Path, teacher: Path):
+    model = nn.Sequential(nn.Dropout(0.1), nn.Linear(2, 2), nn.Sequential(nn.Dropout(0.3)))
+    loop.set_dropout(model, None)
+    assert [module.p for module in model.modules() if isinstance(module, nn.Dropout)] == [0.1, 0.3]
+    loop.set_dropout(model, 0.0)
+    assert [module.p for module in model.modules() if isinstance(module, nn.Dropout)] == [0.0, 0.0]
+    for name, more in (("same", ["--dropout", "0.1"]), ("other", ["--dropout", "0"])):
+        train.main(train_args(bert, data, tmp_path / name, *more))
+        assert same(tmp_path / name / "save" / ARTEFACT, teacher) == (name == "same")

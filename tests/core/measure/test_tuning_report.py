@@ -1,0 +1,52 @@
+"""What is said of a search."""
+
+import pytest
+
+from core.measure.tuning_report import best_of, default_of, saved_share, standing, trial_in_words, verdict
+
+
+def trial(number: int, value: float | None, state: str = "complete", done: float = 1.0, **more) -> dict:
+    its = {"number": number, "state": state, "value": value, "done": done, "seconds": 10.0, "metric": "macro_f1"}
+    return {**its, "knobs": {"learning_rate": 0.0004, "recipe": "fgm"}, "default": number == 0, "fault": None, **more}
+
+
+TRIALS = [trial(0, 0.8), trial(1, 0.9, "pruned", 0.5), trial(2, 0.82), trial(3, 0.82), trial(4, None, "failed", 0.0)]
+
+
+def test_the_best_came_to_its_end_first_and_the_default_wins_ties():
+    assert best_of(TRIALS)["number"] == 2 and default_of(TRIALS)["number"] == 0
+    assert best_of([trial(1, 0.8), trial(0, 0.8)])["number"] == 0
+    assert best_of(TRIALS[1:2]) is None and default_of(TRIALS[1:]) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (-0.01, 0.02, "gain +2.0 on dev, not significant on test: accuracy +1.0 points (95 % interval -1.0 to +2.0"),
+        (0.001, 0.02, "gain +2.0 on dev, better on test too: accuracy +1.0"),
+        (-0.02, -0.001, "gain +2.0 on dev, but worse on test (take the default): accuracy +1.0"),
+    ],
+)
+def test_a_gain_is_called_one_only_where_test_is_sure(low: float, high: float, words: str):
+    against = {"difference": 0.01, "low": low, "high": high, "p": 0.3}
+    assert verdict(TRIALS, against, "accuracy").startswith(words)
+
+
+def test_no_gain_no_test_and_no_default():
+    assert verdict([trial(0, 0.8), trial(1, 0.8)], None, "f1") == "no gain: the default is the best of 2 trials on dev"
+    assert verdict([trial(0, 0.8)], None, "f1").endswith("of 1 trial on dev")
+    assert verdict(TRIALS, None, "f1") == "gain +2.0 on dev; without a test file nothing confirms it"
+    assert "no gain is known" in verdict(TRIALS[1:], None, "f1")
+
+
+def test_lines_for_people():
+    assert trial_in_words(TRIALS[0]) == "trial 0: dev macro-F1 0.8000  (10 s; default)"
+    assert trial_in_words(TRIALS[1]) == "trial 1: pruned at 50%, 0.9000  (10 s; learning rate 0.0004, recipe fgm)"
+    assert "failed: out of memory" in trial_in_words(trial(4, None, "failed", fault="out of memory"))
+    line = standing(TRIALS, 20, 1e9)
+    assert "best so far 0.8200 (trial 2), default 0.8000, 1 pruned, 1 failed; 5 of 20 trials, about 2.5 minutes" in line
+    assert "about 0.5 minutes" in standing(TRIALS, 20, 30)
+
+
+def test_what_pruning_saves():
+    assert saved_share(TRIALS) == pytest.approx(10 / 60) and saved_share(TRIALS[2:3]) == 0
