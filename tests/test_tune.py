@@ -1,0 +1,242 @@
+"""tune.py from end to end: what it finds, keeps and says, on a tiny BERT."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, press_ctrl_c, write_data
+
+import train
+import tune
+import tune_study
+from core.console import UserError
+from core.model_files import checkpoint
+from core.training import recipes
+
+optuna = pytest.importorskip("optuna", reason="requirements-tune.txt is not installed")
+SPACE = ("learning_rate=1e-4:2e-2:log", "num_epochs=1:4", "recipe=plain,fgm")
+
+
+def args(bert: Path, data: Path, output: Path, *more: str) -> list[str]:
+    paths = ["--bert-path", str(bert), "--data-dir", str(data), "--output", str(output)]
+    return [*paths, "--batch-size", "16", "--device", "cpu", *more]
+
+
+def report(output: Path) -> dict:
+    return json.loads((output / "tune" / "tune.json").read_text(encoding="utf-8"))
+
+
+def weak(bert: Path, data: Path, output: Path, *more: str) -> list[str]:
+    """The flags of a search whose default learns next to nothing, so that there is something to be gained."""
+    return args(bert, data, output, "--learning-rate", "2e-5", "--num-epochs", "2", "--seed", "3", *more)
+
+
+@pytest.fixture(scope="module")
+def searched(bert: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("searched")
+    tune.main(weak(bert, data, output, "--trials", "9", "--space", *SPACE))
+    return output
+
+
+def test_the_default_comes_first_and_the_best_is_better_on_dev_and_judged_on_test(searched: Path):
+    found = report(searched)
+    first, *others = found["trials"]
+    assert first["default"] and first["number"] == found["default"] == 0 and first["state"] == "complete"
+    assert len(found["trials"]) == 9 and not any(trial["default"] for trial in others)
+    ended = {trial["number"]: trial["value"] for trial in found["trials"] if trial["state"] == "complete"}
+    assert ended[found["best"]] == max(ended.values()) > first["value"]
+    for trial in others:
+        assert 1e-4 <= trial["knobs"]["learning_rate"] <= 2e-2 and trial["knobs"]["num_epochs"] in (1, 2, 3, 4)
+    test, against = found["test"], found["against"]
+    assert against["difference"] == pytest.approx(test["best"]["accuracy"] - test["default"]["accuracy"])
+    assert against["low"] <= against["difference"] <= against["high"] and test["best"]["n"] == 20
+    assert found["verdict"].startswith("gain +") and "interval" in found["verdict"]
+
+
+def test_a_trial_that_falls_behind_is_stopped_early(searched: Path):
+    pruned = [trial for trial in report(searched)["trials"] if trial["state"] == "pruned"]
+    assert pruned and all(trial["done"] < 1 for trial in pruned) and 0 < report(searched)["saved"] < 1
+
+
+def test_it_leaves_pictures_logs_and_two_models(searched: Path):
+    folder, found = searched / "tune", report(searched)
+    for name in ("history.png", "importance.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    assert sum(found["importance"].values()) == pytest.approx(1) and len(found["importance"]) == 3
+    kept = {path.parent.name for path in (folder / "trials").rglob("*.pt")}
+    assert kept == {str(found["best"]), str(found["default"])}
+    assert "peak learning rate" in (folder / "trials" / "1.log").read_text(encoding="utf-8")
+
+
+def test_training_with_the_best_knobs_gives_the_best_model(searched: Path, tmp_path: Path):
+    found = report(searched)
+    train.main(
+        ["--config", str(searched / "tune" / "best.json"), "--save-dir", str(tmp_path), "--output", str(tmp_path)]
+    )
+    [model] = tmp_path.glob("*.pt")
+    [trial] = [trial for trial in found["trials"] if trial["number"] == found["best"]]
+    facts = checkpoint.load(model)[1]
+    assert facts["metrics"]["dev"]["macro_f1"] == pytest.approx(trial["value"])
+    assert facts["config"]["learning_rate"] == trial["knobs"]["learning_rate"] and facts["seed"] == 3
+
+
+def test_resume_goes_on_and_a_study_is_neither_lost_nor_mixed(searched: Path, bert: Path, data: Path, tmp_path: Path):
+    before = report(searched)["trials"]
+    with pytest.raises(UserError, match=r"has a study already: go on with it by --resume"):
+        tune.main(weak(bert, data, searched, "--space", *SPACE))
+    other = write_data(tmp_path / "other", seed=5)
+    with pytest.raises(UserError, match="had (dev|training) rows = .*repeat its flags and data"):
+        tune.main(weak(bert, other, searched, "--space", *SPACE, "--resume"))
+    with pytest.raises(UserError, match="had space = .*, this one has "):
+        tune.main(weak(bert, data, searched, "--space", "num_epochs=1:4", "--resume"))
+    tune.main(weak(bert, data, searched, "--space", *SPACE, "--resume", "--trials", "10"))
+    after = report(searched)["trials"]
+    assert after[:9] == before and len(after) == 10 and after[9]["knobs"] not in [trial["knobs"] for trial in before]
+
+
+def test_killed_in_a_trial_only_that_one_is_lost_and_done_again(
+    bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    flags = args(bert, data, tmp_path, "--trials", "4", "--space", *SPACE)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running, log = tmp_path / "tune" / "trials" / "2.log", {}
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "tune.py"), *flags], env=environment, stdout=subprocess.DEVNULL
+    ) as it:
+        deadline = time.monotonic() + 120
+        while not running.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        it.kill()
+    study = optuna.load_study(study_name="tune", storage=f"sqlite:///{(tmp_path / 'tune' / 'study.db').as_posix()}")
+    log = {trial.number: (trial.state.name, trial.value, trial.params) for trial in study.trials}
+    assert [state for state, *_ in log.values()] == ["COMPLETE", "COMPLETE", "RUNNING"]
+    monkeypatch.setattr(tune_study, "DEAD", 1)
+    time.sleep(1.5)
+    tune.main([*flags, "--resume"])
+    after = {trial.number: (trial.state.name, trial.value, trial.params) for trial in study.trials}
+    assert [after[number] for number in (0, 1)] == [log[number] for number in (0, 1)]
+    assert after[2][0] == "FAIL" and after[3][2] == log[2][2] and len(report(tmp_path)["trials"]) == 4
+
+
+def test_a_trial_that_others_took_for_dead_is_theirs(
+    bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    real, failed = tune_study.Reporter.evaluated, optuna.trial.TrialState.FAIL
+
+    def evaluated(self, *told) -> None:
+        if self.trial.number == 1:
+            self.trial.storage.set_trial_state_values(self.trial._trial_id, state=failed)
+        real(self, *told)
+
+    monkeypatch.setattr(tune_study.Reporter, "evaluated", evaluated)
+    tune.main(args(bert, data, tmp_path, "--trials", "2", "--num-epochs", "1", "--space", "learning_rate=1e-3:1e-2"))
+    assert [trial["number"] for trial in report(tmp_path)["trials"]] == [0, 2]
+    assert "another process does it again" in capsys.readouterr().out
+
+
+def test_ctrl_c_keeps_what_was_found(bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    flags = args(bert, data, tmp_path, "--trials", "2", "--num-epochs", "1", "--space", "learning_rate=1e-3:1e-2")
+    press_ctrl_c(monkeypatch, at=6)  # in trial 1
+    with pytest.raises(UserError, match="stopped; the trials so far are kept: go on with the same flags and --resume"):
+        tune.main(flags)
+    monkeypatch.undo()
+    tune.main([*flags, "--resume"])
+    assert [trial["number"] for trial in report(tmp_path)["trials"]] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("space", "fault"),
+    [("learning_rate=1e30", "the loss is nan on training rows"), ("batch_size=7", "out of memory")],
+)
+def test_a_fault_of_a_trial_is_told_and_the_search_goes_on(
+    space: str, fault: str, bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real_call = recipes.call
+
+    def call(model, batch):
+        if len(batch["row"]) == 7:
+            raise MemoryError
+        return real_call(model, batch)
+
+    monkeypatch.setattr(recipes, "call", call)
+    tune.main(args(bert, data, tmp_path, "--num-epochs", "1", "--trials", "3", "--space", space))
+    found = report(tmp_path)["trials"]
+    assert [trial["state"] for trial in found] == ["complete", "failed", "failed"]
+    assert all(fault in trial["fault"] for trial in found[1:])
+
+
+def test_no_trial_comes_to_its_end(bert: Path, data: Path, tmp_path: Path):
+    flags = args(bert, data, tmp_path, "--learning-rate", "1e30", "--trials", "2", "--space", "learning_rate=1e29")
+    with pytest.raises(UserError, match="none of 2 trials came to its end: .*the last fault: the loss is nan"):
+        tune.main(flags)
+
+
+def test_time_is_up(bert: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    tune.main(args(bert, data, tmp_path, "--minutes", "0.0001"))
+    [only] = report(tmp_path)["trials"]  # without the default there would be nothing to say
+    assert only["default"] and only["state"] == "complete"
+    assert "no gain: the default is the best of 1 trial" in capsys.readouterr().out
+    assert json.loads((tmp_path / "tune" / "best.json").read_text(encoding="utf-8")).keys() == {
+        "bert_path",
+        "data_dir",
+        "batch_size",
+    }
+
+
+def test_students_and_other_tasks_are_searched_too(
+    teacher: Path, data: Path, tagger: Path, sentences: Path, words_bert: Path, tmp_path: Path, small_student: None
+):
+    for stage, where, more in (
+        ("soft", data, ("--model", str(teacher))),
+        ("ner.train", sentences, ("--bert-path", str(words_bert), "--max-length", "24")),
+        ("ner.distillation", sentences, ("--model", str(tagger))),
+    ):
+        folder = tmp_path / stage
+        flags = ["--stage", stage, "--data-dir", str(where), "--output", str(folder), "--device", "cpu", *more]
+        tune.main([*flags, "--trials", "2", "--num-epochs", "1", "--pruner", "hyperband"])
+        found = report(folder)
+        assert [trial["default"] for trial in found["trials"]] == [True, False]
+        knobs = found["trials"][1]["knobs"]
+        assert ("temperature" in knobs) == ("alpha" in knobs) == (stage != "ner.train")
+        assert ("bert_layers" in knobs) == (stage == "ner.distillation")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--trials", "0"], "--trials is 0: it must be 1 or more"),
+        (["--minutes", "0"], "--minutes is 0.0: it must be above 0"),
+        (["--space"], "--space is empty"),
+        (["--space", "wheels=1:3"], "there is no knob wheels to search here: take of .*learning_rate"),
+        (["--space", "dropout=0:1.5"], "--dropout is 1.5: it must be at least 0 and below 1"),
+        (["--adapt-minutes", "1"], "--adapt-minutes would pretrain in each trial"),
+        (["--storage", "nonsense"], "no study can be opened in --storage"),
+    ],
+)
+def test_bad_input_is_told_before_anything_is_searched(
+    flags: list[str], words: str, bert: Path, data: Path, tmp_path: Path
+):
+    with pytest.raises(UserError, match=words):
+        tune.main(args(bert, data, tmp_path, *flags))
+    assert not (tmp_path / "tune" / "tune.json").exists()
+
+
+def test_bad_data_and_a_damaged_study(bert: Path, tmp_path: Path):
+    data = write_data(tmp_path / "data")
+    (tmp_path / "tune").mkdir()
+    (tmp_path / "tune" / "study.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(UserError, match="no study can be opened in .*study.db"):
+        tune.main(args(bert, data, tmp_path))
+    (data / "dev.txt").write_text("\n", encoding="utf-8")
+    with pytest.raises(UserError, match="dev.txt has no labelled title"):
+        tune.main(args(bert, data, tmp_path))
+
+
+def test_without_optuna(bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UserError, match=r"a search needs optuna: run `pip install -r requirements-tune.txt`"):
+        tune.main(args(bert, data, tmp_path))

@@ -1,0 +1,269 @@
+"""Search good knobs for your data with Optuna: learning rate, epochs, batch size and more.
+
+    python tune.py --data-dir my_data --trials 20 --minutes 60    # of train.py; whichever end comes first
+    python tune.py --stage soft --model teacher                   # of a student; or hard, ner.train, ner.distillation
+    python tune.py --space learning_rate=1e-5:1e-3:log recipe=plain,fgm num_epochs=2:6    # in place of the table below
+    python tune.py --resume                                       # go on after Ctrl-C, a kill or a power cut
+    python tune.py --resume --storage postgresql://…              # several processes or machines at one search
+    python train.py --config reports/tune/best.json               # train with what was found
+
+Needs requirements-tune.txt. Flags that are not listed below go to the stage, such as --bert-path, --limit, --model,
+--unlabeled, --bert-layers, --device or --config. Trial 0 is the stage as it is without a search, so that the best
+cannot lose to it on dev; what falls behind the other trials is stopped early. dev decides; test is read once, at the
+end, for the best and the default. Writes to reports/tune/: best.json, tune.json, history.png, importance.png, study.db
+(the trials so far) and trials/ (the log of each, the models of these two). More: docs/tuning.en.md.
+"""
+
+import importlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import evaluate
+import tasks
+import tune_study
+from config import Config
+from core.console import Stopped, UserError, parse, printing_to, progress, require_one_or_more, run, split_flags
+from core.files import require_folder, write_json
+from core.measure import tuning_report as report
+from core.measure.metrics import headline
+from core.model_files.checkpoint import load
+from core.model_files.module import pick_device
+from core.training.device import Devices, measured_on
+from core.training.space import has_multiples, read_space, split_entries
+from core.training.watch import Watch, identity_of
+
+# What is searched, in the notation of --space (core/training/space.py): x0.5:x1.5 is half to one and a half times of
+# what the stage takes by itself, which depends on the encoder and on the number of training rows.
+FINE_TUNING = {
+    "learning_rate": "x0.25:x4:log",
+    "num_epochs": "x0.5:x1.5",
+    "batch_size": "x0.25,x0.5,x1",
+    "warmup_ratio": "0:0.3",
+    "weight_decay": "1e-3:0.1:log",
+    "dropout": "0:0.3",
+}
+STUDENT = FINE_TUNING | {"bert_layers": "1:x1"}  # of a BERT: no student grows beyond what it is by itself
+SOFT_STUDENT = STUDENT | {"temperature": "1:6", "alpha": "0.3:1"}
+
+
+class Stage(NamedTuple):
+    """A stage to search: its module, the names in it of its config and of its function, and its space.
+
+    The function takes the config, and False: test is not read, and nothing is made but the checkpoint.
+    """
+
+    module: str
+    config: str
+    function: str
+    space: dict[str, str]
+
+
+STAGES = {
+    "train": Stage("train", "TrainConfig", "fine_tune", FINE_TUNING | {"recipe": "plain,fgm,class_weights"}),
+    "soft": Stage("soft_label_distillation", "SoftConfig", "distil_soft", SOFT_STUDENT),
+    "hard": Stage("hard_label_distillation", "DistillConfig", "distil_hard", STUDENT),
+    "ner.train": Stage("ner.train", "TrainConfig", "fine_tune", FINE_TUNING),
+    "ner.distillation": Stage("ner.distillation", "DistillConfig", "distil", SOFT_STUDENT),
+}
+CHECKPOINTS = (".pt", ".pth")
+
+
+@dataclass
+class TuneConfig:
+    """Knobs of the search."""
+
+    stage: Literal[*STAGES] = "train"
+    """What is searched."""
+    data_dir: Path | None = None
+    """Folder of the data. None: that of the stage."""
+    trials: int = 20
+    """End after so many trials, those before --resume and in other processes included."""
+    minutes: float | None = None
+    """End after so many minutes, and those that the test data take; --resume has as many again."""
+    space: tuple[str, ...] | None = None
+    """In place of the usual knobs: knob=low:high, knob=low:high:log, knob=a,b; x0.5 is half of the default."""
+    pruner: Literal["median", "hyperband", "none"] = "median"
+    """What is stopped early: trials below the median at the same share of their run, what Hyperband drops, nothing."""
+    storage: str | None = None
+    """Database of the study, an Optuna URL. None: study.db in the output folder."""
+    resume: bool = False
+    """Go on with a search that was stopped or killed, or join one that other processes are at."""
+    seed: int = Config.seed
+    """Seed of the search, and of each training in it."""
+    output: Path = Config.output
+    """Folder for the results: tune/ is made in it."""
+
+    def __post_init__(self) -> None:
+        require_one_or_more(self, "trials")
+        if self.minutes is not None and not self.minutes > 0:
+            raise UserError(f"--minutes is {self.minutes}: it must be above 0")
+
+
+class Search:
+    """A search over the knobs of a stage; its data and models are read, and so checked, before anything is searched.
+
+    Args:
+        config: knobs of the search.
+        argv: the flags of the stage.
+    """
+
+    def __init__(self, config: TuneConfig, argv: Sequence[str]) -> None:
+        self.config, self.stage = config, STAGES[config.stage]
+        self.deadline = time.monotonic() + 60 * (config.minutes or float("inf"))
+        self.folder, self.work = config.output / "tune", config.output / "tune" / "trials"
+        self.module = importlib.import_module(self.stage.module)
+        self.argv = [*argv, *(("--data-dir", str(config.data_dir)) if config.data_dir else ())]
+        given = self.given()
+        if getattr(given, "adapt_minutes", None):
+            raise UserError(
+                "--adapt-minutes would pretrain in each trial: run pretrain_mlm.py once, and give --bert-path"
+            )
+        Devices.alone(given.device, given.precision)
+        require_folder(self.work)
+        folder = self.work / f"probe-{os.getpid()}"
+        self.defaults = self.configure({}, folder)
+        try:
+            identity = identity_of(self.train, self.defaults)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        usual = self.stage.space.items()  # of which a run may not have all: no layers where the student is no BERT
+        usual = {name: text for name, text in usual if self.default(name) or not has_multiples(text)}
+        self.space = read_space(usual if config.space is None else split_entries(config.space), self.defaults)
+        shown = {name: str(knob) for name, knob in self.space.items()}
+        for name, text in shown.items():
+            print(f"searching {name} = {text} (default: {self.default(name)})")
+        url = config.storage or f"sqlite:///{(self.folder / 'study.db').as_posix()}"
+        where = "--storage" if config.storage else str(self.folder / "study.db")
+        identity = {"stage": config.stage, "space": shown, **identity}
+        inside = {name: self.default(name) for name, knob in self.space.items() if knob.holds(self.default(name))}
+        self.study = tune_study.open_study(url, where, config.resume, config.pruner, identity, inside)
+
+    def given(self) -> Any:
+        """The config of the stage, as its flags say."""
+        return parse(getattr(self.module, self.stage.config), self.argv, self.module.__doc__)
+
+    def default(self, name: str) -> Any:
+        """What a knob is without a search."""
+        value = getattr(self.defaults, name)
+        return value.as_posix() if isinstance(value, Path) else value
+
+    def configure(self, knobs: Mapping[str, Any], folder: Path) -> Any:
+        """The config of a run in a folder."""
+        own = {"save_dir": folder, "output": folder / "reports", "seed": self.config.seed, "resume": False}
+        knobs = {name: Path(value) if self.space[name].kind is Path else value for name, value in knobs.items()}
+        config = replace(self.given(), **knobs, **own)
+        if hasattr(config, "logits_dir"):
+            config.logits_dir = self.work / "teacher_logits"  # computed once for all runs
+        return config
+
+    def train(self, config: Any) -> None:
+        """Run the stage, without a look at the test data."""
+        getattr(self.module, self.stage.function)(config, False)
+
+    def try_out(self, number: int, knobs: Mapping[str, Any], watch: Watch) -> None:
+        """Run a trial; what it prints goes to its log."""
+        config = self.configure(knobs, self.work / str(number))
+        config.watch = watch
+        with printing_to(self.work / f"{number}.log"):
+            self.train(config)
+
+    def run(self) -> None:
+        """Run the trials, and tell how they go."""
+        found = tune_study.read_trials(self.study, self.space)
+        bar = progress(total=self.config.trials, initial=len(found), desc="tuning", unit="trial")
+
+        def ended(trial: Any) -> None:
+            found = tune_study.read_trials(self.study, self.space)
+            self.clear(found)
+            if own := next((each for each in found if each["number"] == trial.number), None):
+                bar.n = len(found)
+                bar.write(report.trial_in_words(own))
+                bar.write(report.standing(found, self.config.trials, self.deadline - time.monotonic()))
+
+        limits, seed = tune_study.Limits(self.config.trials, self.deadline), self.config.seed
+        with bar:
+            tune_study.search(self.study, self.space, self.try_out, limits, seed, bar.set_postfix_str, ended)
+
+    def clear(self, found: Sequence[dict[str, Any]]) -> None:
+        """Remove what trials have left, but for their logs and the models of the best and of the default one."""
+        kept = [trial["number"] for trial in (report.best_of(found), report.default_of(found)) if trial]
+        for trial in found:
+            if trial["number"] not in kept:
+                shutil.rmtree(self.work / str(trial["number"]), ignore_errors=True)
+
+    def model(self, trial: Mapping[str, Any]) -> Path:
+        """The model of a trial, trained again where another process has it or a kill came between."""
+        folder = self.work / str(trial["number"])
+        for _ in range(2):
+            if model := next((path for path in folder.glob("*") if path.suffix in CHECKPOINTS), None):
+                return model
+            self.try_out(trial["number"], {} if trial["default"] else trial["knobs"], Watch())
+        raise UserError(f"{folder} has no model: is it on a full disk?")
+
+    def conclude(self) -> None:
+        """Read test for the best and the default, and write and say what was gained.
+
+        Raises:
+            UserError: no trial came to its end.
+        """
+        found = tune_study.read_trials(self.study, self.space)
+        best, default = report.best_of(found), report.default_of(found)
+        if best is None:
+            last = f"; the last fault: {found[-1]['fault']}" if found and found[-1]["fault"] else ""
+            raise UserError(f"none of {len(found)} trials came to its end: give it more time, or other knobs{last}")
+        test, metric = {}, best["metric"]
+        if default and best is not default and (data := self.test_file(default)):
+            test["default"] = self.judge("default", default, data)
+            test["best"] = self.judge("best", best, data, "--against", str(self.folder / "default" / "evaluate"))
+            metric = headline(test["best"], metric)
+        against = test.get("best", {}).get("against")
+        facts = {"stage": self.config.stage, "seed": self.config.seed, "pruner": self.config.pruner}
+        facts |= {"space": {name: str(knob) for name, knob in self.space.items()}}
+        facts |= {"verdict": report.verdict(found, against, metric), "against": against}
+        facts |= {"test": {name: {metric: its[metric], "n": its["n"]} for name, its in test.items()}}
+        facts |= {"importance": tune_study.importances(self.study, self.space), "trials": found}
+        write_json(self.folder / "best.json", self.settings() | ({} if best is default else best["knobs"]))
+        report.write(self.folder, facts | measured_on(pick_device(self.given().device)))
+        script = f"-m {self.stage.module}" if "." in self.stage.module else f"{self.stage.module}.py"
+        print(f"train with it: python {script} --config {self.folder / 'best.json'}")
+
+    def settings(self) -> dict[str, Any]:
+        """What the flags of the stage change, and a run with the best knobs needs too."""
+        given, usual = self.given().plain() | {"seed": self.config.seed}, type(self.given())().plain()
+        return {k: v for k, v in given.items() if v != usual[k] and k not in ("config", "device", "output", "save_dir")}
+
+    def test_file(self, trial: Mapping[str, Any]) -> Path | None:
+        """The test file of the data, as the task of a trial's model names it; None: there is none."""
+        path = tasks.task_of(load(self.model(trial))[1]).file(self.given().data_dir, "test")
+        return path if path.is_file() else None
+
+    def judge(self, name: str, trial: Mapping[str, Any], data: Path, *more: str) -> dict[str, Any]:
+        """Metrics of a trial's model on a file, as evaluate.py writes them."""
+        folder = self.folder / name
+        with printing_to(self.work / f"{name}.log"):
+            given = ("--device", self.given().device, "--output", str(folder))
+            evaluate.main(["--model", str(self.model(trial)), "--data", str(data), *given, *more])
+        return json.loads((folder / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    own, others = split_flags(TuneConfig, sys.argv[1:] if argv is None else argv)
+    config = parse(TuneConfig, own, __doc__)
+    tune_study.require_optuna()
+    search = Search(config, others)
+    try:
+        search.run()
+    except Stopped as stop:
+        raise UserError("stopped; the trials so far are kept: go on with the same flags and --resume") from stop
+    search.conclude()
+
+
+if __name__ == "__main__":
+    run(main)
