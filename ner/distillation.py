@@ -115,7 +115,7 @@ def build_student(config: DistillConfig, teacher: BertTagger, facts: Facts) -> t
     """
     present = teacher.bert.config.num_hidden_layers
     if config.start in STARTS:
-        layers = config.bert_layers or max(1, present // 2)
+        config.bert_layers = layers = config.bert_layers or max(1, present // 2)
         _require_layers(layers, present, "the teacher")
         tokenizer = Tokenizer.from_facts(facts)
         weights, architecture = start_student(teacher.state_dict(), teacher.architecture, layers, config.start)
