@@ -22,8 +22,9 @@ FLOORS = {
     7: ("tasks", "teachers"),
     8: ("evaluate", "distillation", "pretrain_mlm", "custom_pruning", "predict_quantization", "api")
     + ("label_errors", "export", "bulk_predict"),
-    9: ("hard_label_distillation", "soft_label_distillation", "bert_model_quantization", "benchmark"),
-    10: ("experiments",),
+    9: ("hard_label_distillation", "soft_label_distillation", "bert_model_quantization", "benchmark", "tune_study"),
+    10: ("tune",),
+    11: ("experiments",),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
 APART = {"app": {"page"}, "api_test": set(), "quickstart": set()}  # what they import of ours
