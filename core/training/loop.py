@@ -119,9 +119,7 @@ def fit(
                 last = at >= end or now.step == budget.steps
                 end_of_epoch = now.step % len(batches) == 0 or last
                 if end_of_epoch or now.step % len(batches) % eval_every == 0:
-                    metrics = score(model)
-                    model.train()
-                    return_freed_memory()
+                    metrics = _evaluate(model, score)
                     better = now.judge(metrics, best_by, model)
                     line = log.add(now, now.step / len(batches), rate, metrics)
                     bar.write(line + ("  best so far" if better else ""))
@@ -163,6 +161,14 @@ def _go_on(
     now = Progress(**state["progress"])
     print(f"resumed at {budget.told(now.step)}")
     return now
+
+
+def _evaluate(model: nn.Module, score: Callable[[nn.Module], dict[str, Any]]) -> dict[str, Any]:
+    """The metrics of a model in training, which goes on after them with the memory that it needs alone."""
+    metrics = score(model)
+    model.train()
+    return_freed_memory()
+    return metrics
 
 
 def _save(run_state: RunState, model: nn.Module, updater: Updater, devices: Devices, now: Progress) -> None:
