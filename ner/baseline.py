@@ -21,11 +21,12 @@ from core.console import UserError, parse, progress, require_one_or_more, run
 from core.files import sha256, write_json
 from core.measure.latency import Predict
 from core.measure.metrics import in_words, metrics_table
+from core.text.units import find_units, words_of
 from core.training.device import measured_on
 from ner.data import BUNDLED_DATA, Sentences, read_data
 from ner.metrics import BEST_BY, entity_metrics, row_counts, strings
 from ner.tags import Entity, bio, read_tags, types_of
-from ner.units import entities_in_units, find_units, words_of
+from ner.units import entities_in_units
 
 # L-BFGS with both penalties, chosen on the dev data of two public sets; all transitions, as some are never seen.
 PENALTIES = {"c1": 0.1, "c2": 0.01, "feature.possible_transitions": True}

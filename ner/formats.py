@@ -15,8 +15,8 @@ from typing import Any
 
 from core.console import UserError
 from core.text.decode import Text, open_text
+from core.text.units import is_ideographic
 from ner.tags import Entity, drop_overlaps, find_scheme, is_tag, read_tags
-from ner.units import is_ideographic
 
 MAX_LISTED_FAULTS = 20
 CHUNK = 1 << 20  # characters of a line that are read at a time

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from core.bert.encoder import build_bert, pretrained_bert
 from core.bert.folder import read_bert_config
+from core.bert.spread import PLACES, places_in_words, spread_words, word_mask
 
 Reads = Literal["characters", "words", "both"]
 KERNEL = 3  # tokens that the convolution over words' states sees
@@ -60,7 +61,7 @@ class BertTagger(nn.Module):
         if reads == "both":
             self.mix = nn.Linear(2 * width, width)
         if reads != "characters":
-            self.place = nn.Embedding(4, width)
+            self.place = nn.Embedding(PLACES, width)
             self.near = nn.Conv1d(width, width, KERNEL, padding=KERNEL // 2)
             self.norm = nn.LayerNorm(width)
             nn.init.normal_(self.place.weight, std=config.initializer_range)
@@ -102,12 +103,8 @@ class BertTagger(nn.Module):
 
     def _spread(self, word_ids: torch.Tensor, word_of: torch.Tensor) -> torch.Tensor:
         """(batch, seq, hidden) the states of words at each of their characters, with the place of these in them."""
-        places = torch.arange(word_ids.shape[1], device=word_ids.device)
-        mask = (places <= word_of.amax(1, keepdim=True)).to(word_ids.dtype)
-        states = self.bert(input_ids=word_ids, attention_mask=mask).last_hidden_state  # (batch, words, hidden)
-        changes = F.pad((word_of[:, 1:] != word_of[:, :-1]).to(word_of.dtype), (1, 1), value=1)  # (batch, seq + 1)
-        place = 2 * changes[:, :-1] + changes[:, 1:]  # whether a token begins, and whether it ends, its word
-        return states.gather(1, word_of.unsqueeze(-1).expand(-1, -1, states.shape[-1])) + self.place(place)
+        states = self.bert(input_ids=word_ids, attention_mask=word_mask(word_ids, word_of)).last_hidden_state
+        return spread_words(states, word_of) + self.place(places_in_words(word_of))
 
     @classmethod
     def from_pretrained(cls, folder: Path, num_labels: int, reads: Reads = "characters") -> "BertTagger":

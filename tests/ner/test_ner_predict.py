@@ -14,11 +14,12 @@ from core.console import UserError
 from core.model_files.facts import new_facts
 from core.model_files.module import CPU, run_module
 from core.text.tokenizer import Tokenizer
+from core.text.units import find_units
 from ner import predict
 from ner.model import BertTagger
 from ner.predict import NerPredictor
 from ner.tags import Entity, tags_of
-from ner.units import encode, entities_in_units, find_units
+from ner.units import encode, entities_in_units
 
 LABELS = tags_of(["PER", "LOC"])
 ODD = "王芳Ａ１ ABc12\u3000é\u0301🙂👨‍👩‍👧\ud83d\udc00\u200b㐀𠀀，。\t\x00"
