@@ -18,12 +18,13 @@ class Window(NamedTuple):
     last: int
 
 
-def cut_windows(sizes: Sequence[int], room: int) -> Iterator[Window]:
-    """Cut words, none of which is split, into windows that overlap by up to a quarter; none for no word.
+def cut_windows(sizes: Sequence[int], room: int, overlap: float = OVERLAP) -> Iterator[Window]:
+    """Cut words, none of which is split, into windows that overlap; none for no word.
 
     Args:
         sizes: of each word in tokens, 1 to `room`.
         room: tokens that a window holds.
+        overlap: share of the room, up to which a window has words of the next one.
     """
     start = first = 0
     while first < len(sizes):
@@ -35,7 +36,7 @@ def cut_windows(sizes: Sequence[int], room: int) -> Iterator[Window]:
             yield Window(start, end, first, end)
             return
         following, shared = end, 0
-        most = min(OVERLAP * room, room - sizes[end])  # so that the next word fits behind what is shared
+        most = min(overlap * room, room - sizes[end])  # so that the next word fits behind what is shared
         while following - 1 > first and shared + sizes[following - 1] <= most:
             following -= 1
             shared += sizes[following]

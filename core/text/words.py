@@ -4,7 +4,7 @@ So the end of an entity never lies within a token, whatever words a vocabulary h
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from core.text.tokenizer import CHARACTERS_A_TOKEN, CHUNK, Tokenizer, replace_surrogates
@@ -35,27 +35,33 @@ class EncodedWords:
 def encode_words(tokenizer: Tokenizer, sentences: Sequence[Sequence[str]]) -> EncodedWords:
     """Encode each word by itself, with one token at least; nothing is cut, but of a word that no row has room for."""
     encoded, room = EncodedWords(), tokenizer.max_length - 2
+    for index, whole in enumerate(encode_words_apart(tokenizer, sentences)):
+        tokens = [ids[:room] for ids in whole]
+        for window in cut_windows(list(map(len, tokens)), room):
+            own = range(window.start, window.end)
+            pieces = [word for word in own for _ in tokens[word]]
+            told = [word if window.first <= word < window.last else NO_WORD for word in pieces]
+            ids = [token for word in own for token in tokens[word]]
+            encoded.input_ids.append([tokenizer.cls_id, *ids, tokenizer.sep_id])
+            encoded.words.append([NO_WORD, *told, NO_WORD])
+            encoded.pieces.append([NO_WORD, *pieces, NO_WORD])
+            encoded.sentences.append(index)
+    return encoded
+
+
+def encode_words_apart(tokenizer: Tokenizer, sentences: Sequence[Sequence[str]]) -> Iterator[list[list[int]]]:
+    """Of each sentence the ids of each of its words, encoded by itself, with one token at least."""
     longest = CHARACTERS_A_TOKEN * tokenizer.max_length
     for start in range(0, len(sentences), CHUNK):
         part = sentences[start : start + CHUNK]
         chunk = [[replace_surrogates(word[:longest]) for word in words] for words in part]
         encodings = tokenizer.tokenizer.encode_batch(chunk, is_pretokenized=True)
-        for index, (words, encoding) in enumerate(zip(part, encodings, strict=True), start):
+        for words, encoding in zip(part, encodings, strict=True):
             tokens: list[list[int]] = [[] for _ in words]
             for token_id, word in zip(encoding.ids, encoding.word_ids, strict=True):
                 tokens[word].append(token_id)
             # Of a blank or an invisible character nothing is left.
-            tokens = [ids[:room] or [tokenizer.unknown_id] for ids in tokens]
-            for window in cut_windows(list(map(len, tokens)), room):
-                own = range(window.start, window.end)
-                pieces = [word for word in own for _ in tokens[word]]
-                told = [word if window.first <= word < window.last else NO_WORD for word in pieces]
-                ids = [token for word in own for token in tokens[word]]
-                encoded.input_ids.append([tokenizer.cls_id, *ids, tokenizer.sep_id])
-                encoded.words.append([NO_WORD, *told, NO_WORD])
-                encoded.pieces.append([NO_WORD, *pieces, NO_WORD])
-                encoded.sentences.append(index)
-    return encoded
+            yield [ids or [tokenizer.unknown_id] for ids in tokens]
 
 
 def encode_places(tokenizer: Tokenizer, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:

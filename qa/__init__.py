@@ -1,0 +1,1 @@
+"""Extractive question answering: data, model, training, distillation, prediction."""

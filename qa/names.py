@@ -1,0 +1,27 @@
+"""The models of this task that have names, and where their files lie."""
+
+from pathlib import Path
+
+from config import PROJECT
+from core.model_files.names import ONNX, OPENVINO, Artefact, Models
+
+TEACHER = Path("save_models/qa/bert_qa.pt")
+STUDENT = Path("models_save/qa/bert_soft_distill.pth")
+
+
+def _int8(name: str, parent: Path) -> Artefact:
+    """The INT8 form of a model, in a file beside it."""
+    files = (parent.with_name(f"{parent.stem}_int8{end}") for end in (ONNX, OPENVINO))
+    return Artefact(f"bert_model_quantization.py --data-dir data/qa --model {parent.as_posix()}", tuple(files), name)
+
+
+# In the order in which they answer when nobody names a model and save_models/qa/default.json does not either.
+MODELS = Models(
+    {
+        "soft_int8": _int8("soft", STUDENT),
+        "soft": Artefact("-m qa.distillation", (STUDENT.with_suffix(ONNX), STUDENT)),
+        "teacher": Artefact("-m qa.train", (TEACHER,)),
+        "teacher_int8": _int8("teacher", TEACHER),
+    },
+    root=PROJECT,
+)

@@ -1,0 +1,265 @@
+"""Answer questions from passages with any model of this task.
+
+    python -m qa.predict --question "展览几点关门？" --context "展览每天九点开门，十七点关门。"
+    python -m qa.predict --question "展览几点关门？" --file passage.txt       # the whole file is the passage
+    python -m qa.predict --file questions.xlsx --output answers.xlsx       # a table with questions and passages
+    python -m qa.predict --model models_save/qa/bert_soft_distill.onnx --question "…" --context "…"    # needs no torch
+
+From Python:
+
+    from qa.predict import QaPredictor
+    QaPredictor.load("teacher").predict([("展览几点关门？", "…")])     # [{"answer", "start", "end", "confidence", …}]
+
+`context[start:end]` is the answer in the passage as it was given; `confidence` is the probability that it is the one.
+A passage longer than the encoder is read in windows that overlap, none of it is cut.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypedDict
+
+import numpy as np
+
+from config import Config
+from core.answers import FAULTS, text_fault
+from core.console import UserError, parse, require_one_or_more, run
+from core.model_files.find import find_model
+from core.model_files.names import name_of
+from core.model_files.predictor import Predictor, Rows, predict_all
+from core.tables.formats import WRITTEN, is_table, require_suffix
+from core.tables.write import write_table
+from core.task import Task
+from core.text.words import NO_WORD
+from core.training.units import count_labels
+from qa import spans
+from qa.data import SUFFIXES, Questions, batches, encode, read, span_units
+from qa.formats import Pair
+from qa.metrics import BEST_BY, answer_scores, score
+from qa.names import MODELS
+from qa.question import PairQuestion
+from qa.tables import read_pairs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+NAME = "qa"
+SAMPLE = Pair("展览几点关门？", "县博物馆的农具展从三月开到六月，每天九点开门，十七点关门，周一闭馆。")
+COLUMNS = ("row", "question", "answer", "start", "end", "confidence", "error")
+TOP = 20  # answers of each question that are kept
+LONGEST = 30  # units of an answer, where a model does not say
+
+
+class Span(TypedDict):
+    """A possible answer: what stands in the passage from `start` to before `end`; "" and None: it has none."""
+
+    answer: str
+    start: int | None
+    end: int | None
+    confidence: float
+
+
+class Answer(Span):
+    """The likeliest answer, the likeliest ones with itself among them, and whether the question was cut."""
+
+    top_k: list[Span]
+    truncated: bool
+
+
+def _build_reader(architecture: dict[str, Any]) -> "nn.Module":
+    from qa.model import BertReader
+
+    return BertReader.from_architecture(architecture)
+
+
+class QaPredictor(Predictor):
+    """A trained reader, whatever it runs on, ready to answer. Use `QaPredictor.load`.
+
+    Of its facts, `answers` has `longest`, units of an answer, and `threshold`, the logarithm of the odds below which
+    the answer is that there is none; None for a model that always gives one.
+    """
+
+    task = NAME
+    builds = {"bert_reader": _build_reader}
+
+    @classmethod
+    def load(cls, path: Path | str | None = None, device: str = "auto", in_server: bool = False) -> Self:
+        """Open a model by its name or its path; None: the one that answers by default. See `Predictor.load`."""
+        return super().load(path if isinstance(path, Path) else find_model(path, MODELS), device, in_server)
+
+    @property
+    def longest(self) -> int:
+        """Units that an answer has at most."""
+        return self.facts.get("answers", {}).get("longest", LONGEST)
+
+    @property
+    def threshold(self) -> float | None:
+        """The logarithm of the odds of there being no answer; None: there always is one."""
+        return self.facts.get("answers", {}).get("threshold")
+
+    def encode(self, items: Sequence[Pair]) -> Rows:
+        rows = encode([Pair(*item) for item in items], self.tokenizer)
+        notes = [
+            (np.array(units), told, rows.places[pair], rows.truncated[pair])
+            for units, told, pair in zip(rows.units, rows.told, rows.pairs, strict=True)
+        ]
+        return Rows(rows.columns, rows.pairs, notes)
+
+    def decode(self, item: Pair, notes: Sequence[Any], logits: Sequence[np.ndarray]) -> Answer:
+        found = self.candidates(item, notes, logits)
+        shares = spans.confidences([each.odds for each in found], self.temperature)
+        top: list[Span] = []
+        for (start, end, _), share in zip(found[:TOP], shares.tolist(), strict=False):
+            text = item[1][start:end]
+            place = {"start": start, "end": end} if text else {"start": None, "end": None}
+            top.append({"answer": text, **place, "confidence": share})
+        return {**top[0], "top_k": top, "truncated": bool(notes) and notes[0][3]}
+
+    def candidates(self, item: Pair, notes: Sequence[Any], logits: Sequence[np.ndarray]) -> list[spans.Candidate]:
+        """The possible answers to a question, the likeliest first; that there is none is among them as 0 to 0."""
+        found: list[spans.Candidate] = []
+        for (units, told, _, _), values in zip(notes, logits, strict=True):
+            tokens = np.flatnonzero(units != NO_WORD)
+            found += spans.window_spans(values, tokens, units[tokens], told, self.longest)
+        answers = spans.best_answers(item[1], notes[0][2] if notes else [], found)
+        if self.threshold is not None or not answers:
+            answers.append(spans.Candidate(0, 0, self.threshold or 0.0))
+            answers.sort(key=lambda each: -each.odds)
+        return answers
+
+
+class QaTask(Task):
+    """The task, whose confidences are of whole answers: so is the temperature that is fitted on them."""
+
+    def temperature(self, predictor: QaPredictor, split: Questions) -> float:
+        found = all_candidates(predictor, split.items)
+        given = [item[1][each[0].first : each[0].last] for item, each in zip(split.items, found, strict=True)]
+        return spans.best_temperature([[one.odds for one in each] for each in found], answer_scores(given, split).exact)
+
+
+def all_candidates(predictor: QaPredictor, items: Sequence[Pair]) -> list[list[spans.Candidate]]:
+    """The possible answers to each question, the likeliest first."""
+    rows = predictor.encode(items)
+    own: list[tuple[list[Any], list[np.ndarray]]] = [([], []) for _ in items]
+    for item, note, values in zip(rows.item_of_row, rows.notes, predictor.logits(rows.columns), strict=True):
+        own[item][0].append(note)
+        own[item][1].append(values)
+    return [predictor.candidates(item, *its) for item, its in zip(items, own, strict=True)]
+
+
+def fit_threshold(predictor: QaPredictor, split: Questions) -> float:
+    """The threshold of a model by labelled questions of which some have no answer; see `QaPredictor`."""
+    plain = QaPredictor({**predictor.facts, "answers": {"longest": predictor.longest}}, predictor.run)
+    best = [found[0] for found in all_candidates(plain, split.items)]
+    given = [item[1][each.first : each.last] for item, each in zip(split.items, best, strict=True)]
+    worth = answer_scores(given, split).f1
+    return round(spans.best_threshold([each.odds for each in best], worth, [not own for own in split.answers]), 4)
+
+
+TASK = QaTask(
+    predictor=QaPredictor,
+    suffixes=SUFFIXES,
+    labels=lambda folder: None,  # the start and the end, of every model
+    read=read,
+    batches=batches,
+    units=span_units,
+    count=count_labels,
+    score=score,
+    best_by=BEST_BY,
+    question=PairQuestion(),
+    baseline="qa.baseline",
+    models=MODELS,
+)
+
+
+@dataclass
+class PredictConfig:
+    """Knobs of prediction."""
+
+    model: str | None = None
+    """Name (teacher, soft, soft_int8 …) or path of a model. None: the one in save_models/qa/default.json."""
+    question: str | None = None
+    """The question."""
+    context: str | None = None
+    """The passage that has the answer."""
+    file: Path | None = None
+    """A text file that is the passage (UTF-8 or GB18030), or a table (.csv, .tsv, .xlsx, .jsonl, .parquet) with
+    passages and, without --question, questions."""
+    columns: tuple[str, str] | None = None
+    """The columns of the table with the questions and the passages, by name or letter. None: those of usual names."""
+    output: Path | None = None
+    """With a table: the table to write, a row for each question, its suffix as above; None: answers are printed."""
+    top_k: int = 1
+    """Answers to print for each question."""
+    batch_size: int = 128
+    """Windows in a forward pass."""
+    device: str = Config.device
+    """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
+
+    def __post_init__(self) -> None:
+        require_one_or_more(self, "batch_size", "top_k")
+        if self.context is not None and self.file is not None:
+            raise UserError("--context and --file exclude each other: give one of them")
+        in_table = self.file is not None and is_table(self.file)
+        for name in ("output", "columns"):
+            if getattr(self, name) is not None and not in_table:
+                raise UserError(f"--{name} goes with --file and a table, such as .csv or .xlsx")
+        if self.question is None and (self.context is not None or (self.file is not None and not in_table)):
+            raise UserError("--question is missing: give the question that the passage answers")
+        if self.question is not None and self.context is None and self.file is None:
+            raise UserError("the passage is missing: give it with --context, or the name of its file with --file")
+        if self.output:
+            require_suffix(self.output, WRITTEN)
+        if self.output and self.file.exists() and self.output.exists() and self.file.samefile(self.output):
+            raise UserError(f"--output {self.output} is the file that is read: give the answers another name")
+
+
+def answer_rows(pairs: Sequence[Pair], answers: Sequence[Answer | None]) -> Iterator[list[Any]]:
+    """A row for each question; without an answer it says why."""
+    for number, (pair, found) in enumerate(zip(pairs, answers, strict=True), start=1):
+        if found is None:
+            yield [number, pair.question, "", None, None, None, fault_of(pair)]
+            continue
+        note = "" if found["answer"] else "no answer in the passage"
+        yield [number, pair.question, *(found[name] for name in ("answer", "start", "end", "confidence")), note]
+
+
+def fault_of(pair: Pair) -> str:
+    """Why a question cannot be answered; "" where it can."""
+    faults = {name: text_fault(text) for name, text in zip(("question", "passage"), pair, strict=True)}
+    return next((f"the {name} is {FAULTS[fault]}" for name, fault in faults.items() if fault), "")
+
+
+def show(pairs: Sequence[Pair], answers: Sequence[Answer | None], top_k: int) -> None:
+    """Print each question, and below it its likeliest answers with their places."""
+    for pair, found in zip(pairs, answers, strict=True):
+        print(pair.question if found else f"{pair.question} ({fault_of(pair)})")
+        for each in found["top_k"][:top_k] if found else ():
+            place = f"{each['start']:>5}–{each['end']:<5}" if each["answer"] else " " * 11
+            print(f"  {place} {each['confidence']:.4f}  {each['answer'] or '(no answer in the passage)'}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = parse(PredictConfig, argv, __doc__)
+    pairs = read_pairs(config.file, config.question, config.columns) if config.file else [SAMPLE]
+    if config.context is not None:
+        pairs = [Pair(config.question, config.context)]
+    if not config.output and len(pairs) == 1 and (fault := fault_of(pairs[0])):
+        raise UserError(f"{fault}: give a text")
+    path = find_model(config.model, MODELS)
+    predictor = QaPredictor.load(path, config.device)
+    predictor.batch_size = config.batch_size
+    print(f"model: {name_of(path, MODELS) or predictor.name} ({path})", file=sys.stderr)
+    usable = [not fault_of(pair) for pair in pairs]
+    found = iter(predict_all(predictor, [pair for pair, can in zip(pairs, usable, strict=True) if can], "predicting"))
+    answers = [next(found) if can else None for can in usable]
+    if config.output is None:
+        show(pairs, answers, config.top_k)
+    else:
+        write_table(config.output, COLUMNS, answer_rows(pairs, answers))
+        print(f"wrote the answers to {len(pairs)} questions to {config.output}")
+
+
+if __name__ == "__main__":
+    run(main)

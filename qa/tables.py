@@ -1,0 +1,51 @@
+"""Questions and passages read from a file: a text that is one passage, or a table with many."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.console import UserError
+from core.tables.cells import cell_text
+from core.tables.columns import TEXT_NAMES, choose_columns
+from core.tables.formats import is_table
+from core.tables.read import open_table
+from core.text.decode import open_text
+from qa.formats import Pair
+
+CHUNK = 1 << 20  # characters read at a time
+QUESTION_NAMES = ("问题", "提问", "question", "query", "questions")
+CONTEXT_NAMES = ("原文", "段落", "文章", "材料", "context", "passage", "paragraph", *TEXT_NAMES)
+
+
+def read_pairs(path: Path, question: str | None, columns: Sequence[str] | None = None) -> list[Pair]:
+    """The questions of a file, and the passage that each is about; what was odd about the file is told.
+
+    Args:
+        path: a text file, or a table.
+        question: asked about every passage of the file; None: the table has a column of questions.
+        columns: names or letters of those with the questions and the passages; None: those of usual names.
+
+    Raises:
+        UserError: the file cannot be read, or is a table without such columns.
+    """
+    if not is_table(path):
+        with open_text(path) as file:
+            text, warnings = "".join(file.parts(CHUNK)).removeprefix("\ufeff"), file.warnings
+        pairs = [Pair(question or "", text)]
+    else:
+        wanted = [*(columns or (*QUESTION_NAMES, *CONTEXT_NAMES))]
+        with open_table(path, wanted=wanted) as found:
+            places = []
+            for at, (name, known) in enumerate((("questions", QUESTION_NAMES), ("passages", CONTEXT_NAMES))):
+                if name == "questions" and question is not None:
+                    continue
+                own = [columns[at]] if columns else []
+                if not (chosen := choose_columns(found.columns, own, known, "--columns", str(path))):
+                    raise UserError(f"{path} has no column that is known to hold {name}: name both with --columns")
+                places += chosen
+            cells = [[cell_text(row[place]) for place in places] for row in found.rows]
+            warnings = found.warnings
+        pairs = [Pair(*([question] if question is not None else []), *row) for row in cells]
+    for warning in warnings:
+        print(f"warning: {path}: {warning}", file=sys.stderr)
+    return pairs
