@@ -8,7 +8,8 @@ from core.model_files.facts import CLASSIFICATION, Facts
 from core.model_files.predictor import Predictor, open_file
 from core.task import Task
 
-TASKS = {CLASSIFICATION: "predict_fun", "ner": "ner.predict"}  # by the name of a task, the module that has its TASK
+# By the name of a task, the module that has its TASK.
+TASKS = {CLASSIFICATION: "predict_fun", "ner": "ner.predict", "qa": "qa.predict"}
 
 
 def task_of(facts: Facts) -> Task:

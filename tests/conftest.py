@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from ner_sentences import sentences, tagger, words_bert  # noqa: F401 (fixtures)
+from qa_questions import qa_bert, questions, reader  # noqa: F401 (fixtures)
 
 import tasks
 import train
