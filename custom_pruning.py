@@ -40,7 +40,7 @@ from core.model_files.find import find_model
 from core.model_files.module import build_module, restore_module
 from core.model_files.names import made_from
 from core.model_files.predictor import Predictor
-from core.task import Task
+from core.task import Task, texts_of
 from core.text.tokenizer import Tokenizer
 from core.training.device import Devices, measured_on
 from core.training.loop import MAY_CHANGE, fit, run_on
@@ -152,7 +152,7 @@ def cut_and_recover(
     """
     task, teacher = original.task, original.model
     weights = {name: tensor.cpu() for name, tensor in teacher.state_dict().items()}
-    texts = splits["train"].items if config.prune_vocab else None
+    texts = texts_of(splits["train"].items) if config.prune_vocab else None
     batches = task.batches(splits["train"], tokenizer, config.batch_size, config.seed)
     ids = token_ids(batches.columns, inputs_of(teacher)) if config.prune_vocab else ()
     asked = (config.keep_layers, texts, ids)
@@ -244,14 +244,14 @@ def prune(config: PruneConfig, run_state: RunState, devices: Devices) -> None:
     if config.structured:
         model, kept, training = cut_and_recover(original, tokenizer, splits, config, devices, run_state, score, seq_len)
         report |= {name: getattr(config, name) for name in ("keep_flops", "keep_layers", "prune_vocab")}
-        report |= unknown_characters([tokenizer, kept], splits["dev"].items)
+        report |= unknown_characters([tokenizer, kept], texts_of(splits["dev"].items))
     else:
         model = copy.deepcopy(original.model)
         report |= {"scope": config.scope, "amount": config.amount, **prune_weights(model, config.amount, config.scope)}
     metrics = {"dev": score(model, kept), "test": score(model, kept, "test") if "test" in splits else None}
     knobs, parent, by, name = config.plain(), original.sha256, task.best_by, artefact.stem.removesuffix("_model")
     made = new_facts(name, model, facts["labels"], kept, knobs, metrics, training, parent, by, before.task)
-    made |= {name: facts.get(name) for name in ("data_sha256", "lineage")} | {"licence": licence_of(facts)}
+    made |= {name: facts[name] for name in facts.keys() - made.keys()} | {"licence": licence_of(facts)}
     after = original.predictor(model, kept, devices)
     made["temperature"] = task.temperature(after, splits["dev"])
     descend = partial(lineage.descend, task.models, artefact, made)

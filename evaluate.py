@@ -56,7 +56,8 @@ class EvaluateConfig:
 def compare(metrics: dict[str, Any], split: Split, folder: Path) -> dict[str, Any]:
     """The difference to the headline metric in another folder's metrics.json, with its 95 % interval.
 
-    Both have the class `predicted` for each row, or of each what is right, found and there (`rows`), as of entities.
+    Both have the class `predicted` for each row; or of each what is right, found and there (`rows`), as of entities; or
+    the score of each (`row_scores`), as of answers.
 
     Raises:
         UserError: there is no such file, or it is about other data.
@@ -65,8 +66,11 @@ def compare(metrics: dict[str, Any], split: Split, folder: Path) -> dict[str, An
     try:
         other = json.loads(path.read_text(encoding="utf-8"))
         same_data = other["data_sha256"] == metrics["data_sha256"]
-        in_rows, both = "rows" in metrics, (metrics, other)
-        ours, theirs = (np.array(found["rows"] if in_rows else found["predicted"].split(), int) for found in both)
+        in_rows, in_scores, both = "rows" in metrics, "row_scores" in metrics, (metrics, other)
+        if in_scores:
+            ours, theirs = (np.array(found["row_scores"], float) for found in both)
+        else:
+            ours, theirs = (np.array(found["rows"] if in_rows else found["predicted"].split(), int) for found in both)
         name = other["model"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise UserError(f"{path} is not a report of baseline.py or evaluate.py: run one of them first") from fault
@@ -74,6 +78,8 @@ def compare(metrics: dict[str, Any], split: Split, folder: Path) -> dict[str, An
         raise UserError(f"{path} was measured on other data: measure both models on the same file")
     if in_rows:
         return {"model": name, **asdict(paired_bootstrap_counts(ours[None], theirs[None]))}
+    if in_scores:
+        return {"model": name, **asdict(paired_bootstrap(ours, theirs))}
     return {"model": name, **asdict(paired_bootstrap(ours == split.labels, theirs == split.labels))}
 
 

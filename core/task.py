@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from core.training.batches import Batches
 
 
+def texts_of(items: Sequence[Any]) -> list[str]:
+    """The texts of what a model is asked: a text each, or several."""
+    return [text for item in items for text in ([item] if isinstance(item, str) else item)]
+
+
 class Split(Protocol):
     """A labelled file that has been read.
 

@@ -73,8 +73,8 @@ def choose_variant(
 
 
 def _classes(predictor: Predictor, columns: Mapping[str, Sequence]) -> np.ndarray:
-    """The likeliest class of each unit of some rows."""
-    return np.concatenate([logits.argmax(-1).ravel() for logits in predictor.logits(columns)])
+    """What is chosen for each unit of some rows, the likeliest class as a rule."""
+    return np.concatenate([predictor.choices(logits) for logits in predictor.logits(columns)])
 
 
 def quantize_onnx(content: bytes, options: dict[str, Any]) -> bytes:

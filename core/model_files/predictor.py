@@ -118,6 +118,10 @@ class Predictor:
         """
         raise NotImplementedError
 
+    def choices(self, logits: np.ndarray) -> np.ndarray:
+        """What the logits of a row choose, one number for each unit: by these two forms of a model are compared."""
+        return logits.argmax(-1).ravel()
+
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Softmax over the last axis at the temperature that was fitted on the dev data when the model was made."""
         return softmax(logits, self.temperature)
