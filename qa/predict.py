@@ -116,6 +116,10 @@ class QaPredictor(Predictor):
             top.append({"answer": text, **place, "confidence": share})
         return {**top[0], "top_k": top, "truncated": bool(notes) and notes[0][3]}
 
+    def choices(self, logits: np.ndarray) -> np.ndarray:
+        """(2,) the likeliest tokens of a window to begin and to end an answer."""
+        return logits.argmax(0)
+
     def candidates(self, item: Pair, notes: Sequence[Any], logits: Sequence[np.ndarray]) -> list[spans.Candidate]:
         """The possible answers to a question, the likeliest first; that there is none is among them as 0 to 0."""
         found: list[spans.Candidate] = []

@@ -73,6 +73,15 @@ class TrainConfig(Config):
             raise UserError(f"--adapt-minutes is {self.adapt_minutes}: it must be above 0")
 
 
+def prepare(model: BertReader, config: TrainConfig, devices: Devices) -> None:
+    """Move a module to its device and make it ready to be trained."""
+    model.to(devices.device)
+    if devices.device.type == "cpu":
+        model.bert.set_attn_implementation("eager")  # a tenth faster there than PyTorch's fused attention
+    if config.gradient_checkpointing:
+        model.bert.activation_checkpointing_enable()
+
+
 def judge_on_dev(model: nn.Module, facts: Facts, splits: dict[str, Questions], devices: Devices) -> dict[str, Any]:
     """The metrics of a module on dev, in the arithmetic of training; its threshold is fitted there."""
     predictor = QaPredictor(facts, run_on(model, devices))
@@ -140,11 +149,8 @@ def _fine_tune(config: TrainConfig, run_state: RunState, devices: Devices, score
     print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
 
     torch.manual_seed(config.seed)
-    model = BertReader.from_pretrained(bert_path, reads).to(devices.device)
-    if devices.device.type == "cpu":
-        model.bert.set_attn_implementation("eager")  # a tenth faster there than PyTorch's fused attention
-    if config.gradient_checkpointing:
-        model.bert.activation_checkpointing_enable()
+    model = BertReader.from_pretrained(bert_path, reads)
+    prepare(model, config, devices)
     parent = sha256(find_weights(bert_path))
     facts = new_facts("teacher", model, LABELS, tokenizer, config.plain(), {}, None, parent, BEST_BY, NAME)
     facts["answers"] = {"longest": longest_answer(train), "threshold": None}
