@@ -37,6 +37,8 @@ ENGLISH: Words = {
     "table least_sure": "Trained on | Test accuracy | Each seed | Difference, 95 % interval | Macro-F1",
     "table ner": "Model | Training sentences | Test F1 | Each seed | Entities that train lacks | Against "
     "| Difference, 95 % interval | p | Training, s",
+    "table qa": "Model | Training questions | Test EM | F1 | Each seed | Against | F1 difference, 95 % interval | p "
+    "| Training, s",
     "choice none": "{:,} titles",
     "choice random": "{:,} titles, and {:,} random ones",
     "choice least sure": "{:,} titles, and the {:,} least sure ones",
@@ -68,6 +70,7 @@ CHINESE: Words = {
     "table label_errors": "模型 | 标题 | 改错 | 次数 | 列出 | 前若干行（与改错的一样多）里找到 | 整个清单里找到",
     "table least_sure": "训练数据 | 测试准确率 | 各个种子 | 差值（95 % 置信区间） | Macro-F1",
     "table ner": "模型 | 训练句子 | 测试 F1 | 各个种子 | 训练里没有的实体 | 对比 | 差值（95 % 置信区间） | p | 秒",
+    "table qa": "模型 | 训练问题 | 测试 EM | F1 | 各个种子 | 对比 | F1 差值（95 % 置信区间） | p | 秒",
     "choice none": "{:,} 条",
     "choice random": "{:,} 条，加随机的 {:,} 条",
     "choice least sure": "{:,} 条，加最没把握的 {:,} 条",

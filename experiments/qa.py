@@ -1,0 +1,184 @@
+"""Comparison of readers: rules, a learning curve over questions, students with and without a teacher.
+
+    python -m experiments.qa                                                # the bundled questions, 3 seeds
+    python -m experiments.qa --data-dir cmrc2018 --rows 1000 3000 --output results/cmrc2018
+
+Each number of rows takes the first questions of train, and all of them come last, with which the students are trained
+too: of half of the teacher's layers, each once taught and once alone, with the same updates. All are selected on dev
+and scored on test. Finished trainings are kept: a run that was stopped goes on where it was. Writes qa.json, qa.md and
+qa.png to the output folder; differences are tested by paired bootstrap over the questions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from config import BUNDLED_BERT, Config
+from core.bert.folder import find_bert, find_weights, read_finetune
+from core.console import UserError, parse, run
+from core.files import atomic_write, sha256
+from core.measure.stats import interval, paired_bootstrap
+from core.model_files.checkpoint import load
+from core.model_files.predictor import predict_all
+from experiments.readme_words import Words, each_seed, markdown, percent
+from experiments.trials import Trials, knobs_of, write_views
+from qa.baseline import MODELS as BASELINES
+from qa.baseline import Clauses
+from qa.data import BUNDLED_DATA, Questions, read_data
+from qa.distillation import DistillConfig, distil
+from qa.metrics import answer_scores
+from qa.names import STUDENT, TEACHER
+from qa.predict import QaPredictor
+from qa.train import TrainConfig, fine_tune
+
+READER, LINE = "reader", "clause, rules"
+STUDENTS = {"spread, alone": 0.0, "spread, taught": 0.7}  # by name, the weight of the soft loss
+
+
+@dataclass
+class QaConfig:
+    """Knobs of the comparison."""
+
+    data_dir: Path = BUNDLED_DATA
+    """Folder with train.json, dev.json and test.json; see qa/formats.py."""
+    bert_path: Path = Config.bert_path
+    """Folder of the BERT; while the default one holds none, the bundled bert-mini-chinese is used."""
+    models: tuple[str, ...] = (*BASELINES, READER, "students")
+    """What is compared."""
+    rows: tuple[int, ...] = ()
+    """Numbers of training questions; all of them are added."""
+    seeds: int = 3
+    """Trainings of each model."""
+    num_epochs: int | None = None
+    """Passes over the training data. None: as qa.train."""
+    max_length: int = TrainConfig.max_length
+    """Tokens of a window."""
+    output: Path = Config.output
+    """Folder for the table and the picture."""
+    device: str = Config.device
+    """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
+
+    def __post_init__(self) -> None:
+        if min(self.seeds, *self.rows, 1) < 1:
+            raise UserError("--seeds and --rows must be 1 or more")
+        if unknown := set(self.models) - {*BASELINES, READER, "students"}:
+            raise UserError(f"--models {min(unknown)} is none of {'; '.join([*BASELINES, READER, 'students'])}")
+
+
+def scores(given: Sequence[str], test: Questions) -> dict[str, Any]:
+    """What is kept of a model's answers on test."""
+    found = answer_scores(given, test)
+    kept = {name: found.metrics[name] for name in ("em", "f1", "measure")}
+    rows = {name: " ".join(f"{each:.6g}" for each in getattr(found, name)) for name in ("f1", "exact")}
+    return {**kept, "row_scores": rows["f1"], "exact": rows["exact"]}
+
+
+def measure(
+    name: str, rows: int, seed: int | None, splits: dict[str, Questions], config: QaConfig, trials: Trials, folder: Path
+) -> dict[str, Any]:
+    """Train and score one model."""
+    train, test = splits["train"], splits["test"]
+    if name in BASELINES:
+        first = Questions(train.items[:rows], train.answers[:rows], train.spans[:rows])
+        return scores(Clauses(first, BASELINES[name]).predict(test.items), test)
+    knobs = knobs_of(config, "data_dir num_epochs device", folder, seed) | {"limit": rows}
+    if name == READER:
+        fine_tune(TrainConfig(**knobs, bert_path=config.bert_path, max_length=config.max_length), score_test=False)
+        model = folder / TEACHER.name
+    else:
+        key = {"model": READER, "rows": rows, "seed": seed}
+        teacher = partial(measure, READER, rows, seed, splits, config, trials)
+        trials.once("cells", key, teacher, need_model=True)
+        distil(DistillConfig(**knobs, model=(str(trials.model(key)),), alpha=STUDENTS[name]), deploy=False)
+        model = folder / STUDENT.name
+    facts = load(model)[1]
+    found = predict_all(QaPredictor.load(model, config.device), test.items, name)
+    if name != READER:  # which teaches the students
+        model.unlink()
+    made = {"dev_f1": facts["metrics"]["dev"]["f1"], "seconds": facts["training"]["seconds"]}
+    return {**scores([each["answer"] for each in found], test), **made}
+
+
+def mean_rows(runs: Sequence[dict[str, Any]]) -> np.ndarray:
+    """(questions,) the F1 of each, the mean over some trainings."""
+    return np.mean([np.array(run["row_scores"].split(), float) for run in runs], axis=0)
+
+
+def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A line for each model and number of rows; what it is held against: the rules, or the same student alone."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for cell in cells:
+        groups.setdefault((cell["model"], cell["rows"]), []).append(cell)
+    summary = []
+    for (name, rows), runs in sorted(groups.items(), key=lambda item: item[0][1]):
+        entry = {"model": name, "rows": rows, "f1": [run["f1"] for run in runs], "em": [run["em"] for run in runs]}
+        entry["seconds"] = float(np.mean([run["seconds"] for run in runs])) if "seconds" in runs[0] else None
+        against = name.replace("taught", "alone") if name.endswith("taught") else LINE
+        if name != against and (others := groups.get((against, rows))):
+            entry |= {"against": against, **asdict(paired_bootstrap(mean_rows(runs), mean_rows(others)))}
+        summary.append(entry)
+    return summary
+
+
+def table(report: dict[str, Any], words: Words) -> str:
+    """The summary as a table."""
+    lines = []
+    for entry in report["summary"]:
+        cells = [words.get(entry["model"], entry["model"]), f"{entry['rows']:,}", percent(np.mean(entry["em"]))]
+        cells += [percent(np.mean(entry["f1"])), each_seed(entry["f1"]) if entry["f1"][1:] else "–"]
+        told = ["–"] * 3
+        if "against" in entry:
+            told = [words.get(entry["against"], entry["against"]), interval(entry, words["an interval"], 2)]
+            told.append(f"{entry['p']:.4f}")
+        lines.append([*cells, *told, f"{entry['seconds']:.0f}" if entry["seconds"] else "–"])
+    return markdown(words["table qa"], lines)
+
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """F1 by the number of training questions as a PNG, a dot for each seed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name in dict.fromkeys(entry["model"] for entry in report["summary"]):
+        entries = [entry for entry in report["summary"] if entry["model"] == name]
+        line = axes.plot(
+            [entry["rows"] for entry in entries], [100 * np.mean(entry["f1"]) for entry in entries], "o-", label=name
+        )
+        for entry in entries:
+            dots = [100 * each for each in entry["f1"]]
+            axes.plot([entry["rows"]] * len(dots), dots, ".", color=line[0].get_color(), markersize=4)
+    axes.set_xlabel("training questions")
+    axes.set_ylabel("F1 on test, % (small dots: each seed)")
+    axes.legend()
+    atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = parse(QaConfig, argv, __doc__)
+    splits = read_data(config.data_dir)
+    if "test" not in splits:
+        raise UserError(f"{config.data_dir} has no test.json: the models are scored on it")
+    config.bert_path = bert = find_bert(config.bert_path, Config.bert_path, BUNDLED_BERT)
+    settings = {"data": {name: sha256(split.path) for name, split in splits.items()}, "max_length": config.max_length}
+    settings |= {"bert": sha256(find_weights(bert)), "finetune": read_finetune(bert), "num_epochs": config.num_epochs}
+    path = config.output / "qa.json"
+    trials = Trials(config.output / "qa_work", settings, ["cells"], path, config.device)
+    most = len(splits["train"])
+    for rows in [*(count for count in sorted(config.rows) if count < most), most]:
+        students = STUDENTS if "students" in config.models and rows == most else ()
+        for name in [*(name for name in config.models if name != "students"), *students]:
+            for seed in (None,) if name in BASELINES else range(1, config.seeds + 1):
+                make = partial(measure, name, rows, seed, splits, config, trials)
+                trials.once("cells", {"model": name, "rows": rows, "seed": seed}, make)
+    trials.report["summary"] = summarise(trials.report["cells"])
+    trials.save()
+    write_views(trials.report, path, table, draw)
+
+
+if __name__ == "__main__":
+    run(main)
