@@ -30,7 +30,7 @@ from qa.metrics import answer_scores
 
 CLAUSE = re.compile(r"[^，。；：！？,;!?\n]+")
 NUMERAL = "[\\d０-９一二三四五六七八九十百千万亿两零〇]"
-NEIGHBOURS = 0.5  # of what the clauses beside one share counts for it
+A_CHARACTER = 0.02  # that a clause is longer counts so much against it
 MANY = NUMERAL[1:-1]
 DATE = f"(?:公元前?)?{NUMERAL}+(?:年|月|日|点|世纪|时|号)[{MANY}年月日点分半]*"
 NUMBER = f"{NUMERAL}[{MANY},，.．]*(?:分之{NUMERAL}+)?(?:%|％|平方公里|公里|公斤|[\u4e00-\u9fa5])?"
@@ -86,9 +86,12 @@ class Clauses:
         """The answer to a question."""
         clauses = [match.group().strip() for match in CLAUSE.finditer(context)] or [context]
         asked = grams(question)
-        worth = [sum(self.rarity.get(gram, self.unseen) for gram in asked & grams(clause)) for clause in clauses]
-        padded = [0.0, *worth, 0.0]
-        scores = [padded[at + 1] + NEIGHBOURS * (padded[at] + padded[at + 2]) for at in range(len(clauses))]
+        shared = [asked & grams(clause) for clause in clauses]
+        near = [set().union(*shared[max(0, at - 1) : at + 2]) for at in range(len(clauses))]
+        scores = [
+            self._worth(around) + self._worth(own) - A_CHARACTER * len(clause)
+            for clause, own, around in zip(clauses, shared, near, strict=True)
+        ]
         order = sorted(range(len(clauses)), key=lambda at: -scores[at])
         best = clauses[order[0]]
         if not self.rules:
@@ -98,9 +101,13 @@ class Clauses:
                 found = next((match for at in order[:3] if (match := re.search(looks, clauses[at]))), None)
                 if found:
                     return found.group()
-        ends = [at + 2 for at in range(len(best) - 1) if best[at : at + 2] in question]
+        ends = [at + size for size in (2, 3) for at in range(len(best) - size + 1) if best[at : at + size] in question]
         rest = LEADS.sub("", best[max(ends, default=0) :])
         return rest if len(rest) > 1 else best
+
+    def _worth(self, shared: set[str]) -> float:
+        """How much rarity a clause has in common with the question."""
+        return sum(self.rarity.get(gram, self.unseen) for gram in shared)
 
 
 MODELS = {"clause": False, "clause, rules": True}

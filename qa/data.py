@@ -37,7 +37,7 @@ if not BUNDLED_DATA.is_dir():  # the command runs in another folder than the pro
     BUNDLED_DATA = PROJECT / BUNDLED_DATA
 NEVER = -1e4  # the score of a token that is no unit, within FP16
 NOWHERE = 0  # the token that both ends of an answer point to where a window has none: [CLS]
-EVERY = 3
+EVERY = 2
 LONGEST_SHARE = 0.99  # of the training answers are no longer than the longest answer that a model gives
 
 
@@ -149,8 +149,9 @@ def batches(split: Questions, tokenizer: Tokenizer, batch_size: int, seed: int |
 
     A row is a window. Its `labels` are the tokens that the answer begins and ends at, where the window has all of it,
     else `NOWHERE` twice; `allowed` is 1 at the tokens that they can be. A question whose answer stands nowhere in its
-    passage has no row. To train on, of the windows whose passage has the answer elsewhere there is every third: they
-    teach little, and which window is the likeliest is not moved by how many there are of them.
+    passage has no row. To train on, of several windows with the answer there is the one that is asked for it (see
+    `EncodedPairs.told`), and of those without it, where another has it, every second: the others cost more than they
+    teach.
 
     Args:
         split: labelled.
@@ -169,11 +170,13 @@ def batches(split: Questions, tokenizer: Tokenizer, batch_size: int, seed: int |
     for at, (units, pair) in enumerate(zip(rows.units, rows.pairs, strict=True)):
         token_of = {unit: token for token, unit in enumerate(units) if unit != NO_WORD}
         labels = [token_of.get(unit, NOWHERE) for unit in ends[pair] or ()]
-        if NOWHERE in labels:
-            elsewhere += 1
-            if seed is not None and elsewhere % EVERY:
+        has_answer = bool(labels) and NOWHERE not in labels
+        if seed is not None and labels:
+            first, last = rows.told[at]
+            elsewhere += not has_answer
+            if not (first <= sum(ends[pair]) // 2 < last if has_answer else elsewhere % EVERY == 0):
                 continue
-        columns["labels"].append(labels if labels and NOWHERE not in labels else [NOWHERE, NOWHERE])
+        columns["labels"].append(labels if has_answer else [NOWHERE, NOWHERE])
         columns["allowed"].append([1, *(int(unit != NO_WORD) for unit in units[1:])])
         for name, column in rows.columns.items():
             columns[name].append(column[at])

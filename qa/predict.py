@@ -35,8 +35,9 @@ from core.text.words import NO_WORD
 from core.training.units import count_labels
 from qa import spans
 from qa.data import SUFFIXES, Questions, batches, encode, read, span_units
+from qa.fitting import fit_temperature
 from qa.formats import Pair
-from qa.metrics import BEST_BY, answer_scores, score
+from qa.metrics import BEST_BY, score
 from qa.names import MODELS
 from qa.question import PairQuestion
 from qa.tables import read_pairs
@@ -137,28 +138,7 @@ class QaTask(Task):
     """The task, whose confidences are of whole answers: so is the temperature that is fitted on them."""
 
     def temperature(self, predictor: QaPredictor, split: Questions) -> float:
-        found = all_candidates(predictor, split.items)
-        given = [item[1][each[0].first : each[0].last] for item, each in zip(split.items, found, strict=True)]
-        return spans.best_temperature([[one.odds for one in each] for each in found], answer_scores(given, split).exact)
-
-
-def all_candidates(predictor: QaPredictor, items: Sequence[Pair]) -> list[list[spans.Candidate]]:
-    """The possible answers to each question, the likeliest first."""
-    rows = predictor.encode(items)
-    own: list[tuple[list[Any], list[np.ndarray]]] = [([], []) for _ in items]
-    for item, note, values in zip(rows.item_of_row, rows.notes, predictor.logits(rows.columns), strict=True):
-        own[item][0].append(note)
-        own[item][1].append(values)
-    return [predictor.candidates(item, *its) for item, its in zip(items, own, strict=True)]
-
-
-def fit_threshold(predictor: QaPredictor, split: Questions) -> float:
-    """The threshold of a model by labelled questions of which some have no answer; see `QaPredictor`."""
-    plain = QaPredictor({**predictor.facts, "answers": {"longest": predictor.longest}}, predictor.run)
-    best = [found[0] for found in all_candidates(plain, split.items)]
-    given = [item[1][each.first : each.last] for item, each in zip(split.items, best, strict=True)]
-    worth = answer_scores(given, split).f1
-    return round(spans.best_threshold([each.odds for each in best], worth, [not own for own in split.answers]), 4)
+        return fit_temperature(predictor, split)
 
 
 TASK = QaTask(

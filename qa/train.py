@@ -29,7 +29,6 @@ from core.measure.metrics import metrics_table
 from core.model_files import lineage
 from core.model_files.facts import Facts, new_facts
 from core.model_files.names import made_from
-from core.model_files.predictor import predict_all
 from core.pretraining.pretrain import adapt
 from core.text.tokenizer import check_coverage
 from core.training.device import Devices
@@ -38,10 +37,11 @@ from core.training.recipes import cross_entropy
 from core.training.resume import RunState, finish, has_finished
 from core.training.units import count_labels
 from qa.data import BUNDLED_DATA, Questions, batches, longest_answer, read_data, span_units, what_it_reads
-from qa.metrics import BEST_BY, answer_scores
+from qa.fitting import fit_on
+from qa.metrics import BEST_BY, score
 from qa.model import LABELS, BertReader
 from qa.names import MODELS, TEACHER
-from qa.predict import NAME, TASK, QaPredictor, fit_threshold
+from qa.predict import NAME, QaPredictor
 
 MIN_LENGTH = 16  # of a window
 
@@ -83,16 +83,11 @@ def prepare(model: BertReader, config: TrainConfig, devices: Devices) -> None:
 
 
 def judge_on_dev(model: nn.Module, facts: Facts, splits: dict[str, Questions], devices: Devices) -> dict[str, Any]:
-    """The metrics of a module on dev, in the arithmetic of training; its threshold is fitted there."""
-    predictor = QaPredictor(facts, run_on(model, devices))
-    if any(split.has_null for name, split in splits.items() if name != "test"):
-        facts["answers"]["threshold"] = fit_threshold(predictor, splits["dev"])
-    return score_split(predictor, splits["dev"])
-
-
-def score_split(predictor: QaPredictor, split: Questions) -> dict[str, Any]:
-    """The metrics of a model on labelled questions."""
-    return answer_scores([each["answer"] for each in predict_all(predictor, split.items, "scoring")], split).metrics
+    """The metrics of a module on dev, in the arithmetic of training; what is fitted there is put into its facts."""
+    null = any(split.has_null for name, split in splits.items() if name != "test")
+    fitted = fit_on(QaPredictor(facts, run_on(model, devices)), splits["dev"], null)
+    facts["answers"]["threshold"], facts["temperature"] = fitted.threshold, fitted.temperature
+    return fitted.metrics
 
 
 def complete(
@@ -100,10 +95,8 @@ def complete(
 ) -> None:
     """Add to the facts of a trained module what is fitted on dev, and its scores on dev and, if there is one, test."""
     facts["metrics"] = {"dev": judge_on_dev(model, facts, splits, devices), "test": None}
-    predictor = QaPredictor(facts, run_on(model, devices))
-    facts["temperature"] = TASK.temperature(predictor, splits["dev"])
     if score_test and "test" in splits:
-        facts["metrics"]["test"] = score_split(predictor, splits["test"])
+        facts["metrics"]["test"] = score(QaPredictor(facts, run_on(model, devices)), splits["test"])
 
 
 def tell(facts: Facts, what: str) -> None:

@@ -3,12 +3,14 @@
 import json
 import random
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from api_client import ApiClient
 from conftest import write_bert
 from qa_questions import VOCAB, a_question, flags, write_questions, write_squad
+from transformers import BertConfig, BertForMaskedLM
 
 import api
 import benchmark
@@ -43,7 +45,7 @@ def test_it_learns_and_says_all_about_itself(reader: Path):
 
 def test_where_there_is_no_answer_it_says_so(qa_bert: Path, tmp_path: Path):
     data = write_questions(tmp_path / "data", null_share=0.4)
-    train.main([*flags(data, tmp_path), "--bert-path", str(qa_bert), "--num-epochs", "10"])
+    train.main([*flags(data, tmp_path), "--bert-path", str(qa_bert), "--num-epochs", "7"])
     model = tmp_path / "save/bert_qa.pt"
     metrics = checkpoint.load(model)[1]["metrics"]["test"]
     assert metrics["f1"] > 0.8 and metrics["null_accuracy"] > 0.8 and metrics["answerable_f1"] > 0.7
@@ -57,14 +59,21 @@ def test_any_bert_folder_goes_the_same_road(questions: Path, tmp_path: Path):
     pieces = [token for token in VOCAB if len(token) == 1 or token.startswith("[")]
     pieces += [f"##{letter}" for letter in "imslo"]
     bert = write_bert(tmp_path / "bert", pieces, type_vocab_size=1)
-    train.main([*flags(questions, tmp_path), "--bert-path", str(bert), "--num-epochs", "8"])
+    train.main([*flags(questions, tmp_path), "--bert-path", str(bert), "--num-epochs", "4"])
     facts = checkpoint.load(tmp_path / "save/bert_qa.pt")[1]
-    assert facts["architecture"]["reads"] == "characters" and facts["metrics"]["dev"]["f1"] > 0.5
+    assert facts["architecture"]["reads"] == "characters" and facts["metrics"]["dev"]["f1"] > 0.4
 
 
-def test_the_passages_are_read_first(questions: Path, qa_bert: Path, tmp_path: Path):
-    """The BERT has no masked-language-model head, so a clear sentence says that it cannot."""
-    with pytest.raises(UserError, match="head"):
+def test_the_passages_are_read_first(
+    questions: Path, qa_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    config = BertConfig.from_pretrained(qa_bert)
+    shutil.copytree(qa_bert, tmp_path / "bert")
+    BertForMaskedLM(config).save_pretrained(tmp_path / "bert")
+    args = [*flags(questions, tmp_path), "--bert-path", str(tmp_path / "bert"), "--adapt-minutes", "0.01"]
+    train.main([*args, "--max-steps", "1"])
+    assert "adapted " in capsys.readouterr().out and (tmp_path / "save/adapted_bert/model.safetensors").is_file()
+    with pytest.raises(UserError, match="head"):  # without one a clear sentence says that it cannot
         train.main([*flags(questions, tmp_path), "--bert-path", str(qa_bert), "--adapt-minutes", "0.01"])
     with pytest.raises(UserError, match="--adapt-minutes is 0"):
         train.main(["--adapt-minutes", "0"])
