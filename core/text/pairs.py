@@ -149,7 +149,10 @@ def _split(tokenizer: Tokenizer, texts: Sequence[str], as_words: bool, most: int
     """Texts in pieces: their words, or their units, of which so many tokens are kept at most."""
     units = list(map(find_units, texts))
     words = [words_of(text, own) for text, own in zip(texts, units, strict=True)]
-    apart = [[ids[:most] for ids in tokens] for tokens in encode_words_apart(tokenizer, words)]
+    distinct = list({word: None for own in words for word in own})
+    [encoded] = encode_words_apart(tokenizer, [distinct])
+    tokens_of = {word: ids[:most] for word, ids in zip(distinct, encoded, strict=True)}
+    apart = [[tokens_of[word] for word in own] for own in words]
     if not as_words:
         return [Part(ids, own, ids, list(range(len(own)))) for ids, own in zip(apart, units, strict=True)]
     found = []
