@@ -18,8 +18,9 @@ import bert_model_quantization
 import custom_pruning
 import evaluate
 import tasks
+from core.compression import quantize
 from core.console import UserError, parse
-from core.model_files import checkpoint
+from core.model_files import checkpoint, openvino_model
 from qa import baseline, data, distillation, predict, train
 from qa.predict import QaPredictor
 
@@ -174,6 +175,8 @@ def test_starts_that_are_none(reader: Path, bert: Path, questions: Path, tmp_pat
 
 def test_int8_and_benchmark(student: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     common = ["--data-dir", str(questions), "--output", str(tmp_path)]
+    monkeypatch.setattr(openvino_model, "is_installed", lambda: False)  # which takes long, and is tested elsewhere
+    monkeypatch.setattr(quantize, "VARIANTS", {"signed": quantize.VARIANTS["signed"]})
     bert_model_quantization.main([*common, "--model", str(student), "--max-drop", "30"])
     int8 = student.with_name("bert_soft_distill_int8.onnx")
     assert QaPredictor.load(int8).facts["answers"]["longest"] == 3
