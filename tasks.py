@@ -9,7 +9,8 @@ from core.model_files.predictor import Predictor, open_file
 from core.task import Task
 
 # By the name of a task, the module that has its TASK.
-TASKS = {CLASSIFICATION: "predict_fun", "ner": "ner.predict", "qa": "qa.predict"}
+TASKS = {CLASSIFICATION: "predict_fun"}
+TASKS |= {name: f"{name}.predict" for name in ("ner", "aspect_sentiment", "qa")}
 
 
 def task_of(facts: Facts) -> Task:

@@ -54,6 +54,7 @@ class Task(NamedTuple):
         baseline: the module whose `competitors` stand beside the models in a benchmark.
         models: those of the task that have names.
         columns_of: (answer, how many of the likeliest) -> a cell for each column that a table gets; see `cells`.
+        fits: (facts, data folder) refuses data that do not fit a model although their classes do.
     """
 
     predictor: type[Predictor]
@@ -68,6 +69,7 @@ class Task(NamedTuple):
     question: Question
     baseline: str
     models: Models
+    fits: Callable[[Facts, Path], None] = lambda facts, folder: None
     columns_of: Callable[[Any, int], dict[str, Any]] | None = None
 
     def cells(self, answer: Any, top_k: int) -> dict[str, Any]:
@@ -94,6 +96,7 @@ class Task(NamedTuple):
                 "on, or train a model on these with `python train.py`\n"
                 f"  model: {' '.join(facts['labels'])}\n  data:  {' '.join(labels)}"
             )
+        self.fits(facts, folder)
 
     def temperature(self, predictor: Predictor, split: Any) -> float:
         """The temperature that suits a model, by the dev data; see `fit_temperature`."""

@@ -1,0 +1,1 @@
+"""Sentiment of many aspects at once: data, model, training, distillation, prediction."""

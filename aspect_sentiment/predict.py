@@ -1,0 +1,293 @@
+"""Read the sentiment of each aspect in reviews with any model of this task.
+
+    python -m aspect_sentiment.predict --text "味道不错，就是排队太久，服务员也爱答不理"
+    python -m aspect_sentiment.predict --file reviews.xlsx --output states.xlsx     # a column for each aspect
+    python -m aspect_sentiment.predict --file reviews.txt --output states.csv       # a review a line
+    python -m aspect_sentiment.predict --model models_save/aspect_sentiment/bert_soft_distill.onnx --text "…"
+
+From Python:
+
+    from aspect_sentiment.predict import SentimentPredictor
+    SentimentPredictor.load("teacher").predict("味道不错，就是排队太久")
+    # {"overall": {"state", "confidence"}, "aspects": [{"aspect", "state", "confidence", "words"}, …]}
+
+Of one text, the words are told that spoke for each state: the clause without which it would be least likely. A list of
+texts is answered without them, many times faster. A review that is longer than the model is read in windows.
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import numpy as np
+import tyro
+
+from aspect_sentiment.data import SUFFIXES, batches, find_file, read
+from aspect_sentiment.columns import REVIEW_NAMES, read_list
+from aspect_sentiment.decisions import decide, pool_windows
+from aspect_sentiment.metrics import BEST_BY
+from aspect_sentiment.names import MODELS, NAME
+from aspect_sentiment.report import score
+from aspect_sentiment.states import find_state
+from aspect_sentiment.texts import ReviewTokenizer, encode
+from config import Config
+from core.answers import FAULTS, text_fault
+from core.console import UserError, parse, require_one_or_more, run
+from core.model_files.facts import Facts
+from core.model_files.find import find_model
+from core.model_files.names import name_of
+from core.model_files.onnx_model import Run
+from core.model_files.predictor import Predictor, Rows, predict_all
+from core.serving.questions import TextQuestion
+from core.tables.cells import cell_text
+from core.tables.columns import choose_columns
+from core.tables.formats import WRITTEN, is_table, require_suffix
+from core.tables.read import open_table
+from core.tables.write import write_table
+from core.task import Task
+from core.text.decode import open_text
+from core.training.units import count_labels, token_units
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SAMPLE = "地铁口出来走五分钟就到，环境挺安静，味道没得说，就是等位等了快一个小时，服务员也爱答不理。"
+CLAUSE = re.compile(r"[^，。！？；、,.!?;~～…\s]+[，。！？；、,.!?;~～…\s]*")
+MOST_CLAUSES = 200  # of a review are tried one by one
+
+
+def _build_aspects(architecture: dict[str, Any]) -> "nn.Module":
+    from aspect_sentiment.model import BertAspects
+
+    return BertAspects.from_architecture(architecture)
+
+
+class SentimentPredictor(Predictor):
+    """A trained model, whatever it runs on, ready to read reviews. Use `SentimentPredictor.load`."""
+
+    task = NAME
+    builds = {"bert_aspects": _build_aspects}
+
+    def __init__(self, facts: Facts, run: Run, path: Path | None = None) -> None:
+        super().__init__(facts, run, path)
+        architecture = facts["architecture"]
+        self.aspects: list[str] = architecture["aspects"]
+        self.tokenizer = ReviewTokenizer.from_facts(facts)
+        self.absent = find_state(self.labels, "absent")
+        offsets = architecture.get("offsets")
+        self.offsets = None if offsets is None else np.array(offsets, float)
+        if offsets is not None and self.offsets.shape != (len(self.aspects), len(self.labels)):
+            raise ValueError("offsets of other aspects or states")
+
+    @classmethod
+    def load(cls, path: Path | str | None = None, device: str = "auto", in_server: bool = False) -> Self:
+        """Open a model by its name or its path; None: the one that answers by default. See `Predictor.load`."""
+        return super().load(path if isinstance(path, Path) else find_model(path, MODELS), device, in_server)
+
+    def encode(self, items: Sequence[str]) -> Rows:
+        rows = encode(items, self.tokenizer)
+        return Rows({"input_ids": rows.input_ids}, rows.reviews, [None] * len(rows.reviews))
+
+    def shares(self, logits: Sequence[np.ndarray]) -> np.ndarray:
+        """(aspects, states) probabilities for a review from the logits of its windows."""
+        return pool_windows(self.probabilities(np.stack(logits)), self.absent)
+
+    def decode(self, item: str, notes: Sequence[Any], logits: Sequence[np.ndarray]) -> dict[str, Any]:
+        shares = self.shares(logits)
+        chosen = decide(shares, self.offsets)
+        aspects = [
+            {"aspect": name, "state": self.labels[state], "confidence": float(shares[index, state])}
+            for index, (name, state) in enumerate(zip(self.aspects, chosen.tolist(), strict=True))
+        ]
+        return {"overall": self._overall(shares, chosen), "aspects": aspects}
+
+    def _overall(self, shares: np.ndarray, chosen: np.ndarray) -> dict[str, Any]:
+        """The state that most of what is mentioned has, and its share of it; of a review that mentions nothing that."""
+        mentioned = chosen != self.absent
+        if not mentioned.any():
+            return {"state": self.labels[self.absent], "confidence": float(shares[:, self.absent].mean())}
+        said = shares[mentioned].sum(0)
+        if self.absent is not None:
+            said[self.absent] = 0
+        state = int(said.argmax())
+        return {"state": self.labels[state], "confidence": float(said[state] / said.sum())}
+
+    def predict(self, items: Sequence[str] | str, batch_size: int | None = None) -> Any:
+        """The answers for some reviews; for one that is given alone, with the words that spoke for each state."""
+        if not isinstance(items, str):
+            return super().predict(items, batch_size)
+        [answer] = super().predict([items], batch_size)
+        for entry, words in zip(answer["aspects"], self.evidence(items), strict=True):
+            entry["words"] = words
+        return answer
+
+    def evidence(self, text: str) -> list[str]:
+        """For each aspect that is mentioned the clause without which its state would be least likely, else ""."""
+        clauses = CLAUSE.findall(text)[:MOST_CLAUSES]
+        texts = [text, *(text.replace(clause, "", 1) for clause in clauses)]
+        rows = self.encode(texts)
+        logits = self.logits(rows.columns)
+        own: list[list[np.ndarray]] = [[] for _ in texts]
+        for item, values in zip(rows.item_of_row, logits, strict=True):
+            own[item].append(values)
+        whole, *without = map(self.shares, own)
+        found = []
+        for aspect, state in enumerate(decide(whole, self.offsets).tolist()):
+            falls = [whole[aspect, state] - each[aspect, state] for each in without]
+            clear = state != self.absent and falls and max(falls) > 0
+            found.append(clauses[int(np.argmax(falls))].strip("，。！？；、,.!?;~～… \n") if clear else "")
+        return found
+
+
+def _answer(found: dict[str, Any], _: None) -> dict[str, Any]:
+    """The JSON that the API gives for a review."""
+    rounded = [{**entry, "confidence": round(entry["confidence"], 6)} for entry in (*found["aspects"], found["overall"])]
+    return {"aspects": rounded[:-1], "overall": rounded[-1]}
+
+
+def _fits(facts: Facts, folder: Path) -> None:
+    """Refuse a data folder with other aspects than a model has.
+
+    Raises:
+        UserError: it has.
+    """
+    path = find_file(folder, "train")
+    if path is None and not (folder / "aspects.txt").is_file():
+        return
+    own = facts["architecture"]["aspects"]
+    found = read_list(folder / "aspects.txt") if path is None else read(path, facts["labels"]).aspects
+    if found != own:
+        raise UserError(
+            f"{folder} has other aspects than the model, or in another order: take the data that it was trained on\n"
+            f"  model: {' '.join(own)}\n  data:  {' '.join(found)}"
+        )
+
+
+TASK = Task(
+    predictor=SentimentPredictor,
+    suffixes=SUFFIXES,
+    labels=lambda folder: None,  # their order is the model's; `read` refuses states that it does not have
+    read=read,
+    batches=batches,
+    units=token_units,
+    count=count_labels,
+    score=score,
+    best_by=BEST_BY,
+    question=TextQuestion(_answer, lambda found: found["overall"]["state"]),
+    baseline="aspect_sentiment.baseline",
+    models=MODELS,
+    fits=_fits,
+)
+
+
+@dataclass
+class PredictConfig:
+    """Knobs of prediction."""
+
+    model: str | None = None
+    """Name (teacher, soft, soft_int8 …) or path of a model. None: the one in its folder's default.json."""
+    text: Annotated[str | None, tyro.conf.arg(constructor=str, metavar="STR", help_behavior_hint="")] = None
+    """One review."""
+    file: Path | None = None
+    """A text file with a review a line (UTF-8 or GB18030), or a table: .csv, .tsv, .xlsx, .jsonl, .parquet."""
+    column: str | None = None
+    """The column of the table that holds the reviews, by its name or letter. None: the first of a usual name."""
+    output: Path | None = None
+    """With --file: the table to write, its columns and one for each aspect; None: the answers are printed."""
+    batch_size: int = 32
+    """Windows in a forward pass."""
+    device: str = Config.device
+    """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
+
+    def __post_init__(self) -> None:
+        if self.text is not None and self.file is not None:
+            raise UserError("--text and --file exclude each other: give one of them")
+        for name in ("output", "column"):
+            if getattr(self, name) is not None and self.file is None:
+                raise UserError(f"--{name} goes with --file")
+        require_one_or_more(self, "batch_size")
+        if self.output:
+            require_suffix(self.output, WRITTEN)
+        if self.output and self.file.exists() and self.output.exists() and self.file.samefile(self.output):
+            raise UserError(f"--output {self.output} is the file that is read: give the answers another name")
+
+
+def read_reviews(path: Path, column: str | None) -> tuple[list[str], list[list[Any]], int]:
+    """The columns of a table and its rows, and which column holds the reviews; a text file is a column `text`.
+
+    Raises:
+        UserError: the file cannot be read, or is a table without such a column.
+    """
+    if not is_table(path):
+        if column is not None:
+            raise UserError(f"--column goes with a table, such as .csv or .xlsx: {path} is read line by line")
+        with open_text(path) as file:
+            columns, rows, place, warnings = ["text"], [[line] for line in file.lines()], 0, file.warnings
+    else:
+        wanted = [column] if column else []
+        with open_table(path, wanted=wanted) as found:
+            chosen = choose_columns(found.columns, wanted, REVIEW_NAMES, "--column", str(path))
+            if not chosen:
+                raise UserError(f"{path} has no column that is known to hold reviews: name it with --column")
+            columns, rows, place, warnings = found.columns, list(found.rows), chosen[0], found.warnings
+    for warning in warnings:
+        print(f"warning: {path}: {warning}", file=sys.stderr)
+    return columns, rows, place
+
+
+def answer_rows(
+    rows: Sequence[Sequence[Any]], answers: Sequence[dict[str, Any] | None], aspects: int
+) -> Iterator[list[Any]]:
+    """Each row as it was, and behind it the overall state, its confidence, and each aspect's state."""
+    for row, answer in zip(rows, answers, strict=True):
+        if answer is None:
+            yield [*row, "", None, *[""] * aspects, "empty"]
+            continue
+        states = [entry["state"] for entry in answer["aspects"]]
+        yield [*row, answer["overall"]["state"], round(answer["overall"]["confidence"], 4), *states, ""]
+
+
+def show(answer: dict[str, Any], absent: str) -> None:
+    """Print what a review says of each aspect that it mentions, the overall state first."""
+    print(f"overall  {answer['overall']['state']} {answer['overall']['confidence']:.4f}")
+    for entry in answer["aspects"]:
+        if entry["state"] != absent:
+            words = f"  {entry['words']}" if entry.get("words") else ""
+            print(f"  {entry['state']}  {entry['confidence']:.4f}  {entry['aspect']}{words}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = parse(PredictConfig, argv, __doc__)
+    if config.text is not None and (fault := text_fault(config.text)):
+        raise UserError(f"--text is {FAULTS[fault]}: give a text")
+    path = find_model(config.model, MODELS)
+    predictor = SentimentPredictor.load(path, config.device)
+    predictor.batch_size = config.batch_size
+    absent = "" if predictor.absent is None else predictor.labels[predictor.absent]
+    print(f"model: {name_of(path, MODELS) or predictor.name} ({path})", file=sys.stderr)
+    if config.file is None:
+        text = config.text or SAMPLE
+        print(text)
+        show(predictor.predict(text), absent)
+        return
+    columns, rows, place = read_reviews(config.file, config.column)
+    texts = [cell_text(row[place]) for row in rows]
+    found = iter(predict_all(predictor, [text for text in texts if not text_fault(text)], "predicting"))
+    answers = [None if text_fault(text) else next(found) for text in texts]
+    if config.output is None:
+        for text, answer in zip(texts, answers, strict=True):
+            print(text if answer else "(empty)")
+            if answer:
+                show(answer, absent)
+        return
+    added = ["overall", "confidence", *predictor.aspects, "error"]
+    names = [*columns, *(f"{name}_predicted" if name in columns else name for name in added)]
+    write_table(config.output, names, answer_rows(rows, answers, len(predictor.aspects)))
+    print(f"wrote the states of {len(texts)} reviews to {config.output}")
+
+
+if __name__ == "__main__":
+    run(main)
