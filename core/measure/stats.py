@@ -83,22 +83,23 @@ def paired_bootstrap_counts(counts: ArrayLike, other: ArrayLike, seed: int = 0) 
     """As `paired_bootstrap`, for the F1 of what a row may hold several of, such as entities.
 
     Args:
-        counts: (seeds, rows, 3) how many of a row the trainings of the first model get right, find, and are there.
+        counts: (seeds, rows, 3) how many of a row the trainings of the first model get right, find, and are there; or
+            (seeds, rows, classes, 3), those of each class, the mean of whose F1 is then compared.
         other: the same for the second model.
         seed: of the resampling.
     """
 
-    def f1(each: np.ndarray) -> np.ndarray:  # (…, seeds, 3) -> (…,)
-        return (2 * each[..., 0] / np.maximum(each[..., 1] + each[..., 2], 1)).mean(-1)
+    def f1(each: np.ndarray) -> np.ndarray:  # (draws, seeds, 3) or (draws, seeds, classes, 3) -> (draws,)
+        return (2 * each[..., 0] / np.maximum(each[..., 1] + each[..., 2], 1)).reshape(len(each), -1).mean(-1)
 
     both = [np.asarray(each, float) for each in (counts, other)]
     rows = both[0].shape[1]
     draws = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), F1_RESAMPLES)  # (resamples, rows)
-    ours, theirs = (f1(np.einsum("br,src->bsc", draws, each)) for each in both)
+    ours, theirs = (f1(np.einsum("br,sr...->bs...", draws, each)) for each in both)
     found = ours - theirs
     low, high = np.percentile(found, (2.5, 97.5))
     p = min(1.0, 2 * (1 + min((found <= 0).sum(), (found >= 0).sum())) / (1 + F1_RESAMPLES))
-    difference = float(f1(both[0].sum(1)) - f1(both[1].sum(1)))
+    difference = float((f1(both[0].sum(1)[None]) - f1(both[1].sum(1)[None])).item())
     return Comparison(difference, float(low), float(high), float(p))
 
 

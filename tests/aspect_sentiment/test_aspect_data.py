@@ -1,0 +1,116 @@
+"""Tables of reviews as people have them: read, told what is odd, or refused in one sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aspect_reviews import ASPECTS, STATES, VOCAB, some_reviews, write_reviews, write_table
+
+from aspect_sentiment.columns import MOST_ASPECTS
+from aspect_sentiment.data import batches, main, read, read_data
+from aspect_sentiment.texts import ReviewTokenizer, clean, encode
+from core.console import UserError
+from core.training.units import IGNORED
+
+
+def test_columns_and_states_come_from_the_file(tmp_path: Path):
+    rows = [[str(i), "5", *row] for i, row in enumerate(some_reviews(8))]
+    rows[2][3] = ""
+    found = read(write_table(tmp_path / "a.csv", rows, ("id", "star", "review", *ASPECTS)))
+    assert (found.aspects, found.labels) == (ASPECTS, STATES) and found.states[2, 0] == IGNORED
+    assert any("1 empty cell(s), left out of training" in warning for warning in found.warnings)
+
+
+def test_numbers_of_asap_are_known_by_name_and_states_txt_names_others(tmp_path: Path):
+    path = write_table(tmp_path / "a.csv", [["好吃", "1", "-2"], ["难吃", "-1", "0"], ["吃了", "0", "-2"]])
+    assert read(path).labels == ["未提及", "负面", "中性", "正面"]
+    assert read(path).states.tolist() == [[3, 0], [1, 2], [2, 0]]
+    (tmp_path / "states.txt").write_text("-2\t无\n-1\t差评\n0\t一般\n1\t好评\n", encoding="utf-8")
+    assert read(path).labels == ["无", "差评", "一般", "好评"] and read(path).states[0].tolist() == [3, 0]
+
+
+def test_aspects_txt_chooses_and_orders_the_columns(tmp_path: Path):
+    path = write_table(tmp_path / "a.csv", [["好吃", "1", "-2", "1"]] * 2, ("text", "口味", "服务", "总体"))
+    (tmp_path / "aspects.txt").write_text("服务\n口味\n", encoding="utf-8")
+    assert read(path).aspects == ["服务", "口味"]
+    assert read(path).of(["口味", "服务"]).states.tolist() == [[1, 0]] * 2
+    with pytest.raises(UserError, match=r"other aspects than the model \(it lacks 环境; it adds 服务, 口味\)"):
+        read(path).of(["环境"])
+    (tmp_path / "aspects.txt").write_text("价格\n", encoding="utf-8")
+    with pytest.raises(UserError, match="has no column for the aspect.s. 价格"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "words"),
+    [
+        (("评论", "口味", "口味"), [["好", "正面", "负面"]], "two columns named '口味'"),
+        (("标号", "口味"), [["x", "正面"]], "which column holds the reviews"),
+        (("评论", "口味"), [["好", "1"], ["坏", "-2"], ["坏", "7"]], r"1 cell\(s\) with an unknown state; .*\n  row 4, 口味: '7'"),
+        (("评论", "口味"), [["好", "正面"], ["坏", "正面"]], "hold 1 different states"),
+        (("评论", "口味"), [[" ", "正面"], ["\u200b", "负面"]], "has no review in column '评论'"),
+        (("评论", "备注"), [[f"好{i}", f"话{i}"] for i in range(9)], "has 0 column"),
+        (("评论", *map(str, range(MOST_ASPECTS + 1))), [["好", *["正面"] * (MOST_ASPECTS + 1)]], "has 61 column"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(header: tuple[str, ...], rows: list[list[str]], words: str, tmp_path: Path):
+    with pytest.raises(UserError, match=words):
+        read(write_table(tmp_path / "a.csv", rows, header))
+
+
+def test_dev_must_have_the_aspects_and_states_of_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = write_reviews(tmp_path / "data", 12)
+    write_table(folder / "dev.csv", [["好", "正面", "很好"]])
+    with pytest.raises(UserError, match=r"dev.csv has 1 cell\(s\) with an unknown state; known are 未提及, 负面, 正面"):
+        read_data(folder)
+    write_table(folder / "dev.csv", [["好", "正面"]], ("评论", "口味"))
+    with pytest.raises(UserError, match="dev.csv has no column for the aspect.s. 服务"):
+        read_data(folder)
+    write_table(folder / "train.csv", [[text, taste, "正面"] for text, taste, _ in some_reviews(12)])
+    write_reviews(tmp_path / "other", 12)
+    (tmp_path / "other/dev.csv").replace(folder / "dev.csv")
+    capsys.readouterr()
+    read_data(folder)
+    assert "服务 has 正面 alone: the model will always say so" in capsys.readouterr().out
+    (folder / "dev.csv").unlink()
+    with pytest.raises(UserError, match="has no dev.csv"):
+        read_data(folder)
+
+
+def test_line_breaks_of_all_kinds_and_quotes_are_one_text(tmp_path: Path):
+    path = tmp_path / "a.csv"
+    path.write_bytes('评论,口味\r\n"第一行\r第二行\n""很好""\\\\n完",正面\r\n坏\\n了,负面\r\n'.encode())
+    found = read(path)
+    assert [clean(text) for text in found.items] == ['第一行 第二行 "很好" 完', "坏 了"]
+    assert clean("a\\name") == "a\\name"
+
+
+def test_long_reviews_are_windows_and_no_token_is_lost(tmp_path: Path):
+    tokenizer = ReviewTokenizer(VOCAB, 16)
+    texts = ["菜很香，" * 30, "菜", "\U0001f600\U0001f600", "菜太咸。" * 25_000]
+    rows = encode(texts, tokenizer)
+    assert max(map(len, rows.input_ids)) <= 16 and set(rows.reviews) == {0, 1, 2, 3}
+    assert sum(len(ids) - 2 for ids, review in zip(rows.input_ids, rows.reviews, strict=True) if review == 3) == 100_000
+    cut = encode(texts, ReviewTokenizer(VOCAB, 16, "head_tail"))
+    assert cut.reviews == [0, 1, 2, 3] and cut.input_ids[0][1:4] == rows.input_ids[0][1:4]
+    path = write_table(tmp_path / "a.csv", [[texts[0], "正面", "负面"], [texts[1], "负面", "正面"]])
+    made = batches(read(path), tokenizer, 64)
+    [batch] = made.epoch()
+    assert batch["labels"].shape == (len(made.lengths), 2) and len(made.lengths) == rows.reviews.count(0) + 1
+
+
+def test_traditional_characters_are_read_as_simplified_ones():
+    pytest.importorskip("opencc")
+    one, other = (encode([text], ReviewTokenizer(VOCAB, 16, convert=True)) for text in ("人熱情", "人热情"))
+    assert one == other and VOCAB.index("[UNK]") not in one.input_ids[0]
+
+
+def test_the_check_tells_shares_lengths_and_leaks(tmp_path: Path, bert: Path, capsys: pytest.CaptureFixture[str]):
+    folder = write_reviews(tmp_path / "data", 30)
+    rows = some_reviews(1, 0)
+    write_table(folder / "dev.csv", rows + some_reviews(5, 9))
+    main(["check", str(folder), "--bert-path", str(bert), "--output", str(tmp_path)])
+    report = (tmp_path / "aspect_check/report.txt").read_text(encoding="utf-8")
+    assert report in capsys.readouterr().out and "reviews both in train and dev: 1" in report
+    column = read(folder / "train.csv").states[:, 0]
+    assert "".join(f"{share:10.1%}" for share in np.bincount(column, minlength=3) / 30) + "      0  口味" in report
