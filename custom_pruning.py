@@ -164,10 +164,9 @@ def cut_and_recover(
     done, seconds, best = 0, 0.0, {"step": 0}
     if budgets:
         print(f"last recovery: {config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
-        cache = config.save_dir / "teacher_logits"
+        cache, judge = config.save_dir / "teacher_logits", logits_of(teacher, devices)
         shape = (*getattr(teacher, "parts", ()), teacher.architecture["num_labels"])
-        judge, per_token = logits_of(teacher, devices), is_per_token(teacher)
-        logits = cached_logits(cache, original.sha256, shape, batches, judge, per_token)
+        logits = cached_logits(cache, original.sha256, shape, batches, judge, is_per_token(teacher))
         loss_fn = taught(recovery_loss, logits.to(devices.device), task.units)
         batches = task.batches(splits["train"], tokenizer, config.batch_size, config.seed)
     if config.resume and run_state.exists():

@@ -47,7 +47,9 @@ def find_review(columns: Sequence[str], table: str) -> int:
         if name_key(name) in keys:
             return keys.index(name_key(name))
     shown = ", ".join(map(repr, columns[:30]))
-    raise UserError(f"{table}: which column holds the reviews? Call it review, content or 评论; its columns are {shown}")
+    raise UserError(
+        f"{table}: which column holds the reviews? Call it review, content or 评论; its columns are {shown}"
+    )
 
 
 def find_aspects(

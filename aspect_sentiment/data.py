@@ -20,7 +20,7 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from aspect_sentiment.columns import find_aspects, find_review, read_list, refuse_twins
-from aspect_sentiment.states import NUMBERS, in_order
+from aspect_sentiment.states import MOST_STATES, names_of
 from aspect_sentiment.texts import clean, encode
 from config import BUNDLED_BERT, PROJECT, Config
 from core.answers import text_fault
@@ -41,7 +41,6 @@ SUFFIXES = WRITTEN
 BUNDLED_DATA = Path("data/aspect_sentiment")
 if not BUNDLED_DATA.is_dir():  # the command runs in another folder than the project's
     BUNDLED_DATA = PROJECT / BUNDLED_DATA
-MOST_STATES = 6
 FEW = 2  # cells with a state in train that look like a slip
 
 
@@ -89,42 +88,6 @@ def find_file(folder: Path, split: str) -> Path | None:
     return next((path for suffix in SUFFIXES if (path := folder / f"{split}{suffix}").is_file()), None)
 
 
-def read_states(folder: Path) -> tuple[list[str], dict[str, str]] | None:
-    """The names of states.txt, in order, and the names of the values in cells, by `name_key`; None: there is no file.
-
-    Raises:
-        UserError: it names fewer than two, more than six, or one twice.
-    """
-    path = folder / "states.txt"
-    if not path.is_file():
-        return None
-    pairs = [[clean_name(part) for part in line.split("\t")] for line in read_list(path)]
-    names = [pair[-1] for pair in pairs]
-    if not 2 <= len(names) <= MOST_STATES or len({name_key(name) for name in names}) < len(names):
-        raise UserError(f"{path} names {len(names)} states: it must name 2 to {MOST_STATES} different ones, one a line")
-    return names, {name_key(part): pair[-1] for pair in pairs for part in pair}
-
-
-def _names_of(values: Sequence[str], labels: Sequence[str] | None, folder: Path) -> tuple[list[str], dict[str, str]]:
-    """The states of a file, in order, and the names of the values that may stand in cells, by `name_key`."""
-    told = read_states(folder)
-    if labels is None and told:
-        return told
-    numbers = {name_key(value): name for value, name in NUMBERS.items()}
-    keys = list(dict.fromkeys(map(name_key, values)))
-    if labels is not None:
-        known = {name_key(name): name for name in labels}
-        more = (told[1] if told else {}) | numbers
-        return list(labels), {key: name for key, name in more.items() if name in labels} | known
-    if "-2" in keys:
-        used = [name for key, name in numbers.items() if key in keys]
-        return in_order(used), numbers | {name_key(name): name for name in used}
-    spelt: dict[str, str] = {}
-    for value in values:
-        spelt.setdefault(name_key(value), clean_name(value))
-    return in_order(list(spelt.values())), spelt
-
-
 def read(
     path: Path, labels: Sequence[str] | None = None, limit: int | None = None, aspects: Sequence[str] | None = None
 ) -> Reviews:
@@ -153,7 +116,7 @@ def read(
     if not seen:
         raise UserError(f"{path} has no review in column {columns[review]!r}: write some, or name the column review")
     values = [clean_name(row[place]) for _, row in seen for place in places]
-    labels, names = _names_of([value for value in values if value], labels, path.parent)
+    labels, names = names_of([value for value in values if value], labels, path.parent)
     if not 2 <= len(labels) <= MOST_STATES:
         raise UserError(
             f"{path}: the cells of {', '.join(found[:20])} hold {len(labels)} different states "

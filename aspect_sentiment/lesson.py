@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from aspect_sentiment.baseline import Linear
-from aspect_sentiment.columns import find_review
 from aspect_sentiment.data import Reviews, batches
 from aspect_sentiment.decisions import LEAST
 from aspect_sentiment.metrics import counts_of, mean_f1
 from aspect_sentiment.predict import SentimentPredictor
+from aspect_sentiment.tables import read_reviews
 from aspect_sentiment.texts import clean, encode
 from core.answers import text_fault
 from core.compression.losses import NO_LABEL
@@ -20,9 +20,6 @@ from core.console import UserError
 from core.model_files.facts import Facts
 from core.model_files.module import load_module
 from core.tables.cells import cell_text
-from core.tables.formats import is_table
-from core.tables.read import open_table
-from core.text.decode import open_text
 from core.text.tokenizer import Tokenizer
 from core.training.batches import Batches
 from core.training.device import Devices
@@ -31,27 +28,14 @@ from core.training.units import IGNORED
 LINEAR = "linear"  # the name of the teacher that is the linear model of baseline.py
 
 
-def read_texts(path: Path) -> list[str]:
-    """The reviews of a table, or of a text file with one a line.
-
-    Raises:
-        UserError: the file is missing or damaged, or a table without a column of reviews.
-    """
-    if not is_table(path):
-        with open_text(path) as file:
-            return list(file.lines())
-    with open_table(path) as table:
-        place = find_review(table.columns, table.name)
-        return [cell_text(row[place]) for row in table.rows]
-
-
 def read_unlabeled(path: Path, splits: dict[str, Reviews]) -> list[str]:
     """Reviews without labels, without repeats and those that stand in the labelled files.
 
     Raises:
-        UserError: see `read_texts`, or there is no review of its own.
+        UserError: see `read_reviews`, or there is no review of its own.
     """
-    found = [text for text in read_texts(path) if not text_fault(clean(text))]
+    _, rows, place = read_reviews(path, None)
+    found = [text for row in rows if not text_fault(clean(text := cell_text(row[place])))]
     seen = {clean(text) for split in splits.values() for text in split.items}
     kept = {clean(text): text for text in found if clean(text) not in seen}
     if not kept:

@@ -42,9 +42,7 @@ def r_drop(alpha: float, weights: torch.Tensor | None = None) -> LossFn:
         one, other = (call(model, batch) for _ in range(2))
         chosen = batch["labels"] != IGNORED
         logs = [F.log_softmax(each[chosen], dim=-1) for each in (one, other)]
-        divergence = sum(
-            F.kl_div(a, b, log_target=True, reduction="batchmean") for a, b in (logs, logs[::-1])
-        )
+        divergence = sum(F.kl_div(a, b, log_target=True, reduction="batchmean") for a, b in (logs, logs[::-1]))
         hard = (_pairs(one, batch, weights, 0.0) + _pairs(other, batch, weights, 0.0)) / 2
         return hard + alpha * divergence / 2, {"hard": hard.detach(), "divergence": divergence.detach()}
 

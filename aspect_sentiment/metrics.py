@@ -56,7 +56,9 @@ def merge(counts: np.ndarray, into: Sequence[int]) -> np.ndarray:
     return np.einsum("...ij,ik,jl->...kl", counts, chosen, chosen)
 
 
-def aspect_metrics(true: np.ndarray, found: np.ndarray, labels: Sequence[str], aspects: Sequence[str]) -> dict[str, Any]:
+def aspect_metrics(
+    true: np.ndarray, found: np.ndarray, labels: Sequence[str], aspects: Sequence[str]
+) -> dict[str, Any]:
     """All scores, fractions 0 to 1; see MEANS.
 
     Args:

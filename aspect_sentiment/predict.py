@@ -17,7 +17,7 @@ texts is answered without them, many times faster. A review that is longer than 
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import numpy as np
 import tyro
 
+from aspect_sentiment.columns import read_list
 from aspect_sentiment.data import SUFFIXES, batches, find_file, read
-from aspect_sentiment.columns import REVIEW_NAMES, read_list
 from aspect_sentiment.decisions import decide, pool_windows
 from aspect_sentiment.metrics import BEST_BY
 from aspect_sentiment.names import MODELS, NAME
 from aspect_sentiment.report import score
 from aspect_sentiment.states import find_state
+from aspect_sentiment.tables import answer_rows, read_reviews
 from aspect_sentiment.texts import ReviewTokenizer, encode
 from config import Config
 from core.answers import FAULTS, text_fault
@@ -43,12 +44,9 @@ from core.model_files.onnx_model import Run
 from core.model_files.predictor import Predictor, Rows, predict_all
 from core.serving.questions import TextQuestion
 from core.tables.cells import cell_text
-from core.tables.columns import choose_columns
-from core.tables.formats import WRITTEN, is_table, require_suffix
-from core.tables.read import open_table
+from core.tables.formats import WRITTEN, require_suffix
 from core.tables.write import write_table
 from core.task import Task
-from core.text.decode import open_text
 from core.training.units import count_labels, token_units
 
 if TYPE_CHECKING:
@@ -144,7 +142,9 @@ class SentimentPredictor(Predictor):
 
 def _answer(found: dict[str, Any], _: None) -> dict[str, Any]:
     """The JSON that the API gives for a review."""
-    rounded = [{**entry, "confidence": round(entry["confidence"], 6)} for entry in (*found["aspects"], found["overall"])]
+    rounded = [
+        {**entry, "confidence": round(entry["confidence"], 6)} for entry in (*found["aspects"], found["overall"])
+    ]
     return {"aspects": rounded[:-1], "overall": rounded[-1]}
 
 
@@ -213,41 +213,6 @@ class PredictConfig:
             require_suffix(self.output, WRITTEN)
         if self.output and self.file.exists() and self.output.exists() and self.file.samefile(self.output):
             raise UserError(f"--output {self.output} is the file that is read: give the answers another name")
-
-
-def read_reviews(path: Path, column: str | None) -> tuple[list[str], list[list[Any]], int]:
-    """The columns of a table and its rows, and which column holds the reviews; a text file is a column `text`.
-
-    Raises:
-        UserError: the file cannot be read, or is a table without such a column.
-    """
-    if not is_table(path):
-        if column is not None:
-            raise UserError(f"--column goes with a table, such as .csv or .xlsx: {path} is read line by line")
-        with open_text(path) as file:
-            columns, rows, place, warnings = ["text"], [[line] for line in file.lines()], 0, file.warnings
-    else:
-        wanted = [column] if column else []
-        with open_table(path, wanted=wanted) as found:
-            chosen = choose_columns(found.columns, wanted, REVIEW_NAMES, "--column", str(path))
-            if not chosen:
-                raise UserError(f"{path} has no column that is known to hold reviews: name it with --column")
-            columns, rows, place, warnings = found.columns, list(found.rows), chosen[0], found.warnings
-    for warning in warnings:
-        print(f"warning: {path}: {warning}", file=sys.stderr)
-    return columns, rows, place
-
-
-def answer_rows(
-    rows: Sequence[Sequence[Any]], answers: Sequence[dict[str, Any] | None], aspects: int
-) -> Iterator[list[Any]]:
-    """Each row as it was, and behind it the overall state, its confidence, and each aspect's state."""
-    for row, answer in zip(rows, answers, strict=True):
-        if answer is None:
-            yield [*row, "", None, *[""] * aspects, "empty"]
-            continue
-        states = [entry["state"] for entry in answer["aspects"]]
-        yield [*row, answer["overall"]["state"], round(answer["overall"]["confidence"], 4), *states, ""]
 
 
 def show(answer: dict[str, Any], absent: str) -> None:

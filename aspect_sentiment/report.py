@@ -64,7 +64,7 @@ def explain(metrics: dict[str, Any]) -> str:
         (entry["n"], entry["answered"], f"{name} {state}")
         for name, its in metrics["per_aspect"].items()
         for state, entry in its["states"].items()
-        if 0 < entry["n"] and entry["f1"] == 0
+        if entry["n"] > 0 and entry["f1"] == 0
     ]
     if rare:
         told = "; ".join(f"{name} ({n} there, {answered} answered)" for n, answered, name in sorted(rare)[:20])

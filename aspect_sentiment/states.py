@@ -1,8 +1,13 @@
 """States of an aspect: what they are called, which of them means "not mentioned", and which are praise and blame."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from core.text.names import name_key
+from aspect_sentiment.columns import read_list
+from core.console import UserError
+from core.text.names import clean_name, name_key
+
+MOST_STATES = 6
 
 # The numbers of ASAP and AI Challenger, known by name wherever -2 is among the values of a file.
 NUMBERS = {"-2": "未提及", "-1": "负面", "0": "中性", "1": "正面"}
@@ -32,3 +37,39 @@ def merged(labels: Sequence[str]) -> list[int]:
     if absent is None or neutral is None:
         return []
     return [neutral if index == absent else index for index in range(len(labels))]
+
+
+def read_states(folder: Path) -> tuple[list[str], dict[str, str]] | None:
+    """The names of states.txt, in order, and the names of the values in cells, by `name_key`; None: there is no file.
+
+    Raises:
+        UserError: it names fewer than two, more than six, or one twice.
+    """
+    path = folder / "states.txt"
+    if not path.is_file():
+        return None
+    pairs = [[clean_name(part) for part in line.split("\t")] for line in read_list(path)]
+    names = [pair[-1] for pair in pairs]
+    if not 2 <= len(names) <= MOST_STATES or len({name_key(name) for name in names}) < len(names):
+        raise UserError(f"{path} names {len(names)} states: it must name 2 to {MOST_STATES} different ones, one a line")
+    return names, {name_key(part): pair[-1] for pair in pairs for part in pair}
+
+
+def names_of(values: Sequence[str], labels: Sequence[str] | None, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The states of a file, in order, and the names of the values that may stand in cells, by `name_key`."""
+    told = read_states(folder)
+    if labels is None and told:
+        return told
+    numbers = {name_key(value): name for value, name in NUMBERS.items()}
+    keys = list(dict.fromkeys(map(name_key, values)))
+    if labels is not None:
+        known = {name_key(name): name for name in labels}
+        more = (told[1] if told else {}) | numbers
+        return list(labels), {key: name for key, name in more.items() if name in labels} | known
+    if "-2" in keys:
+        used = [name for key, name in numbers.items() if key in keys]
+        return in_order(used), numbers | {name_key(name): name for name in used}
+    spelt: dict[str, str] = {}
+    for value in values:
+        spelt.setdefault(name_key(value), clean_name(value))
+    return in_order(list(spelt.values())), spelt

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from aspect_sentiment.data import BUNDLED_DATA, Reviews, batches, read_data
-from aspect_sentiment.decisions import choose_offsets, fit_offsets
+from aspect_sentiment.decisions import choose_offsets
 from aspect_sentiment.losses import balanced_weights, pair_loss, r_drop
 from aspect_sentiment.metrics import BEST_BY, MEANS
 from aspect_sentiment.model import BertAspects, Pooling
@@ -34,7 +34,7 @@ from aspect_sentiment.texts import WHOLE, ReviewTokenizer, encode
 from config import BUNDLED_BERT, Config
 from core.bert.folder import find_bert, find_weights, finetune_defaults, fingerprint, read_bert_config, read_tokenizer
 from core.bert.hub import read_licence
-from core.console import UserError, parse, run
+from core.console import parse, run
 from core.files import sha256
 from core.measure.metrics import metrics_table, readable
 from core.model_files import lineage
@@ -92,7 +92,11 @@ def choose_length(config: TrainConfig, folder: Path, texts: Sequence[str]) -> Re
     if length is None:
         lengths = list(map(len, encode(texts, tokenizer).input_ids))
         needed = STEP * -(-int(np.quantile(lengths, HELD)) // STEP)
-        length = min(needed, MOST_TOKENS) if config.long_texts == WHOLE else read_bert_config(folder)["max_position_embeddings"]
+        length = (
+            min(needed, MOST_TOKENS)
+            if config.long_texts == WHOLE
+            else read_bert_config(folder)["max_position_embeddings"]
+        )
     return ReviewTokenizer(vocab, length, config.long_texts, config.convert)
 
 

@@ -8,7 +8,10 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SAID = {"口味": {"正面": "菜很香", "负面": "菜太咸"}, "服务": {"正面": "人热情", "负面": "人冷淡"}}
 FILLER = ["昨天去了", "和朋友", "在楼上", "下午", "一家店"]
 ASPECTS, STATES = list(SAID), ["未提及", "负面", "正面"]
-VOCAB = [*SPECIAL, *sorted(set("".join(text for its in SAID.values() for text in its.values()) + "".join(FILLER)) | set("，。 "))]
+VOCAB = [
+    *SPECIAL,
+    *sorted(set("".join(text for its in SAID.values() for text in its.values()) + "".join(FILLER)) | set("，。 ")),
+]
 
 
 def some_reviews(rows: int, seed: int = 0) -> list[list[str]]:

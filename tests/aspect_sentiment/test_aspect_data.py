@@ -1,11 +1,13 @@
 """Tables of reviews as people have them: read, told what is odd, or refused in one sentence."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from aspect_reviews import ASPECTS, STATES, VOCAB, some_reviews, write_reviews, write_table
 
+from aspect_sentiment import pseudo_labels
 from aspect_sentiment.columns import MOST_ASPECTS
 from aspect_sentiment.data import batches, main, read, read_data
 from aspect_sentiment.texts import ReviewTokenizer, clean, encode
@@ -46,7 +48,11 @@ def test_aspects_txt_chooses_and_orders_the_columns(tmp_path: Path):
     [
         (("评论", "口味", "口味"), [["好", "正面", "负面"]], "two columns named '口味'"),
         (("标号", "口味"), [["x", "正面"]], "which column holds the reviews"),
-        (("评论", "口味"), [["好", "1"], ["坏", "-2"], ["坏", "7"]], r"1 cell\(s\) with an unknown state; .*\n  row 4, 口味: '7'"),
+        (
+            ("评论", "口味"),
+            [["好", "1"], ["坏", "-2"], ["坏", "7"]],
+            r"1 cell\(s\) with an unknown state; .*\n  row 4, 口味: '7'",
+        ),
         (("评论", "口味"), [["好", "正面"], ["坏", "正面"]], "hold 1 different states"),
         (("评论", "口味"), [[" ", "正面"], ["\u200b", "负面"]], "has no review in column '评论'"),
         (("评论", "备注"), [[f"好{i}", f"话{i}"] for i in range(9)], "has 0 column"),
@@ -114,3 +120,36 @@ def test_the_check_tells_shares_lengths_and_leaks(tmp_path: Path, bert: Path, ca
     assert report in capsys.readouterr().out and "reviews both in train and dev: 1" in report
     column = read(folder / "train.csv").states[:, 0]
     assert "".join(f"{share:10.1%}" for share in np.bincount(column, minlength=3) / 30) + "      0  口味" in report
+
+
+def test_labels_of_any_model_are_added_where_it_is_sure(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = write_reviews(tmp_path / "data", 12)
+    known = read(folder / "dev.csv").items[0]
+    lines = [
+        {"text": "菜很香啊", "aspects": [{"aspect": "口味", "state": "正面"}, {"aspect": "服务", "state": "负面"}]},
+        {"text": "菜很香啊", "aspects": [{"aspect": "服务", "state": "正面", "confidence": 0.95}]},
+        {"text": "人冷淡啊", "aspects": [{"aspect": "服务", "state": "负面", "confidence": 0.5}]},
+        {"text": known, "aspects": [{"aspect": "服务", "state": "负面"}]},
+        {"text": "随便", "aspects": [{"aspect": "停车", "state": "正面"}, {"aspect": "口味", "state": "极好"}]},
+        {"text": " ", "aspects": []},
+    ]
+    made = tmp_path / "made.jsonl"
+    made.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
+    args = ["--labels", str(made), "--data-dir", str(folder), "--to", str(tmp_path / "more")]
+    pseudo_labels.main(args)
+    told = capsys.readouterr().out
+    for words in (
+        "1 state(s) that the files disagree on",
+        "1 state(s) less sure than 0.9",
+        "1 review(s) that stand in",
+    ):
+        assert words in told
+    assert "2 aspect(s) or state(s) that the data do not have" in told and "added 1 reviews with 1 states to 12" in told
+    more = read_data(tmp_path / "more")["train"]
+    assert len(more) == 13 and more.states[-1].tolist() == [STATES.index("正面"), IGNORED]
+    made.write_text('{"text": "好", "aspects": [{"aspect": "口味"}]}', encoding="utf-8")
+    with pytest.raises(UserError, match=r"made.jsonl line 1 is not as it should be"):
+        pseudo_labels.main(args)
+    made.write_text('{"text": "好"}', encoding="utf-8")
+    with pytest.raises(UserError, match="lacks aspects"):
+        pseudo_labels.main(args)

@@ -135,7 +135,9 @@ def test_teachers_must_fit_the_data(model: Path, tmp_path: Path):
         evaluate.main(["--model", str(model), "--data", str(folder / "dev.csv"), "--output", str(tmp_path)])
 
 
-def test_evaluation_explains_and_compares(model: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_evaluation_explains_and_compares(
+    model: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     baseline.main(["--data-dir", str(reviews), "--output", str(tmp_path)])
     base = json.loads((tmp_path / "aspect_baseline/metrics.json").read_text(encoding="utf-8"))
     assert base["model"].startswith("linear") and base["pooled_f1"] > 0.8 > base["all"]["majority"]
@@ -160,7 +162,9 @@ def test_int8_and_benchmark(student: Path, reviews: Path, tmp_path: Path, monkey
     monkeypatch.setattr(benchmark, "measure_alone", lambda *_: alone)
     benchmark.main([*common, "--model", str(int8), str(student)])
     rows = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))["rows"]
-    assert {"majority", "linear_offsets", "bert_soft_distill_int8", "bert_soft_distill"} <= {row["name"] for row in rows}
+    assert {"majority", "linear_offsets", "bert_soft_distill_int8", "bert_soft_distill"} <= {
+        row["name"] for row in rows
+    }
 
 
 def test_pruning(model: Path, reviews: Path, tmp_path: Path):
@@ -177,7 +181,11 @@ def test_it_answers_on_the_api(model: Path):
     client = ApiClient(app)
     body = client.post("/predict", json={"text": TEXT}).get_json()
     assert body["text"] == TEXT and says(body) == SAYS and body["status"] == 200
-    assert set(body["overall"]) == {"state", "confidence"} and set(body["aspects"][0]) == {"aspect", "state", "confidence"}
+    assert set(body["overall"]) == {"state", "confidence"} and set(body["aspects"][0]) == {
+        "aspect",
+        "state",
+        "confidence",
+    }
     body = client.post("/predict", json={"text": [TEXT, " ", "来自。", "长" * 10_001]}).get_json()
     assert [("aspects" in item, "error" in item) for item in body["predictions"]] == [(1, 0), (0, 1), (1, 0), (0, 1)]
     app.close()

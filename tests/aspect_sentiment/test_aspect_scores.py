@@ -32,7 +32,9 @@ def test_scores_by_hand():
 def test_two_models_are_compared_by_the_mean_f1_of_states():
     rng = np.random.default_rng(0)
     true = rng.integers(0, 4, (300, 5))
-    better, worse = (np.where(rng.random(true.shape) < share, rng.integers(0, 4, true.shape), true) for share in (0.1, 0.4))
+    better, worse = (
+        np.where(rng.random(true.shape) < share, rng.integers(0, 4, true.shape), true) for share in (0.1, 0.4)
+    )
     counts = [np.array(row_counts(true, found, 4))[None] for found in (better, worse)]
     compared = paired_bootstrap_counts(*counts)
     scores = [aspect_metrics(true, found, LABELS, list("abcde"))["pooled_f1"] for found in (better, worse)]
@@ -43,7 +45,9 @@ def test_windows_are_pooled_by_who_mentions_the_aspect():
     silent, blame = [0.97, 0.01, 0.01, 0.01], [0.2, 0.7, 0.05, 0.05]
     pooled = pool_windows(np.array([[silent], [blame], [silent]]), 0)
     assert pooled[0].argmax() == 1 and pooled[0, 0] == pytest.approx(0.2) and pooled.sum() == pytest.approx(1)
-    assert pool_windows(np.array([[[0.2, 0.8]], [[0.6, 0.4]]]), None).tolist() == [[pytest.approx(0.4), pytest.approx(0.6)]]
+    assert pool_windows(np.array([[[0.2, 0.8]], [[0.6, 0.4]]]), None).tolist() == [
+        [pytest.approx(0.4), pytest.approx(0.6)]
+    ]
 
 
 def test_offsets_find_states_that_are_drowned():

@@ -1,0 +1,48 @@
+"""Tables of reviews without labels, read, and written again with what a model says of them."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from aspect_sentiment.columns import REVIEW_NAMES
+from core.console import UserError
+from core.tables.columns import choose_columns
+from core.tables.formats import is_table
+from core.tables.read import open_table
+from core.text.decode import open_text
+
+
+def read_reviews(path: Path, column: str | None) -> tuple[list[str], list[list[Any]], int]:
+    """The columns of a table and its rows, and which column holds the reviews; a text file is a column `text`.
+
+    Raises:
+        UserError: the file cannot be read, or is a table without such a column.
+    """
+    if not is_table(path):
+        if column is not None:
+            raise UserError(f"--column goes with a table, such as .csv or .xlsx: {path} is read line by line")
+        with open_text(path) as file:
+            columns, rows, place, warnings = ["text"], [[line] for line in file.lines()], 0, file.warnings
+    else:
+        wanted = [column] if column else []
+        with open_table(path, wanted=wanted) as found:
+            chosen = choose_columns(found.columns, wanted, REVIEW_NAMES, "--column", str(path))
+            if not chosen:
+                raise UserError(f"{path} has no column that is known to hold reviews: name it with --column")
+            columns, rows, place, warnings = found.columns, list(found.rows), chosen[0], found.warnings
+    for warning in warnings:
+        print(f"warning: {path}: {warning}", file=sys.stderr)
+    return columns, rows, place
+
+
+def answer_rows(
+    rows: Sequence[Sequence[Any]], answers: Sequence[dict[str, Any] | None], aspects: int
+) -> Iterator[list[Any]]:
+    """Each row as it was, and behind it the overall state, its confidence, and each aspect's state."""
+    for row, answer in zip(rows, answers, strict=True):
+        if answer is None:
+            yield [*row, "", None, *[""] * aspects, "empty"]
+            continue
+        states = [entry["state"] for entry in answer["aspects"]]
+        yield [*row, answer["overall"]["state"], round(answer["overall"]["confidence"], 4), *states, ""]
