@@ -1,10 +1,10 @@
 """Distil trained models into a smaller one: the student learns what its teachers think of every aspect.
 
-    python -m aspect_sentiment.distillation                                   # half of the teacher's layers
-    python -m aspect_sentiment.distillation --unlabeled reviews.csv           # reviews that the teachers label
-    python -m aspect_sentiment.distillation --model a.pt b.pt linear          # several: their mean; linear: baseline.py's
+    python -m aspect_sentiment.distillation                               # half of the teacher's layers
+    python -m aspect_sentiment.distillation --unlabeled reviews.csv       # reviews that the teachers label
+    python -m aspect_sentiment.distillation --model a.pt b.pt linear      # several teach their mean
     python -m aspect_sentiment.distillation --alpha 0 --save-dir models_save/alone    # no teacher, to compare with
-    python -m aspect_sentiment.distillation --resume                          # go on after Ctrl-C, a kill or a power cut
+    python -m aspect_sentiment.distillation --resume                      # go on after Ctrl-C, a kill or a power cut
 
 The loss, the mean over the pairs of review and aspect, is alpha · T² · KL(teacher / T || student / T) + (1 - alpha) ·
 cross-entropy to the true state, and to the teacher's where there is none (Hinton et al. 2015). Writes

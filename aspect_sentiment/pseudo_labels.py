@@ -7,10 +7,10 @@ A line of the file is what the API answers for a review, and so may any model wr
 
     {"text": "…", "aspects": [{"aspect": "口味", "state": "正面", "confidence": 0.98}, …]}
 
-An aspect that a line does not name, or whose confidence is below --min-confidence, becomes an empty cell, which training
-leaves out; a line without confidence is taken at its word. Where several files, or lines, speak of one review, a state
-counts if all that name the aspect agree. Reviews of the labelled files are left out: no model trains on what judges
-it. dev and test are copied as they are. Our own models label by `aspect_sentiment.distillation --unlabeled`.
+An aspect that a line does not name, or whose confidence is below --min-confidence, becomes an empty cell, which
+training leaves out; a line without confidence is taken at its word. Where several files, or lines, speak of one review,
+a state counts if all that name the aspect agree. Reviews of the labelled files are left out: no model trains on what
+judges it. dev and test are copied as they are. Our own models label by `aspect_sentiment.distillation --unlabeled`.
 """
 
 import shutil

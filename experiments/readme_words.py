@@ -39,6 +39,8 @@ ENGLISH: Words = {
     "| Difference, 95 % interval | p | Training, s",
     "table qa": "Model | Training questions | Test EM | F1 | Each seed | Against | F1 difference, 95 % interval | p "
     "| Training, s",
+    "table aspects": "Model | Dev pooled F1 | Each seed | Dev F1 of aspects | Against | Difference, 95 % interval | p "
+    "| Test pooled F1 | F1 of aspects | merged | Training, s",
     "choice none": "{:,} titles",
     "choice random": "{:,} titles, and {:,} random ones",
     "choice least sure": "{:,} titles, and the {:,} least sure ones",
@@ -69,6 +71,8 @@ CHINESE: Words = {
     "table calibration": "模型 | 准确率 | 校准误差，之前 | 之后 | 单凭偶然 | 温度 | 置信度 ≥ 0.8 的占 | 其中答对",
     "table label_errors": "模型 | 标题 | 改错 | 次数 | 列出 | 前若干行（与改错的一样多）里找到 | 整个清单里找到",
     "table least_sure": "训练数据 | 测试准确率 | 各个种子 | 差值（95 % 置信区间） | Macro-F1",
+    "table aspects": "模型 | 开发集合并 F1 | 各个种子 | 开发集各方面 F1 | 对比 | 差值（95 % 置信区间） | p "
+    "| 测试集合并 F1 | 各方面 F1 | 并中性 | 训练，秒",
     "table ner": "模型 | 训练句子 | 测试 F1 | 各个种子 | 训练里没有的实体 | 对比 | 差值（95 % 置信区间） | p | 秒",
     "table qa": "模型 | 训练问题 | 测试 EM | F1 | 各个种子 | 对比 | F1 差值（95 % 置信区间） | p | 秒",
     "choice none": "{:,} 条",
