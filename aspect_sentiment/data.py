@@ -1,6 +1,7 @@
 """Labelled reviews: tables read and checked, encoded once for training.
 
-    python -m aspect_sentiment.data check my_data      # look a data set over before training on it
+    python -m aspect_sentiment.data import reviews.xlsx --to my_data    # a table becomes a data set; see import --help
+    python -m aspect_sentiment.data check my_data                       # look a data set over before training on it
 
 A data folder holds train, dev and, where there is one, test: .csv, .tsv, .xlsx, .jsonl or .parquet, with a column of
 reviews (review, content, text, 评论, 内容 …) and a column for each aspect, whose cells name its state; an empty cell is
@@ -41,6 +42,7 @@ SUFFIXES = WRITTEN
 BUNDLED_DATA = Path("data/aspect_sentiment")
 if not BUNDLED_DATA.is_dir():  # the command runs in another folder than the project's
     BUNDLED_DATA = PROJECT / BUNDLED_DATA
+PARTS = ("train", "dev", "test")
 FEW = 2  # cells with a state in train that look like a slip
 
 
@@ -184,7 +186,7 @@ def read_data(folder: Path, limit: int | None = None) -> dict[str, Reviews]:
         UserError: a file is missing or faulty, or has other aspects or states than train.
     """
     splits: dict[str, Reviews] = {}
-    for name in ("train", "dev", "test"):
+    for name in PARTS:
         path = find_file(folder, name)
         if path is None and name == "test":
             continue
@@ -229,10 +231,14 @@ class CheckConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    from aspect_sentiment import importing
     from aspect_sentiment.report import check
     from core.text.tokenizer import read_vocab
 
     argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["import"]:
+        importing.import_tables(parse(importing.ImportConfig, argv, importing.__doc__))
+        return
     config = parse(CheckConfig, argv or ["--help"], __doc__)
     splits = read_data(config.data_dir)
     vocab = located(config.bert_path) / "vocab.txt"

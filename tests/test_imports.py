@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-SIBLINGS = ("ner", "qa")  # tasks of their own, in folders
+SIBLINGS = ("ner", "aspect_sentiment", "qa")  # tasks of their own, in folders
 # Floor by floor; what stands in one must not import what stands in the same floor or above, rooms of core apart.
 FLOORS = {
     0: ("core", "core.console", "core.files", "core.answers", "core.fetch"),
@@ -34,7 +34,10 @@ LIGHT += [f"core.model_files.{name}" for name in ("find", "facts", "predictor", 
 LIGHT += [f"core.bert.{name}" for name in ("ask", "folder", "hub", "shape", "sums")]
 LIGHT += [f"ner.{name}" for name in ("data", "decode", "formats", "metrics", "names", "predict", "tags", "units")]
 LIGHT += [f"qa.{name}" for name in ("data", "fitting", "formats", "metrics", "names", "predict", "question", "spans")]
-LIGHT += ["qa.tables", "predict_fun", "predict_quantization", "api", "api_test", "app", "download", "quickstart"]
+LIGHT += ["qa.tables"]
+LIGHT += [f"aspect_sentiment.{name}" for name in ("columns", "data", "decisions", "metrics", "names", "predict")]
+LIGHT += [f"aspect_sentiment.{name}" for name in ("report", "states", "tables", "texts")]
+LIGHT += ["predict_fun", "predict_quantization", "api", "api_test", "app", "download", "quickstart"]
 WHOLE_ROOMS = ("core/text", "core/tables", "core/serving", "page")  # all of whose files are light
 MAX_LINES = 270
 LIGHT += [

@@ -12,7 +12,7 @@ PAGES = ("README.md", "README_EN.md", "CONTRIBUTING.md", "bert-base-chinese/READ
 PAGES += ("results/README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 WITHOUT = ("bert-base-chinese/README", "docs/concepts", "docs/licence")  # commands
 LONGEST = 12 * 1024  # bytes of a README: what one reads in three minutes
-PAGES += tuple(f"{task}/README{end}.md" for task in ("ner", "qa") for end in ("", "_EN"))
+PAGES += tuple(f"{task}/README{end}.md" for task in ("ner", "aspect_sentiment", "qa") for end in ("", "_EN"))
 LAUNCHERS = ("torchrun", "accelerate launch")
 
 
@@ -30,7 +30,7 @@ def test_both_languages_show_the_same_commands():
     def plain(page: str) -> list[str]:
         return sorted({re.sub(r'"[^"]*"|\S*[^\x00-\x7f]\S*', "…", line) for line in commands(page)})
 
-    for folder in ("", "ner/", "qa/"):
+    for folder in ("", "ner/", "aspect_sentiment/", "qa/"):
         assert plain(f"{folder}README.md") == plain(f"{folder}README_EN.md")
     for page in (page for page in PAGES if page.endswith(".en.md")):
         assert plain(page.replace(".en.md", ".md")) == plain(page)

@@ -153,3 +153,20 @@ def test_labels_of_any_model_are_added_where_it_is_sure(tmp_path: Path, capsys: 
     made.write_text('{"text": "好"}', encoding="utf-8")
     with pytest.raises(UserError, match="lacks aspects"):
         pseudo_labels.main(args)
+
+
+def test_a_table_becomes_a_data_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rows = [[f"{text}{index}", *states] for index, (text, *states) in enumerate(some_reviews(60))]
+    rows[7][0] = rows[3][0] + "！"
+    source = write_table(tmp_path / "reviews.csv", rows, ("content", *ASPECTS))
+    main(["import", str(source), "--to", str(tmp_path / "made")])
+    splits = read_data(tmp_path / "made")
+    assert [len(split) for split in splits.values()] == pytest.approx([48, 6, 6], abs=1)
+    texts = {name: set(split.items) for name, split in splits.items()}
+    assert sum(map(len, texts.values())) == 60 and sum({rows[3][0], rows[7][0]} <= own for own in texts.values()) == 1
+    for split in splits.values():
+        assert {tuple(np.unique(column)) for column in split.states.T} == {(0, 1, 2)}
+    with pytest.raises(UserError, match="is there already"):
+        main(["import", str(source), "--to", str(tmp_path / "made")])
+    with pytest.raises(UserError, match="too few to share out"):
+        main(["import", str(write_table(tmp_path / "few.csv", rows[:5])), "--to", str(tmp_path / "other")])
