@@ -6,8 +6,9 @@
 
 Models: linear (with the offsets that suit it on dev); original (128 tokens of head and tail, the plain mean);
 attention, mean (whole reviews); head_tail (as many tokens as the encoder has positions); class_weights, focal, r_drop
-(losses, with attention); alone, taught (students of two layers), taught_linear (by the linear model too), ensemble (by
-all seeds), unlabeled (with the reviews of unlabeled.csv in the data folder, those that the teachers are sure of).
+(losses, with attention); oversample, undersample, eda (training rows, see aspect_rows.py, with attention); alone,
+taught (students of two layers), taught_linear (by the linear model too), ensemble (by all seeds), unlabeled (with
+the reviews of unlabeled.csv in the data folder, where the teachers are sure).
 Finished trainings are kept: a run that was stopped goes on where it was. Writes aspects.json and aspects.md to the
 output folder; differences in pooled F1 are tested by paired bootstrap over the reviews: on dev to attention (students
 to alone), on test, which the linear model, the best and the students of the list are scored on, to linear.
@@ -36,6 +37,7 @@ from core.console import UserError, parse, run
 from core.files import sha256
 from core.measure.stats import interval, paired_bootstrap_counts
 from core.model_files.checkpoint import load
+from experiments.aspect_rows import WAYS, make_folder
 from experiments.readme_words import Words, each_seed, markdown, percent
 from experiments.trials import Trials, knobs_of, write_views
 
@@ -46,6 +48,7 @@ TEACHERS: dict[str, dict[str, Any]] = {
     "mean": {"pooling": "mean"},
     "head_tail": {"long_texts": "head_tail"},
     **{name: {"loss": name} for name in ("class_weights", "focal", "r_drop")},
+    **{name: {} for name in WAYS},
 }
 STUDENTS: dict[str, dict[str, Any]] = {
     ALONE: {"alpha": 0.0},
@@ -124,6 +127,8 @@ def measure(
     knobs = knobs_of(config, "data_dir num_epochs device limit", folder, seed)
     if name in TEACHERS:
         own = {"bert_path": config.bert_path, "convert": config.convert, **TEACHERS[name]}
+        if name in WAYS:
+            knobs["data_dir"] = make_folder(name, splits, folder / "data", seed)
         fine_tune(TrainConfig(**knobs, **own), score_test=False)
         model = folder / TEACHER.name
     else:

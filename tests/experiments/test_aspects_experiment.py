@@ -7,7 +7,9 @@ import pytest
 from aspect_reviews import VOCAB, write_reviews
 from conftest import write_bert
 
+from aspect_sentiment.data import read_data
 from experiments import aspects
+from experiments.aspect_rows import WAYS, make_folder
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +23,25 @@ def test_models_are_chosen_on_dev_and_the_best_is_scored_on_test(
 ):
     data, bert = folders
     paths = ["--data-dir", str(data), "--bert-path", str(bert), "--output", str(tmp_path)]
-    args = [*paths, "--seeds", "1", "--num-epochs", "2", "--models", "linear", "attention", "head_tail", "taught"]
+    args = [*paths, "--seeds", "1", "--num-epochs", "2", "--models", "linear", "attention", "eda", "taught"]
     aspects.main(args)
     report = json.loads((tmp_path / "aspects.json").read_text(encoding="utf-8"))
-    assert [entry["model"] for entry in report["summary"]] == ["linear", "attention", "head_tail", "taught"]
+    assert [entry["model"] for entry in report["summary"]] == ["linear", "attention", "eda", "taught"]
     judged = {cell["model"] for cell in report["test"]}
-    best = max(("attention", "head_tail"), key=lambda name: {c["model"]: c for c in report["cells"]}[name]["pooled_f1"])
+    best = max(("attention", "eda"), key=lambda name: {c["model"]: c for c in report["cells"]}[name]["pooled_f1"])
     assert judged == {"linear", best, "taught"}
     table = (tmp_path / "aspects.md").read_text(encoding="utf-8")
     assert "| linear |" in table and f"- {best} – linear, test pooled F1: " in table
     capsys.readouterr()
     aspects.main(args)
     assert "==" not in capsys.readouterr().out, "nothing is trained again"
+
+
+def test_rows_made_otherwise(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    splits = read_data(folders[0])
+    made = {way: read_data(make_folder(way, splits, tmp_path / way, 1))["train"] for way in WAYS}
+    before, told = splits["train"], capsys.readouterr().out
+    assert len(made["undersample"]) == 22 and len(made["eda"]) == 60 and len(made["oversample"]) >= 30
+    assert set(made["undersample"].items) <= set(before.items) == set(made["oversample"].items)
+    assert (made["eda"].states[30:] == before.states).all() and made["eda"].items[30:] != before.items
+    assert "eda: 30 -> 60 reviews; shares of the states before and after: " in told
