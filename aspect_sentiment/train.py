@@ -30,7 +30,7 @@ from aspect_sentiment.model import BertAspects, Pooling
 from aspect_sentiment.names import MODELS, NAME, TEACHER
 from aspect_sentiment.predict import TASK, SentimentPredictor
 from aspect_sentiment.report import score
-from aspect_sentiment.texts import WHOLE, ReviewTokenizer, encode
+from aspect_sentiment.texts import WHOLE, ReviewTokenizer, encode, simplified
 from config import BUNDLED_BERT, Config
 from core.bert.folder import find_bert, find_weights, finetune_defaults, fingerprint, read_bert_config, read_tokenizer
 from core.bert.hub import read_licence
@@ -90,7 +90,11 @@ def choose_length(config: TrainConfig, folder: Path, texts: Sequence[str]) -> Re
     """
     vocab = read_tokenizer(folder, 3).vocab
     tokenizer = ReviewTokenizer(vocab, 10**6, WHOLE, config.convert)
-    check_coverage(tokenizer, texts, folder)
+    try:
+        check_coverage(tokenizer, simplified(texts) if config.convert else texts, folder)
+    except UserError as fault:
+        hint = "" if config.convert else ", or, where they are traditional Chinese, --convert"
+        raise UserError(f"{fault}{hint}") from fault
     length = config.max_length
     if length is None:
         lengths = list(map(len, encode(texts, tokenizer).input_ids))

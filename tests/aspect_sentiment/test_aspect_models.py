@@ -203,3 +203,16 @@ def test_tables_in_and_out(model: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "口味  菜很香" in shown and "服务  人冷淡" in shown
     with pytest.raises(UserError, match="goes with --file"):
         predict.main(["--model", str(model), "--output", "x.csv"])
+
+
+def test_traditional_reviews_are_trained_on(encoder: Path, tmp_path: Path):
+    pytest.importorskip("opencc")
+    rows = [[text.replace("热", "熱").replace("咸", "鹹"), *states] for text, *states in some_reviews(20)]
+    for split in ("train", "dev"):
+        write_table(tmp_path / f"data/{split}.csv", rows)
+    args = flags(tmp_path / "data", tmp_path, "--bert-path", str(encoder), "--max-steps", "1")
+    with pytest.raises(UserError, match="traditional Chinese, --convert"):
+        train.main(args)
+    train.main([*args, "--convert"])
+    predictor = SentimentPredictor.load(tmp_path / "save/bert_aspects.pt")
+    assert predictor.encode(["人熱情"]).columns == predictor.encode(["人热情"]).columns
