@@ -34,7 +34,7 @@ from aspect_sentiment.texts import WHOLE, ReviewTokenizer, encode, simplified
 from config import BUNDLED_BERT, Config
 from core.bert.folder import find_bert, find_weights, finetune_defaults, fingerprint, read_bert_config, read_tokenizer
 from core.bert.hub import read_licence
-from core.console import parse, run
+from core.console import UserError, parse, run
 from core.files import sha256
 from core.measure.metrics import metrics_table, readable
 from core.model_files import lineage
