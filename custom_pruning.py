@@ -229,8 +229,8 @@ def prune(config: PruneConfig, run_state: RunState, devices: Devices) -> None:
     config.learning_rate = config.learning_rate or trained.get("learning_rate") or 5e-5
     config.max_length = facts["max_length"]
     timed = spread_sample(splits["dev"].items, TIMED_ITEMS)  # refuses dev data without anything to answer
-    tokenizer = kept = Tokenizer.from_facts(facts)
-    before = original.predictor(original.model, tokenizer, devices)
+    before = task.predictor(facts, run_on(original.model, devices))
+    tokenizer = kept = before.tokenizer
     seq_len = round(statistics.median(map(len, before.encode(splits["dev"].items).columns["input_ids"])))
     run_state.identity = {key: value for key, value in config.plain().items() if key not in MAY_CHANGE}
     files = [task.file(config.data_dir, name) for name in ("train", "dev")]

@@ -21,7 +21,10 @@ POSITIONS = "embeddings.position_embeddings.weight"
 
 
 class BertAspects(nn.Module):
-    """BERT encoder -> a vector for each aspect -> dropout -> linear, aspect by aspect.
+    """BERT encoder -> a vector for each aspect -> dropout -> linear.
+
+    The weights of a state are a part that all aspects share, as praise sounds alike whatever is praised, and one of the
+    aspect's own.
 
     Args:
         bert_config: the keys of a Hugging Face `config.json` of a BERT.
@@ -57,6 +60,7 @@ class BertAspects(nn.Module):
             self.key = nn.Linear(width, width)
             self.queries = nn.Parameter(torch.empty(width, len(aspects)).normal_(std=width**-0.5))
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.states = nn.Parameter(torch.empty(num_labels, width).normal_(std=std))
         self.classifier = nn.Parameter(torch.empty(len(aspects), num_labels, width).normal_(std=std))
         self.bias = nn.Parameter(torch.zeros(len(aspects), num_labels))
 
@@ -78,7 +82,7 @@ class BertAspects(nn.Module):
         else:
             weights = mask / mask.sum(-1, keepdim=True)
         pooled = self.dropout(weights @ states)  # (batch, aspects or 1, hidden)
-        return (pooled.unsqueeze(2).float() * self.classifier).sum(-1) + self.bias
+        return (pooled.unsqueeze(2).float() * (self.states + self.classifier)).sum(-1) + self.bias
 
     @classmethod
     def from_pretrained(

@@ -61,6 +61,10 @@ class ReviewTokenizer(Tokenizer):
         reading = architecture.get("long_texts", WHOLE), architecture.get("convert", False)
         return cls(facts["vocab"], facts["max_length"], *reading)
 
+    def with_vocab(self, vocab: Sequence[str]) -> "ReviewTokenizer":
+        """The same with another vocabulary."""
+        return ReviewTokenizer(vocab, self.max_length, self.long_texts, self.convert)
+
     @property
     def reading(self) -> dict[str, Any]:
         """What the facts of a model say of how it reads reviews, beside the length."""

@@ -107,6 +107,13 @@ def choose_length(config: TrainConfig, folder: Path, texts: Sequence[str]) -> Re
     return ReviewTokenizer(vocab, length, config.long_texts, config.convert)
 
 
+def start_from_shares(model: BertAspects, train: Reviews) -> None:
+    """Let a new model begin with each state as likely as it is in training, which it would learn first of all."""
+    counts = np.stack([(train.states == state).sum(0) for state in range(len(train.labels))], axis=1) + 1.0
+    with torch.no_grad():
+        model.bias.copy_(torch.from_numpy(np.log(counts / counts.sum(1, keepdims=True))))
+
+
 def make_loss(name: str, train: Reviews) -> LossFn:
     """The loss of a name among LOSSES."""
     if name == "r_drop":
@@ -169,6 +176,7 @@ def _fine_tune(config: TrainConfig, run_state: RunState, devices: Devices, score
     torch.manual_seed(config.seed)
     sizes = (len(labels), config.pooling, tokenizer.max_length)
     model = BertAspects.from_pretrained(bert_path, train.aspects, *sizes).to(devices.device)
+    start_from_shares(model, train)
     model.architecture |= tokenizer.reading
     if config.gradient_checkpointing:
         model.bert.activation_checkpointing_enable()

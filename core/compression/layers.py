@@ -86,7 +86,7 @@ def cut_at_once(
     """
     if texts is not None:
         kept = sorted({*used_tokens(tokenizer.vocab, texts), *ids})
-        tokenizer = Tokenizer([tokenizer.vocab[token] for token in kept], tokenizer.max_length, tokenizer.truncation)
+        tokenizer = tokenizer.with_vocab([tokenizer.vocab[token] for token in kept])
         weights, architecture = keep_tokens(weights, architecture, kept, tokenizer.pad_id)
     if layers is not None:
         present = len(layer_shapes(architecture))

@@ -109,6 +109,10 @@ class Tokenizer:
         """What fills up shorter rows, by the name of the column."""
         return {"input_ids": self.pad_id, "ngrams": self.buckets}
 
+    def with_vocab(self, vocab: Sequence[str]) -> "Tokenizer":
+        """The same with another vocabulary."""
+        return Tokenizer(vocab, self.max_length, self.truncation)
+
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode texts of any content: what UTF-8 cannot hold (lone surrogates) counts as U+FFFD."""
         encoded = Encoded([], [], [])

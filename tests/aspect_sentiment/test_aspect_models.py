@@ -168,7 +168,7 @@ def test_int8_and_benchmark(student: Path, reviews: Path, tmp_path: Path, monkey
 
 
 def test_pruning(model: Path, reviews: Path, tmp_path: Path):
-    args = flags(reviews, tmp_path, "--model", str(model), "--keep-layers", "1", "--max-steps", "8")
+    args = flags(reviews, tmp_path, "--model", str(model), "--keep-layers", "1", "--max-steps", "8", "--prune-vocab")
     custom_pruning.main(args)
     [pruned] = tmp_path.glob("**/*.pth")
     facts = checkpoint.load(pruned)[1]
