@@ -1,0 +1,195 @@
+"""What bulk_predict.py does on this machine, beside predict_fun.py, and what kills cost it.
+
+    python -m experiments.bulk --titles titles.txt --model soft_int8                       # 1 and 5 million titles
+    python -m experiments.bulk --titles titles.txt --model soft_int8 --rows 200000 --kills 4
+
+The titles are repeated, each with a number behind it, in CSV files of 100,000 rows. predict_fun.py, pinned to one core,
+and bulk_predict.py with one and with two workers score the same file folder in turn; then a run is killed (SIGKILL) at
+random moments, the last time one of its workers, and resumed; its rows must be those of the input, once each, with the
+classes of predict_fun.py. Steps that are done are kept: a run that was stopped goes on. Writes bulk.json to the output
+folder. Linux and macOS.
+"""
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from config import PROJECT
+from core.console import UserError, parse, run
+from core.files import sha256, write_json
+from core.text.decode import open_text
+from core.training.device import measured_on
+from experiments.trials import open_report
+
+FILE_ROWS = 100_000
+EVERY = 0.2  # seconds between two looks at a process
+
+
+@dataclass
+class BulkTrialConfig:
+    """Knobs of the measurement."""
+
+    titles: Path = Path("titles.txt")
+    """Titles, one a line; what stands behind a tab is left out."""
+    model: str = "soft_int8"
+    """Name or path of the model."""
+    rows: tuple[int, ...] = (1_000_000, 5_000_000)
+    """How many titles are scored, step by step."""
+    kills: int = 10
+    """How often a run is killed."""
+    work: Path = Path("reports/bulk")
+    """Folder for inputs and outputs, which go when a step is done."""
+    output: Path = Path("reports")
+    """Folder for bulk.json."""
+
+    def __post_init__(self) -> None:
+        if os.name != "posix":
+            raise UserError("this measurement kills processes as Linux and macOS do: run it there")
+        if min(self.rows, default=0) < 1 or self.kills < 0:
+            raise UserError("--rows must be 1 or more, --kills 0 or more")
+
+
+def write_input(config: BulkTrialConfig, rows: int) -> Path:
+    """So many titles in CSV files, each of them different."""
+    folder = config.work / f"input_{rows}"
+    if (folder / "done").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_text(config.titles) as text:
+        titles = [line.partition("\t")[0] for line in text.lines() if line.strip()]
+    for start in range(0, rows, FILE_ROWS):
+        with open(folder / f"{start // FILE_ROWS:05}.csv", "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("id", "title"))
+            for row in range(start, min(start + FILE_ROWS, rows)):
+                writer.writerow((row, f"{titles[row % len(titles)]} {row // len(titles)}"))
+    (folder / "done").touch()
+    return folder
+
+
+def watched(command: Sequence[str], one_core: bool = False) -> dict[str, Any]:
+    """Run a command; its seconds, and the most memory of its own process in MB."""
+    process = psutil.Popen([sys.executable, "-X", "utf8", *command], cwd=PROJECT, stdout=subprocess.DEVNULL)
+    if one_core and hasattr(process, "cpu_affinity"):
+        process.cpu_affinity(process.cpu_affinity()[:1])
+    started, most = time.perf_counter(), 0
+    while process.poll() is None:
+        try:
+            most = max(most, process.memory_info().rss)
+        except psutil.Error:
+            break
+        time.sleep(EVERY)
+    if code := process.wait():
+        raise UserError(f"{' '.join(command)} ended with {code}: see what it says by itself")
+    return {"seconds": time.perf_counter() - started, "driver_mb": most / 1e6}
+
+
+def bulk(config: BulkTrialConfig, given: Path, output: Path, workers: int, *more: str) -> list[str]:
+    """The command that scores a folder."""
+    flags = ["--input", str(given), "--output", str(output), "--model", config.model, "--workers", str(workers)]
+    return ["bulk_predict.py", *flags, *more]
+
+
+def manifest(output: Path) -> dict[str, Any]:
+    """What a run has said of itself."""
+    return json.loads((output / "manifest.json").read_text(encoding="utf-8"))
+
+
+def measure(config: BulkTrialConfig, rows: int, what: str) -> dict[str, Any]:
+    """One way to score so many titles: "predict_fun", or the number of workers."""
+    given = write_input(config, rows)
+    output = config.work / f"{what}_{rows}"
+    shutil.rmtree(output, ignore_errors=True)
+    if what == "predict_fun":
+        output.mkdir(parents=True)
+        found: dict[str, Any] = {"seconds": 0.0, "driver_mb": 0.0}
+        for file in sorted(given.glob("*.csv")):  # one file a process, as a user would
+            flags = ["--file", str(file), "--output", str(output / file.name), "--model", config.model]
+            each = watched(["predict_fun.py", *flags], one_core=True)
+            found = {
+                "seconds": found["seconds"] + each["seconds"],
+                "driver_mb": max(found["driver_mb"], each["driver_mb"]),
+            }
+    else:
+        found = watched(bulk(config, given, output, int(what)))
+        told = manifest(output)
+        found |= {"to_first_part_s": told["seconds_to_first_part"], "rows_out": told["rows_out"]}
+    return {"what": what, "rows": rows, **found, "titles_per_s": rows / found["seconds"]}
+
+
+def kill(config: BulkTrialConfig, rows: int, rng: random.Random) -> dict[str, Any]:
+    """Kill a run at random moments, the last time one of its workers; then count and compare its rows."""
+    import pyarrow.parquet
+
+    given, output = write_input(config, rows), config.work / f"killed_{rows}"
+    shutil.rmtree(output, ignore_errors=True)
+    lived = []
+    for number in range(config.kills):
+        process = psutil.Popen(
+            [sys.executable, "-X", "utf8", *bulk(config, given, output, 2, "--resume", "--rows", "5000")],
+            cwd=PROJECT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + rng.uniform(5, 30)
+        while time.monotonic() < until and process.poll() is None:
+            time.sleep(EVERY)
+        lived.append(len(list(output.glob("*.parquet"))))
+        own = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        workers = [child for child in own if "Scorer" in " ".join(child.cmdline())] if own else []
+        if number == config.kills - 1 and workers:
+            workers[0].send_signal(signal.SIGKILL)
+            process.wait()
+        elif process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            time.sleep(2.0)  # its workers end by themselves
+    watched(bulk(config, given, output, 2, "--resume", "--rows", "5000"))
+    classes: dict[str, str] = {}
+    twice = 0
+    for path in output.glob("*.parquet"):
+        table = pyarrow.parquet.read_table(path, columns=["id", "类别"])
+        for name, found in zip(*(table.column(column).to_pylist() for column in ("id", "类别")), strict=True):
+            twice += name in classes
+            classes[name] = found
+    other = 0
+    for path in (config.work / f"predict_fun_{rows}").glob("*.csv"):
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            other += sum(classes.get(row["id"]) != row["类别"] for row in csv.DictReader(file))
+    found = {"kills": config.kills, "parts_at_each": lived, "lost": rows - len(classes), "twice": twice}
+    return {"what": "killed", "rows": rows, **found, "other_classes": other}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    config = parse(BulkTrialConfig, argv, __doc__)
+    path = config.output / "bulk.json"
+    report = open_report(path, {"model": config.model, "titles": sha256(config.titles)}, ["cells"])
+    rng = random.Random(0)
+    for rows in config.rows:
+        for what in ("predict_fun", "1", "2", "killed"):
+            if any((cell["what"], cell["rows"]) == (what, rows) for cell in report["cells"]):
+                continue
+            print(f"{what}, {rows:,} titles", flush=True)
+            cell = kill(config, rows, rng) if what == "killed" else measure(config, rows, what)
+            report |= {**measured_on(), "cells": [*report["cells"], cell]}
+            write_json(path, report)
+            print(f"  {cell}", flush=True)
+        if config.work.is_dir():
+            shutil.rmtree(config.work)
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    run(main)
