@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 SAMPLE = "地铁口出来走五分钟就到，环境挺安静，味道没得说，就是等位等了快一个小时，服务员也爱答不理。"
 CLAUSE = re.compile(r"[^，。！？；、,.!?;~～…\s]+[，。！？；、,.!?;~～…\s]*")
+BATCH = 32  # windows in a forward pass, as they are long
 MOST_CLAUSES = 200  # of a review are tried one by one
 
 
@@ -74,6 +75,7 @@ class SentimentPredictor(Predictor):
         architecture = facts["architecture"]
         self.aspects: list[str] = architecture["aspects"]
         self.tokenizer = ReviewTokenizer.from_facts(facts)
+        self.batch_size = BATCH
         self.absent = find_state(self.labels, "absent")
         offsets = architecture.get("offsets")
         self.offsets = None if offsets is None else np.array(offsets, float)
@@ -197,7 +199,7 @@ class PredictConfig:
     """The column of the table that holds the reviews, by its name or letter. None: the first of a usual name."""
     output: Path | None = None
     """With --file: the table to write, its columns and one for each aspect; None: the answers are printed."""
-    batch_size: int = 32
+    batch_size: int = BATCH
     """Windows in a forward pass."""
     device: str = Config.device
     """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""

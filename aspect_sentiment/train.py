@@ -126,9 +126,7 @@ def make_loss(name: str, train: Reviews) -> LossFn:
 
 def predictor_of(model: nn.Module, facts: Facts, devices: Devices) -> SentimentPredictor:
     """A module ready to answer, in the arithmetic of training."""
-    predictor = SentimentPredictor(facts, run_on(model, devices))
-    predictor.batch_size = 32  # windows are long
-    return predictor
+    return SentimentPredictor(facts, run_on(model, devices))
 
 
 def fit_decisions(model: nn.Module, facts: Facts, dev: Reviews, devices: Devices) -> None:

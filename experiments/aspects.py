@@ -7,8 +7,8 @@
 Models: linear (with the offsets that suit it on dev); original (128 tokens of head and tail, the plain mean);
 attention, mean (whole reviews); head_tail (as many tokens as the encoder has positions); class_weights, focal, r_drop
 (losses, with attention); oversample, undersample, eda (training rows, see aspect_rows.py, with attention); alone,
-taught (students of two layers), taught_linear (by the linear model too), ensemble (by all seeds), unlabeled (with
-the reviews of unlabeled.csv in the data folder, where the teachers are sure).
+taught (students of two layers), matched (inside too, see aspect_matching.py), taught_linear (by the linear model too),
+ensemble (by all seeds), unlabeled (with the reviews of unlabeled.csv in the data folder, where the teachers are sure).
 Finished trainings are kept: a run that was stopped goes on where it was. Writes aspects.json and aspects.md to the
 output folder; differences in pooled F1 are tested by paired bootstrap over the reviews: on dev to attention (students
 to alone), on test, which the linear model, the best and the students of the list are scored on, to linear.
@@ -16,6 +16,7 @@ to alone), on test, which the linear model, the best and the students of the lis
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,8 @@ from core.console import UserError, parse, run
 from core.files import sha256
 from core.measure.stats import interval, paired_bootstrap_counts
 from core.model_files.checkpoint import load
+from core.model_files.module import load_module
+from experiments.aspect_matching import matching
 from experiments.aspect_rows import WAYS, make_folder
 from experiments.readme_words import Words, each_seed, markdown, percent
 from experiments.trials import Trials, knobs_of, write_views
@@ -53,6 +56,7 @@ TEACHERS: dict[str, dict[str, Any]] = {
 STUDENTS: dict[str, dict[str, Any]] = {
     ALONE: {"alpha": 0.0},
     "taught": {},
+    "matched": {},
     "taught_linear": {},
     "ensemble": {},
     "unlabeled": {"min_confidence": 0.8},
@@ -100,9 +104,7 @@ def scores(found: np.ndarray, split: Reviews) -> dict[str, Any]:
 
 def answers(path: Path, split: Reviews, device: str) -> np.ndarray:
     """(reviews, aspects) the states that a model file answers."""
-    predictor = SentimentPredictor.load(path, device)
-    predictor.batch_size = 32
-    return answered(predictor, split.items)[0]
+    return answered(SentimentPredictor.load(path, device), split.items)[0]
 
 
 def teachers_of(name: str, seed: int, config: AspectsConfig, splits: dict[str, Reviews], trials: Trials) -> list[str]:
@@ -135,7 +137,10 @@ def measure(
         own = {"model": tuple(teachers_of(name, seed, config, splits, trials)), "bert_layers": 2, **STUDENTS[name]}
         if name == "unlabeled":
             own["unlabeled"] = config.data_dir / "unlabeled.csv"
-        distil(DistillConfig(**knobs, **own), deploy=False)
+        with ExitStack() as stack:
+            if name == "matched":
+                stack.enter_context(matching(load_module(Path(own["model"][0]), SentimentPredictor.builds)[0]))
+            distil(DistillConfig(**knobs, **own), deploy=False)
         model = folder / STUDENT.name
     return {**scores(answers(model, dev, config.device), dev), "seconds": load(model)[1]["training"]["seconds"]}
 

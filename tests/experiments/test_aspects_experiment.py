@@ -23,13 +23,13 @@ def test_models_are_chosen_on_dev_and_the_best_is_scored_on_test(
 ):
     data, bert = folders
     paths = ["--data-dir", str(data), "--bert-path", str(bert), "--output", str(tmp_path)]
-    args = [*paths, "--seeds", "1", "--num-epochs", "2", "--models", "linear", "attention", "eda", "taught"]
+    args = [*paths, "--seeds", "1", "--num-epochs", "2", "--models", "linear", "attention", "eda", "taught", "matched"]
     aspects.main(args)
     report = json.loads((tmp_path / "aspects.json").read_text(encoding="utf-8"))
-    assert [entry["model"] for entry in report["summary"]] == ["linear", "attention", "eda", "taught"]
+    assert [entry["model"] for entry in report["summary"]] == ["linear", "attention", "eda", "taught", "matched"]
     judged = {cell["model"] for cell in report["test"]}
     best = max(("attention", "eda"), key=lambda name: {c["model"]: c for c in report["cells"]}[name]["pooled_f1"])
-    assert judged == {"linear", best, "taught"}
+    assert judged == {"linear", best, "taught", "matched"}
     table = (tmp_path / "aspects.md").read_text(encoding="utf-8")
     assert "| linear |" in table and f"- {best} – linear, test pooled F1: " in table
     capsys.readouterr()
