@@ -5,7 +5,7 @@ Every script imports one of them before any library that could report to its mak
 
 import os
 
-__version__ = "1.0.0"
+__version__ = "1.1.0"
 TELEMETRY_OFF = {
     "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime; read when it is imported
     "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub, transformers, accelerate
