@@ -165,7 +165,7 @@ def test_an_output_of_another_run_and_no_ray(teacher: Path, tmp_path: Path, monk
     with pytest.raises(UserError, match="pip install -r requirements-bulk.txt"):
         bulk_predict.main(flags(teacher, given, output))
     (output / "0123.parquet").write_bytes(b"")
-    with pytest.raises(UserError, match="holds parts already: go on with --resume"):
+    with pytest.raises(UserError, match="go on with --resume, or"):
         bulk_predict.main(flags(teacher, given, output))
     for manifest in ('{"what": "another"}', "{", "[]"):
         (output / "manifest.json").write_text(manifest, encoding="utf-8")
