@@ -8,7 +8,7 @@
 The input is read in parts of --rows rows. Each part becomes one Parquet file in --output with the columns of the input,
 and class and confidence beside them (what other tasks answer, as JSON); a row that cannot be used keeps its place with
 an `error`. The file is called by a hash of part, model and flags, and is there whole or not at all, so that --resume
-does the rest only. manifest.json says at the end what was done. Below some hundred thousand titles predict_fun.py is
+does the rest only. _manifest.json says at the end what was done. Below some hundred thousand titles predict_fun.py is
 simpler. Needs `pip install -r requirements-bulk.txt`.
 """
 
@@ -29,13 +29,13 @@ from core.model_files.find import find_model
 from core.model_files.names import OPENVINO, ending
 from core.serving.questions import TextQuestion
 from core.tables.parts import file_system, list_inputs, read_parts
-from core.tables.scoring import Reader, Scorer
+from core.tables.scoring import HALF, Reader, Scorer
 from tasks import load
 
 if TYPE_CHECKING:
     pass
 
-MANIFEST = "manifest.json"
+MANIFEST = "_manifest.json"  # what begins with _ is no part for those who read the folder
 STORE_MB = 512  # of shared memory, for parts between reading and predicting
 EXCLUDED = [".venv", ".git", "results", "reports", "tests", "save_models", "models_save", "*.safetensors", "*.parquet"]
 
@@ -47,7 +47,7 @@ class BulkConfig:
     input: str = "titles"
     """Folder, file or pattern in quotes; or an address that pyarrow reads, such as s3://bucket/folder."""
     output: str = "scored"
-    """Folder for the Parquet files and manifest.json; or such an address."""
+    """Folder for the Parquet files and _manifest.json; or such an address."""
     model: str | None = None
     """Name (soft_int8, …) or path of a model. None: NEWS_MODEL, else what save_models/default.json names."""
     column: tuple[str, ...] = ()
@@ -119,7 +119,7 @@ class Run:
                 f"{self.config.output} was made by another model, or with other flags: choose another --output"
             )
         for name in names:
-            if name.startswith("_"):  # half written
+            if name.startswith(HALF):
                 self.out.delete_file(f"{self.folder}/{name}")
         return parts
 
@@ -135,7 +135,7 @@ class Run:
     def write_manifest(self, told: dict[str, Any]) -> None:
         """Say what this run does, or did."""
         own = {"what": self.what, "model": self.model.as_posix(), "model_sha256": self.sha256, **told}
-        half = f"{self.folder}/_{MANIFEST}"
+        half = f"{self.folder}/{HALF}{MANIFEST}"
         with self.out.open_output_stream(half) as file:
             file.write(json.dumps(own, ensure_ascii=False, indent=2).encode("utf-8"))
         self.out.move(half, f"{self.folder}/{MANIFEST}")

@@ -104,7 +104,7 @@ def bulk(config: BulkTrialConfig, given: Path, output: Path, workers: int, *more
 
 def manifest(output: Path) -> dict[str, Any]:
     """What a run has said of itself."""
-    return json.loads((output / "manifest.json").read_text(encoding="utf-8"))
+    return json.loads((output / "_manifest.json").read_text(encoding="utf-8"))
 
 
 def measure(config: BulkTrialConfig, rows: int, what: str) -> dict[str, Any]:
@@ -142,6 +142,7 @@ def kill(config: BulkTrialConfig, rows: int, rng: random.Random) -> dict[str, An
             cwd=PROJECT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ray ends the whole group of a driver that died
         )
         until = time.monotonic() + rng.uniform(5, 30)
         while time.monotonic() < until and process.poll() is None:

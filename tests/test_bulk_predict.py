@@ -55,7 +55,7 @@ def rows_of(output: Path) -> list[dict]:
 
 
 def manifest_of(output: Path) -> dict:
-    return json.loads((output / "manifest.json").read_text(encoding="utf-8"))
+    return json.loads((output / "_manifest.json").read_text(encoding="utf-8"))
 
 
 def test_files_of_two_formats_beside_bad_ones(workers, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -78,19 +78,20 @@ def test_files_of_two_formats_beside_bad_ones(workers, teacher: Path, tmp_path: 
         assert row["置信度"] == (answer and pytest.approx(answer.confidence, abs=1e-3))
         assert (row["类别2"] is None) == (answer is None)
     done = manifest_of(output)
+    assert pyarrow.parquet.read_table(output).num_rows == 96  # the whole folder at once
     assert not done["finished"] and (done["rows_out"], done["errors_of_this_run"], done["workers"]) == (96, 32, 2)
 
     for name in ("broken.parquet", "other.csv"):
         (given / name).unlink()
     before = {path.name: path.stat().st_mtime_ns for path in output.glob("*.parquet")}
     next(output.glob("*.parquet")).unlink()
-    (output / "_half.parquet.1").write_bytes(b"PAR1")
+    (output / "_half_x.parquet.1").write_bytes(b"PAR1")
     capsys.readouterr()
     bulk_predict.main([*args, "--resume"])
     again = {path.name: path.stat().st_mtime_ns for path in output.glob("*.parquet")}
     assert again.keys() == before.keys() and sum(again[name] != before[name] for name in again) == 1
     assert manifest_of(output)["finished"] and manifest_of(output)["rows_in"] == manifest_of(output)["rows_out"] == 96
-    assert "96 of 96 rows in 12 parts" in capsys.readouterr().out and not list(output.glob("_*"))
+    assert "96 of 96 rows in 12 parts" in capsys.readouterr().out and not list(output.glob("_half*"))
 
 
 def test_a_killed_run_goes_on_and_does_nothing_twice(workers, teacher: Path, tmp_path: Path):
@@ -168,6 +169,6 @@ def test_an_output_of_another_run_and_no_ray(teacher: Path, tmp_path: Path, monk
     with pytest.raises(UserError, match="go on with --resume, or"):
         bulk_predict.main(flags(teacher, given, output))
     for manifest in ('{"what": "another"}', "{", "[]"):
-        (output / "manifest.json").write_text(manifest, encoding="utf-8")
+        (output / "_manifest.json").write_text(manifest, encoding="utf-8")
         with pytest.raises(UserError, match="was made by another model, or with other flags"):
             bulk_predict.main(flags(teacher, given, output, "--resume"))

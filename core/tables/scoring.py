@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow
     from pyarrow.fs import FileSystem
 
+HALF = "_half_"  # how the name of a file begins that is not whole yet
 ERROR = "error"  # the column that says why a row has no answer
 
 
@@ -124,7 +125,7 @@ def write_part(fs: "FileSystem", path: str, table: "pyarrow.Table") -> None:
     from pyarrow.parquet import write_table
 
     folder, _, name = path.rpartition("/")
-    half = f"{folder}/_{name}.{os.getpid()}"
+    half = f"{folder}/{HALF}{name}.{os.getpid()}"
     with fs.open_output_stream(half) as sink:
         write_table(table, sink, compression="zstd")
     fs.move(half, path)
