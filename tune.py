@@ -2,7 +2,7 @@
 
     python tune.py --data-dir my_data --trials 20 --minutes 60    # of train.py; whichever end comes first
     python tune.py --stage soft --model teacher                   # of a student; or hard, ner.train, ner.distillation
-    python tune.py --space learning_rate=1e-5:1e-3:log recipe=plain,fgm num_epochs=2:6    # in place of the table below
+    python tune.py --space learning_rate=1e-5:1e-3:log recipe=plain,fgm num_epochs=2:6    # in place of the usual knobs
     python tune.py --resume                                       # go on after Ctrl-C, a kill or a power cut
     python tune.py --resume --storage postgresql://…              # several processes or machines at one search
     python train.py --config reports/tune/best.json               # train with what was found

@@ -41,6 +41,12 @@ ENGLISH: Words = {
     "| Training, s",
     "table aspects": "Model | Dev pooled F1 | Each seed | Dev F1 of aspects | Against | Difference, 95 % interval | p "
     "| Test pooled F1 | F1 of aspects | merged | Training, s",
+    "table tuning": "Seed | Trials (stopped early) | Dev macro-F1, default | best | Test accuracy, default | best "
+    "| Difference, 95 % interval",
+    "all searches": "- all searches together: {} points on test",
+    "a pruner": "- pruner {pruner}: {complete} trials to their end, {pruned} stopped early; {total:.0f} s, "
+    "best on dev {dev}",
+    "kills": "- {} kills (SIGKILL at random moments): of {} trials that had ended, {} are lost",
     "choice none": "{:,} titles",
     "choice random": "{:,} titles, and {:,} random ones",
     "choice least sure": "{:,} titles, and the {:,} least sure ones",
@@ -75,6 +81,11 @@ CHINESE: Words = {
     "| 测试集合并 F1 | 各方面 F1 | 并中性 | 训练，秒",
     "table ner": "模型 | 训练句子 | 测试 F1 | 各个种子 | 训练里没有的实体 | 对比 | 差值（95 % 置信区间） | p | 秒",
     "table qa": "模型 | 训练问题 | 测试 EM | F1 | 各个种子 | 对比 | F1 差值（95 % 置信区间） | p | 秒",
+    "table tuning": "种子 | 试验（提前停止） | 验证 Macro-F1，默认 | 最好 | 测试准确率，默认 | 最好 "
+    "| 差值（95 % 置信区间）",
+    "all searches": "- 所有搜索合计：测试集上 {} 个百分点",
+    "a pruner": "- 剪枝 {pruner}：跑完 {complete} 次，提前停止 {pruned} 次；{total:.0f} 秒，验证集最好 {dev}",
+    "kills": "- {} 次 kill（随机时刻 SIGKILL）：{} 次已结束的试验，丢失 {} 次",
     "choice none": "{:,} 条",
     "choice random": "{:,} 条，加随机的 {:,} 条",
     "choice least sure": "{:,} 条，加最没把握的 {:,} 条",

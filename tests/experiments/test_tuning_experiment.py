@@ -1,0 +1,41 @@
+"""The measurement of searches: what they gain, what pruning saves, what kills cost."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.console import UserError
+from experiments import tuning
+
+pytest.importorskip("optuna", reason="requirements-tune.txt is not installed")
+
+
+def args(bert: Path, data: Path, output: Path, *more: str) -> list[str]:
+    paths = ["--data-dir", str(data), "--bert-path", str(bert), "--output", str(output), "--device", "cpu"]
+    return [*paths, "--seeds", "2", "--minutes", "0.001", "--trials", "3", "--kills", "1", *more]
+
+
+def test_all_parts_and_again(bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tuning.main(args(bert, data, tmp_path))
+    report = json.loads((tmp_path / "tuning.json").read_text(encoding="utf-8"))
+    assert [entry["seed"] for entry in report["gain"]] == [1, 2] and report["summary"]["difference"] == 0
+    none, median, _ = report["pruning"]
+    assert none["complete"] == 3 and none["pruned"] == 0 and median["complete"] + median["pruned"] == 3
+    [kills] = report["kills"]
+    assert kills["lost"] == 0 and kills["found"] == 3 and len(kills["ended"]) == 1
+    text = (tmp_path / "tuning.md").read_text(encoding="utf-8")
+    assert "1 kills" in text and "| 1 | 1 (0) |" in text
+    monkeypatch.setattr(tuning, "search", lambda *_: pytest.fail("searched again"))
+    tuning.main(args(bert, data, tmp_path))
+
+
+def test_a_gain_is_the_mean_over_the_searches():
+    better = {"predicted_best": "0 1 1 0", "predicted_default": "0 1 0 1"}
+    found = tuning.summarise([better, {}], [0, 1, 1, 0])
+    assert found["difference"] == pytest.approx(0.25) and found["low"] <= 0.25 <= found["high"]
+
+
+def test_bad_input(bert: Path, data: Path, tmp_path: Path):
+    with pytest.raises(UserError, match="must be 1 or more"):
+        tuning.main(args(bert, data, tmp_path, "--kills", "0"))
