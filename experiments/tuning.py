@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -185,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             limits = ("--pruner", pruner, "--trials", str(config.trials))
             trials.once("pruning", {"pruner": pruner}, lambda folder, limits=limits: search(config, folder, *limits))
     if "kills" in config.parts:
-        trials.once("kills", {"kills": config.kills}, partial(killed, config))
+        trials.once("kills", {"kills": config.kills}, lambda folder: killed(config, folder / "kills"))
     trials.save()
     write_views(trials.report, path, table)
 

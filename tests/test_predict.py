@@ -324,18 +324,19 @@ def test_a_model_by_name_and_a_column_of_pandas(teacher: Path, tmp_path: Path, m
         answers = NewsClassifier.load("teacher").predict("球队夺冠")
 
 
-@pytest.mark.parametrize("page", ["README.md", "README_EN.md"])
+@pytest.mark.parametrize(("page", "readme"), [("docs/data.md", "README.md"), ("docs/data.en.md", "README_EN.md")])
 def test_the_section_about_a_sheet_is_followed_word_by_word(
-    page: str, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, readme: str, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     import baseline
     import evaluate
     import train
     import utils
 
-    text = (ROOT / page).read_text(encoding="utf-8")
-    section = re.search(r"\n### (我有一张 Excel 表|I have an Excel sheet)\n(.*?)\n### ", text, re.DOTALL)[2]
-    [block] = re.findall(r"```\n(.*?)```", section, re.DOTALL)
+    head = re.compile(r"\n## (?:我有一张 Excel 表|I have an Excel sheet)\n(.*?)\n## ", re.DOTALL)
+    section, short = (head.search((ROOT / each).read_text(encoding="utf-8"))[1] for each in (page, readme))
+    [block], [own] = (re.findall(r"```\n(.*?)```", each, re.DOTALL) for each in (section, short))
+    assert own == block + "python api.py --model teacher\n"
     adding = re.search(r"`(python utils.py import --add [^`]+)`", section)[1]
     rng = random.Random(0)
     rows = [["".join(rng.choices(WORDS[label], k=9)), label] for label in LABELS for _ in range(25)]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from core.answers import UNSURE, Prediction, answer_rows
 from core.console import UserError
 from core.tables.cells import join_cells
+from core.tables.columns import text_columns
 from core.tables.formats import WRITTEN, is_table, require_suffix
-from core.tables.parts import text_columns
 from core.tables.read import Table, open_table
 from core.text.decode import Text, open_text
 from core.text.odd import watch

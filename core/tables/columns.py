@@ -125,3 +125,18 @@ def guess_columns(rows: Sequence[Sequence[Any]]) -> tuple[list[int], list[int]]:
     label = kinds.index(min(kinds))
     is_clear = kinds[label] * 2 <= kinds[1 - label] and lengths[label] < lengths[1 - label]
     return ([1 - label], [label]) if is_clear else ([], [])
+
+
+def text_columns(names: Sequence[str], wanted: Sequence[str], file: str) -> list[int]:
+    """The columns of a table that hold its texts: those wanted, the one called like a text, or the only one.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    chosen = choose_columns(names, wanted, TEXT_NAMES, "--column", file)
+    if chosen or len(names) == 1:
+        return chosen or [0]
+    raise UserError(
+        f"{file}: which column holds the titles? Its columns are {', '.join(map(repr, names))}: name it "
+        f"with --column {names[0]}"
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.console import UserError
 from core.tables.cells import cell_text, join_cells
-from core.tables.columns import TEXT_NAMES, choose_columns
+from core.tables.columns import text_columns
 from core.tables.formats import TABLES, need
 from core.tables.read import open_table
 from core.text.decode import open_text
@@ -186,21 +186,6 @@ def _in_parts(
             start, taken, texts = start + rows, [], []
     if taken or not start:
         yield part()
-
-
-def text_columns(names: Sequence[str], wanted: Sequence[str], file: str) -> list[int]:
-    """The columns of a table that hold its texts: those wanted, the one called like a text, or the only one.
-
-    Raises:
-        UserError: there is no such column.
-    """
-    chosen = choose_columns(names, wanted, TEXT_NAMES, "--column", file)
-    if chosen or len(names) == 1:
-        return chosen or [0]
-    raise UserError(
-        f"{file}: which column holds the titles? Its columns are {', '.join(map(repr, names))}: name it "
-        f"with --column {names[0]}"
-    )
 
 
 def shown(cell: object) -> str | None:
