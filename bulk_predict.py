@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from config import MODELS, PROJECT
 from core.console import UserError, listed, parse, progress, require_one_or_more, run
@@ -31,9 +31,6 @@ from core.serving.questions import TextQuestion
 from core.tables.parts import file_system, list_inputs, read_parts
 from core.tables.scoring import HALF, Reader, Scorer
 from tasks import load
-
-if TYPE_CHECKING:
-    pass
 
 MANIFEST = "_manifest.json"  # what begins with _ is no part for those who read the folder
 STORE_MB = 512  # of shared memory, for parts between reading and predicting

@@ -163,6 +163,15 @@ def graph(teacher: Path) -> bytes:
     return export.to_onnx(*load_module(teacher, NewsClassifier.builds))
 
 
+@pytest.fixture(scope="session")
+def light(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The teacher as an ONNX file, which a process answers from without torch; do not write to it."""
+    path = tmp_path_factory.mktemp("light") / "light.onnx"
+    module, facts = load_module(teacher, NewsClassifier.builds)
+    export.export(module, path, facts)
+    return path
+
+
 def train_args(bert: Path, data: Path, folder: Path, *more: str) -> list[str]:
     """The arguments of a short training run that writes into `folder`."""
     paths = {"--bert-path": bert, "--data-dir": data, "--save-dir": folder / "save", "--output": folder / "reports"}

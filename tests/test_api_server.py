@@ -383,9 +383,9 @@ def test_what_was_sent_before_the_end_is_answered(keep, number):
         assert process.wait(20) == 0 and not found["lost"] and sum(found["answers"].values()) > 96, found
 
 
-def test_workers_share_the_port_the_counters_and_the_end(teacher, tmp_path):
+def test_workers_share_the_port_the_counters_and_the_end(light, tmp_path):
     """One that is killed is replaced; what the counters say is the sum; a signal ends all of them."""
-    command = [sys.executable, str(ROOT / "api.py"), "--model", str(teacher), "--host", "127.0.0.1", "--port", "0"]
+    command = [sys.executable, str(ROOT / "api.py"), "--model", str(light), "--host", "127.0.0.1", "--port", "0"]
     command += ["--workers", "2", "--feedback", str(tmp_path / "f.csv")]
     with running_command(command) as (url, process):
         workers = workers_of(process.pid)

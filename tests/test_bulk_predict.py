@@ -58,19 +58,19 @@ def manifest_of(output: Path) -> dict:
     return json.loads((output / "_manifest.json").read_text(encoding="utf-8"))
 
 
-def test_files_of_two_formats_beside_bad_ones(workers, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_files_of_two_formats_beside_bad_ones(workers, light: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     given, output = write_inputs(tmp_path / "in"), tmp_path / "out"
     (given / "broken.parquet").write_bytes(b"PAR1 no more")
     (given / "other.csv").write_text("标题,类别\n球队胜,体育\n", encoding="utf-8")
     (given / "_hidden.csv").write_text("x\n", encoding="utf-8")
-    args = flags(teacher, given, output, "--workers", "2", "--top-k", "2")
+    args = flags(light, given, output, "--workers", "2", "--top-k", "2")
     with pytest.raises(UserError, match="not all could be scored") as told:
         bulk_predict.main(args)
     assert "broken.parquet cannot be read" in str(told.value) and "other.csv has other columns" in str(told.value)
     found = rows_of(output)
     assert len(found) == 4 * 24 and [row["编号"] for row in found].count("3") == 4
     usable = [title for title in TITLES if title not in ("", "\u200b")]
-    expected = dict(zip(usable, NewsClassifier.load(teacher).predict(usable), strict=True))
+    expected = dict(zip(usable, NewsClassifier.load(light).predict(usable), strict=True))
     for row in found:
         answer = expected.get(row["标题"])
         assert row["error"] == (None if answer else "empty")
@@ -94,9 +94,9 @@ def test_files_of_two_formats_beside_bad_ones(workers, teacher: Path, tmp_path: 
     assert "96 of 96 rows in 12 parts" in capsys.readouterr().out and not list(output.glob("_half*"))
 
 
-def test_a_killed_run_goes_on_and_does_nothing_twice(workers, teacher: Path, tmp_path: Path):
+def test_a_killed_run_goes_on_and_does_nothing_twice(workers, light: Path, tmp_path: Path):
     given, output = write_inputs(tmp_path / "in", copies=8), tmp_path / "out"
-    args = flags(teacher, given, output, "--workers", "1")
+    args = flags(light, given, output, "--workers", "1")
     command = [sys.executable, "-X", "utf8", "bulk_predict.py", *args]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
     until = time.monotonic() + 240

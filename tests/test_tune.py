@@ -115,7 +115,7 @@ def test_killed_in_a_trial_only_that_one_is_lost_and_done_again(
     log = {trial.number: (trial.state.name, trial.value, trial.params) for trial in study.trials}
     assert [state for state, *_ in log.values()] == ["COMPLETE", "COMPLETE", "RUNNING"]
     monkeypatch.setattr(tune_study, "DEAD", 1)
-    time.sleep(1.5)
+    time.sleep(2.5)  # a database tells the time in seconds
     tune.main([*flags, "--resume"])
     after = {trial.number: (trial.state.name, trial.value, trial.params) for trial in study.trials}
     assert [after[number] for number in (0, 1)] == [log[number] for number in (0, 1)]

@@ -1,6 +1,7 @@
 """What a person sees when a script ends."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -58,9 +59,10 @@ def test_a_reader_that_leaves():
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp936", "ascii"])
 def test_foreign_consoles_and_folders_with_spaces_and_chinese_names(
-    encoding: str, bert: Path, data: Path, tmp_path: Path
+    encoding: str, bert: Path, data: Path, light: Path, tmp_path: Path
 ):
     folder = tmp_path / "我的 文件夹"
+    folder.mkdir()
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "OMP_NUM_THREADS": "1"}
 
     def script(name: str, *args: str) -> str:
@@ -70,9 +72,11 @@ def test_foreign_consoles_and_folders_with_spaces_and_chinese_names(
         assert result.returncode == 0, result.stderr.decode("utf-8")
         return result.stdout.decode("utf-8")
 
-    assert "财经" in script("train.py", *train_args(bert, data, folder, "--num-epochs", "1"))
-    model = str(folder / "save" / "test_bertclassifer_model.pt")
-    assert "球队夺冠" in script("predict_fun.py", "--model", model, "--text", "球队夺冠")
+    model = shutil.copy(light, folder)
+    if encoding == "ascii":  # the poorest of them
+        assert "财经" in script("train.py", *train_args(bert, data, folder, "--num-epochs", "1"))
+        model = folder / "save" / "test_bertclassifer_model.pt"
+    assert "球队夺冠" in script("predict_fun.py", "--model", str(model), "--text", "球队夺冠")
 
 
 def test_a_folder_that_cannot_be_written(bert: Path, data: Path, tmp_path: Path):

@@ -197,6 +197,7 @@ def test_whatever_the_readers_of_tables_say_is_said_in_chinese():
         "ends in none",
         "has no column",
         "no data folder",
+        "name it with --column",
     )  # which no upload can bring about
     for name in ("read", "workbook", "delimited", "formats", "columns"):
         path = ROOT / f"core/tables/{name}.py"
