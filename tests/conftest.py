@@ -166,6 +166,10 @@ def graph(teacher: Path) -> bytes:
 @pytest.fixture(scope="session")
 def light(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The teacher as an ONNX file, which a process answers from without torch; do not write to it."""
+    from core.compression import export
+    from core.model_files.module import load_module
+    from predict_fun import NewsClassifier
+
     path = tmp_path_factory.mktemp("light") / "light.onnx"
     module, facts = load_module(teacher, NewsClassifier.builds)
     export.export(module, path, facts)
