@@ -21,17 +21,6 @@ from predict_fun import NewsClassifier
 TITLES = ["球赛夺冠军胜", "银行利率今日", "", "手机芯片发布", "\u200b", "球队胜"]
 
 
-@pytest.fixture(scope="module")
-def workers():
-    """Ray with two cores, started once for all tests, which find it there."""
-    pytest.importorskip("ray.data", reason="bulk scoring is optional: pip install -r requirements-bulk.txt")
-    bulk_predict.start(bulk_predict.BulkConfig(workers=2))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bulk_predict, "stop", lambda: None)
-        yield
-    bulk_predict.stop()
-
-
 def write_inputs(folder: Path, copies: int = 4) -> Path:
     """Twenty-four rows a copy in CSV and Parquet, with the same columns."""
     folder.mkdir()
@@ -58,17 +47,38 @@ def manifest_of(output: Path) -> dict:
     return json.loads((output / "_manifest.json").read_text(encoding="utf-8"))
 
 
-def test_files_of_two_formats_beside_bad_ones(workers, light: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
-    given, output = write_inputs(tmp_path / "in"), tmp_path / "out"
+def kill_after_the_first_part(args: list[str], output: Path) -> set[str]:
+    """Kill a run of its own, as power cuts do; the parts that it has left."""
+    command = [sys.executable, "-X", "utf8", "bulk_predict.py", *args]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 240
+    while not list(output.glob("*.parquet")) and time.monotonic() < until and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+    process.wait()
+    time.sleep(1.0)  # its workers end by themselves
+    return {path.name for path in output.glob("*.parquet")}
+
+
+def test_two_formats_bad_files_a_kill_and_what_is_missing(
+    light: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    pytest.importorskip("ray.data", reason="bulk scoring is optional: pip install -r requirements-bulk.txt")
+    given, output = write_inputs(tmp_path / "in", copies=8), tmp_path / "out"
     (given / "broken.parquet").write_bytes(b"PAR1 no more")
     (given / "other.csv").write_text("标题,类别\n球队胜,体育\n", encoding="utf-8")
     (given / "_hidden.csv").write_text("x\n", encoding="utf-8")
     args = flags(light, given, output, "--workers", "2", "--top-k", "2")
-    with pytest.raises(UserError, match="not all could be scored") as told:
-        bulk_predict.main(args)
+    there = kill_after_the_first_part(args, output)
+    assert there and not manifest_of(output)["finished"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bulk_predict, "stop", lambda: None)  # Ray stays for the next run
+        with pytest.raises(UserError, match="not all could be scored") as told:
+            bulk_predict.main([*args, "--resume"])
     assert "broken.parquet cannot be read" in str(told.value) and "other.csv has other columns" in str(told.value)
-    found = rows_of(output)
-    assert len(found) == 4 * 24 and [row["编号"] for row in found].count("3") == 4
+    found, done = rows_of(output), manifest_of(output)
+    assert sorted(row["编号"] for row in found) == sorted(str(number) for number in range(24) for _ in range(8))
     usable = [title for title in TITLES if title not in ("", "\u200b")]
     expected = dict(zip(usable, NewsClassifier.load(light).predict(usable), strict=True))
     for row in found:
@@ -77,9 +87,9 @@ def test_files_of_two_formats_beside_bad_ones(workers, light: Path, tmp_path: Pa
         assert row["类别"] == (answer and answer.pred_class)
         assert row["置信度"] == (answer and pytest.approx(answer.confidence, abs=1e-3))
         assert (row["类别2"] is None) == (answer is None)
-    done = manifest_of(output)
-    assert pyarrow.parquet.read_table(output).num_rows == 96  # the whole folder at once
-    assert not done["finished"] and (done["rows_out"], done["errors_of_this_run"], done["workers"]) == (96, 32, 2)
+    assert pyarrow.parquet.read_table(output).num_rows == 8 * 24  # the whole folder at once
+    assert not done["finished"] and (done["rows_out"], done["workers"]) == (8 * 24, 2)
+    assert 0 < done["rows_of_this_run"] <= 8 * 24 - 4 * len(there)
 
     for name in ("broken.parquet", "other.csv"):
         (given / name).unlink()
@@ -90,27 +100,8 @@ def test_files_of_two_formats_beside_bad_ones(workers, light: Path, tmp_path: Pa
     bulk_predict.main([*args, "--resume"])
     again = {path.name: path.stat().st_mtime_ns for path in output.glob("*.parquet")}
     assert again.keys() == before.keys() and sum(again[name] != before[name] for name in again) == 1
-    assert manifest_of(output)["finished"] and manifest_of(output)["rows_in"] == manifest_of(output)["rows_out"] == 96
-    assert "96 of 96 rows in 12 parts" in capsys.readouterr().out and not list(output.glob("_half*"))
-
-
-def test_a_killed_run_goes_on_and_does_nothing_twice(workers, light: Path, tmp_path: Path):
-    given, output = write_inputs(tmp_path / "in", copies=8), tmp_path / "out"
-    args = flags(light, given, output, "--workers", "1")
-    command = [sys.executable, "-X", "utf8", "bulk_predict.py", *args]
-    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 240
-    while not list(output.glob("*.parquet")) and time.monotonic() < until and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
-    process.wait()
-    time.sleep(1.0)  # its workers end by themselves
-    there = {path.name for path in output.glob("*.parquet")}
-    assert there
-    bulk_predict.main([*args, "--resume"])
-    found = rows_of(output)
-    assert len(found) == 8 * 24 and manifest_of(output)["rows_of_this_run"] <= 8 * 24 - 4
-    assert sorted(row["编号"] for row in found) == sorted(str(number) for number in range(24) for _ in range(8))
+    assert manifest_of(output)["finished"] and manifest_of(output)["rows_in"] == manifest_of(output)["rows_out"] == 192
+    assert "192 of 192 rows in 24 parts" in capsys.readouterr().out and not list(output.glob("_half*"))
 
 
 def test_parts_have_names_of_their_own(tmp_path: Path):

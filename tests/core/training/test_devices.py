@@ -21,6 +21,7 @@ from core.model_files.module import pick_device
 from core.training.resume import RunState
 
 FP32 = ("--precision", "fp32", "--limit", "49")  # in batches of 16: the last one has a row for one process only
+FP32 += ("--recipe", "fgm,class_weights")  # two passes over each batch, and weights that all rows decide
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="PyTorch's launcher has no libuv on Windows")
 
 

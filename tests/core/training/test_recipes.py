@@ -1,6 +1,5 @@
 """Recipes: their losses against values worked out by hand, their rules, and each from training to prediction."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ from conftest import (
     ARTEFACT,
     LABELS,
     assert_close,
-    launch,
     memory_for,
     press_ctrl_c,
     same,
@@ -193,16 +191,6 @@ def test_out_of_memory_halves_the_pieces_and_keeps_the_result(
     train.main(train_args(calm, data, tmp_path / "pieces", *more))
     assert "computed in 4 pieces" in capsys.readouterr().out
     assert_close(tmp_path / "whole" / "save" / ARTEFACT, tmp_path / "pieces" / "save" / ARTEFACT)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="PyTorch's launcher has no libuv on Windows")
-def test_two_processes_give_the_result_of_one(calm: Path, data: Path, tmp_path: Path):
-    recipe = "fgm,class_weights"
-    more = ("--precision", "fp32", "--max-steps", "6", "--recipe", recipe)
-    train.main(train_args(calm, data, tmp_path / "one", *more))
-    result = launch("torchrun", train_args(calm, data, tmp_path / "two", *more))
-    assert result.returncode == 0, result.stderr
-    assert_close(tmp_path / "one" / "save" / ARTEFACT, tmp_path / "two" / "save" / ARTEFACT)
 
 
 @pytest.mark.parametrize("pair", CONTRADICTIONS)
