@@ -1,5 +1,7 @@
 """The web page: type a news title, or give many, and see their classes. It asks a running api.py and knows only HTTP.
 
+Where the API serves other tasks, it has their views: entities in a text, aspects of reviews, answers from a passage.
+
 Start `python api.py` in another terminal, then:
 
     streamlit run app.py
@@ -14,19 +16,25 @@ import sys
 
 import streamlit as st
 
+from page import served
 from page.client import ADDRESS, LOOPBACK, Api, plain
 
 VIEWS = {
-    "page/views/single.py": ("单条预测", ":material/edit:"),
-    "page/views/batch.py": ("批量预测", ":material/table_rows:"),
-    "page/views/compare.py": ("模型对比", ":material/balance:"),
-    "page/views/models.py": ("模型信息", ":material/info:"),
+    "page/views/single.py": ("单条预测", ":material/edit:", served.TITLES),
+    "page/views/batch.py": ("批量预测", ":material/table_rows:", served.TITLES),
+    "page/views/compare.py": ("模型对比", ":material/balance:", served.TITLES),
+    "page/views/entities.py": ("实体识别", ":material/label:", served.ENTITIES),
+    "page/views/aspects.py": ("方面情感", ":material/reviews:", served.ASPECTS),
+    "page/views/questions.py": ("阅读理解", ":material/quiz:", served.QUESTIONS),
+    "page/views/models.py": ("模型信息", ":material/info:", None),  # of any task
 }
 
 
 @st.fragment(run_every="10s")
 def show_status(api: Api) -> None:
     health = api.health()
+    if served.has_changed(health):
+        st.rerun()
     if "error" in health:
         st.error(f"未连接。{plain(health['error'])}")
     else:
@@ -54,10 +62,13 @@ def ask_address() -> Api:
 
 def main() -> None:
     st.set_page_config(page_title="新闻标题分类", page_icon="📰")
-    pages = [st.Page(path, title=title, icon=icon) for path, (title, icon) in VIEWS.items()]
-    page = st.navigation(pages)
     with st.sidebar:
         st.session_state.api = ask_address()
+    tasks = {served.task_of(model) for model in served.look(st.session_state.api)} or {served.TITLES}
+    views = {path: view for path, view in VIEWS.items() if view[-1] in (None, *tasks)}
+    page = st.navigation([st.Page(path, title=title, icon=icon) for path, (title, icon, _) in views.items()])
+    if trouble := served.trouble():  # a phone folds the sidebar away
+        st.warning(f"未连接。{plain(trouble)}")
     page.run()
     with st.sidebar:  # last, so that a slow server does not hold up the page
         show_status(st.session_state.api)

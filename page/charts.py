@@ -21,9 +21,9 @@ PALETTE = (
 )
 BLUE, GREY = PALETTE[0], PALETTE[-1]
 SHOWN_CLASSES = 30  # of many, in a picture or a line
-CELLS = 20  # characters in a line of tiles
+CELLS = 40  # half characters in a line of tiles
 ON_CELLS = {"labelFlush": False, "labelBound": False, "ticks": False, "domain": False}
-SURE_DROP = 0.1  # of the probability that makes a full shade, where no character reaches more
+FULL_DROP = 0.5  # of the log-odds that makes a full shade, where no piece reaches more
 
 
 def colours(labels: Sequence[str]) -> alt.Scale:
@@ -76,28 +76,45 @@ def histogram(counts: Sequence[int]) -> alt.Chart:
     )
 
 
-def tiles(text: str, drops: Sequence[float], colour: str) -> alt.LayerChart:
-    """The characters of a text, darker where leaving one out costs the class more; grey where it gains."""
-    rows = [
-        {"row": index // CELLS, "column": index % CELLS, "character": character, "drop": drop}
-        for index, (character, drop) in enumerate(zip(text, drops, strict=True))
-    ]
-    strongest = max(SURE_DROP, *(abs(drop) for drop in drops))
-    lines = rows[-1]["row"] + 1
-    chart = alt.Chart(alt.Data(values=rows), height=40 * lines + 10).encode(
-        x=alt.X("column:O", axis=None, scale=alt.Scale(domain=list(range(CELLS)), paddingInner=0.06)),
-        y=alt.Y("row:O", axis=None, scale=alt.Scale(paddingInner=0.12)),
+def tiles(pieces: Sequence[dict[str, Any]], colour: str) -> alt.LayerChart:
+    """The pieces of a text, darker where leaving one out costs the class more; grey where it gains.
+
+    Args:
+        pieces: "text", "drop" of the log-odds, probability "without" it; one or more.
+        colour: of the class.
+    """
+    rows, row, column = [], 0, 0
+    for piece in pieces:
+        width = max(2, len(piece["text"]))
+        if column and column + width > CELLS:
+            row, column = row + 1, 0
+        rows.append({**piece, "row": row, "from": column + 0.06, "to": column + width - 0.06})
+        rows[-1] |= {"middle": column + width / 2, "bottom": row + 0.9, "centre": row + 0.5}
+        column += width
+    strongest = max(FULL_DROP, *(abs(piece["drop"]) for piece in pieces))
+    flat = {"axis": None, "title": None}
+    chart = alt.Chart(alt.Data(values=rows), height=40 * (row + 1) + 10).encode(
         tooltip=[
-            alt.Tooltip("character:N", title="字"),
-            alt.Tooltip("drop:Q", format="+.1%", title="去掉后概率下降"),
+            alt.Tooltip("text:N", title="字"),
+            alt.Tooltip("without:Q", format=".1%", title="去掉后的概率"),
+            alt.Tooltip("drop:Q", format="+.2f", title="对数几率下降"),
         ],
     )
+    across = alt.Scale(domain=[0, max(CELLS, *(each["to"] for each in rows))], nice=False)
+    down = alt.Scale(domain=[row + 1, 0], nice=False)
     rect = chart.mark_rect(cornerRadius=3).encode(
+        x=alt.X("from:Q", scale=across, **flat),
+        x2="to:Q",
+        y=alt.Y("row:Q", scale=down, **flat),
+        y2="bottom:Q",
         color=alt.condition("datum.drop >= 0", alt.value(colour), alt.value(GREY)),
         opacity=alt.Opacity("shade:Q", scale=alt.Scale(domain=[0, strongest], range=[0.04, 0.7]), legend=None),
     )
     rect = rect.transform_calculate(shade="abs(datum.drop)")
-    return rect + chart.mark_text(fontSize=15, color=ink()).encode(text="character:N")
+    words = chart.mark_text(fontSize=15, color=ink(), baseline="middle", dy=-2)
+    return rect + words.encode(
+        text="text:N", x=alt.X("middle:Q", scale=across, **flat), y=alt.Y("centre:Q", scale=down, **flat)
+    )
 
 
 def matrix(

@@ -21,6 +21,11 @@ MAX_BYTES, STATUS_BYTES = 8 << 20, 1 << 20  # of an answer
 ALL_CLASSES = 1000  # the server lowers top_k to the number of its classes
 CLASS = {"pred_class": str, "confidence": float}
 ITEM = {"text": str, **CLASS, "top_k": [CLASS], "truncated": bool}
+ENTITIES = {"text": str, "entities": [{"text": str, "start": int, "end": int, "label": str, "confidence": float}]}
+STATE = {"state": str, "confidence": float}
+ASPECTS = {"text": str, "aspects": [{"aspect": str, **STATE}], "overall": STATE}
+SPAN = {"answer": str, "confidence": float}
+ANSWER = {**SPAN, "top_k": [SPAN], "truncated": bool}
 UNUSABLE = {"error": str}
 ADDRESS_MARK = re.compile(r"www(?=\.)|https?(?=:)|ftp(?=:)|mailto(?=:)|xmpp(?=:)|[\w.+-](?=@)", re.IGNORECASE)
 NO_API = f"这个地址不是新闻标题分类的 API：请在侧栏改正，例如 {ADDRESS}"
@@ -64,9 +69,9 @@ class Api:
         """The default model's name and classes."""
         return self.call("/health", {"model": str, "labels": [str]}, STATUS_SECONDS, most=STATUS_BYTES)
 
-    def models(self) -> dict[str, Any]:
+    def models(self, seconds: float = PREDICT_SECONDS) -> dict[str, Any]:
         """What the server says of its models."""
-        return self.call("/models", {"models": [{"name": str, "labels": [str]}]}, PREDICT_SECONDS)
+        return self.call("/models", {"models": [{"name": str, "labels": [str]}]}, seconds)
 
     def predict(self, text: str, model: str | None = None) -> dict[str, Any]:
         """One title, with the probabilities of all classes."""
@@ -75,14 +80,23 @@ class Api:
 
     def predict_list(self, texts: Sequence[str], model: str | None = None, top_k: int = 1) -> dict[str, Any]:
         """Several titles; an item of `predictions` is as one title's answer, or {"text", "error"}."""
+        return self.ask_list(_question(list(texts), top_k, model), ITEM)
+
+    def ask_list(self, question: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+        """A question of any task about a list of texts; an item of `predictions` has that shape, or {"error"}."""
         shape = {"model": str, "elapsed_ms": float, "predictions": [dict]}
-        answer = self.call("/predict", shape, LIST_SECONDS, _question(list(texts), top_k, model))
+        answer = self.call("/predict", shape, LIST_SECONDS, question)
         if "error" in answer:
             return answer
         items = answer["predictions"]
-        if len(items) != len(texts) or not all(fits(item, ITEM) or fits(item, UNUSABLE) for item in items):
+        if len(items) != len(question["text"]) or not all(fits(each, item) or fits(each, UNUSABLE) for each in items):
             return _failure(NO_API, 502)
         return answer
+
+    def ask_passage(self, question: str, passage: str, model: str, top_k: int) -> dict[str, Any]:
+        """A question about a passage; "start" and "end" are the place of the answer, None where it has none."""
+        asked = {"question": question, "context": passage, "model": model, "top_k": top_k}
+        return self.call("/predict", {**ANSWER, "elapsed_ms": float}, PREDICT_SECONDS, asked)
 
     def call(
         self, path: str, shape: dict, seconds: float, question: dict | None = None, most: int = MAX_BYTES

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediat
 
 
 def model_facts(name: str, path: Path | None, facts: Facts) -> dict[str, Any]:
-    """The public facts of a model: task, stage, sizes, labels, metrics, licence, its file; no local path."""
+    """The public facts of a model: task, stage, sizes, labels, metrics, licence, file and its day; no local path."""
     metrics, best_by = facts.get("metrics") or {}, facts.get("best_by")
     return {
         "name": name,
@@ -36,6 +37,8 @@ def model_facts(name: str, path: Path | None, facts: Facts) -> dict[str, Any]:
         "max_length": facts["max_length"],
         "licence": licence_of(facts),
         "metrics": {split: numbers_of(found, best_by) for split, found in metrics.items() if found},
+        "training_rows": (facts.get("training") or {}).get("rows"),
+        "made": date.fromtimestamp(path.stat().st_mtime).isoformat() if path else None,
         "sha256": sha256(path) if path else None,
         "size_mb": round(path.stat().st_size / 1e6, 1) if path else None,
     }

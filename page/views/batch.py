@@ -6,6 +6,7 @@ from page.batch import Batch
 from page.client import Api, plain
 from page.progress import show_run
 from page.results import show_result
+from page.served import TITLES, model_for_titles, models_of
 from page.titles import Given, ask_titles
 
 
@@ -14,9 +15,12 @@ def start(api: Api, given: Given) -> None:
     if "error" in health:
         st.error(f"没有开始。{plain(health['error'])}")
         return
+    model, labels = health["model"], health["labels"]
+    if other := model_for_titles():
+        model, labels = other, models_of(TITLES)[other]["labels"]
     if old := st.session_state.get("batch"):
         old.run.stop()
-    st.session_state.batch = Batch.start(api.predict_list, given, health["model"], health["labels"])
+    st.session_state.batch = Batch.start(api.predict_list, given, model, labels)
     st.rerun()
 
 

@@ -10,6 +10,7 @@ from page.charts import SHOWN_CLASSES, matrix
 from page.client import Api, plain
 from page.progress import show_run
 from page.run import BatchRun, ModelAnswers
+from page.served import TITLES, task_of, trouble
 from page.titles import ask_titles, short, truth
 
 SHOWN_ROWS = 1000
@@ -197,9 +198,10 @@ def main() -> None:
     st.set_page_config(layout="wide")
     st.title("模型对比")
     answer = api.models()
-    models = {model["name"]: model["labels"] for model in answer.get("models", ())}
+    models = {model["name"]: model["labels"] for model in answer.get("models", ()) if task_of(model) == TITLES}
     if "error" in answer:
-        st.error(f"没有得到模型列表。{plain(answer['error'])}")
+        if not trouble():  # which is said already
+            st.error(f"没有得到模型列表。{plain(answer['error'])}")
         show_last(run, right, running)
     elif len(models) < 2:
         st.info(f"这个 API 只有一个模型。{HOW}")

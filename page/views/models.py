@@ -7,6 +7,7 @@ import streamlit as st
 from core.measure.benchmark_report import frontier
 from page.charts import SHOWN_CLASSES, frontier_chart
 from page.client import fits, plain
+from page.served import trouble
 
 STAGES = {
     "teacher": "教师模型（BERT 微调）",
@@ -59,9 +60,19 @@ def show_model(model: dict[str, Any], default: bool) -> None:
             for split, values in scores.items():
                 name, value = next(iter(values.items()))  # the one that the model was selected by
                 st.metric(SPLITS[split] + plain(METRICS.get(name, name)), share(value), width="content")
-        st.table({plain(name): plain(value) for name, value in facts(model, scores).items()}, border="horizontal")
-        st.caption("文件的 SHA-256")
-        st.code(words(model.get("sha256")), language=None, wrap_lines=True)
+        st.caption("　".join(plain(f"{name}：{words(value)}") for name, value in origin(model).items()))
+        with st.expander("指标、结构与文件"):
+            st.table({plain(name): plain(value) for name, value in facts(model, scores).items()}, border="horizontal")
+            st.caption("文件的 SHA-256")
+            st.code(words(model.get("sha256")), language=None, wrap_lines=True)
+
+
+def origin(model: dict[str, Any]) -> dict[str, Any]:
+    """What a person asks first of a model: how old, of how much data, on what terms, how large."""
+    licence = words(model.get("licence"))
+    rows = model.get("training_rows")
+    found = {"文件日期": model.get("made"), "训练数据": f"{rows:,} 条" if fits(rows, int) else None}
+    return found | {"编码器的许可证": LICENCES.get(licence, licence), "大小": f"{words(model.get('size_mb'))} MB"}
 
 
 def known_scores(metrics: object) -> dict[str, dict[str, float]]:
@@ -92,9 +103,6 @@ def facts(model: dict[str, Any], scores: dict[str, dict[str, float]]) -> dict[st
         if name in ARCHITECTURE:
             table[ARCHITECTURE[name]] = words(value)
     table["最大长度"] = f"{words(model.get('max_length'))} 个 token"
-    licence = words(model.get("licence"))
-    table["编码器的许可证"] = LICENCES.get(licence, licence)
-    table["文件大小"] = f"{words(model.get('size_mb'))} MB"
     return table
 
 
@@ -115,11 +123,8 @@ def measured(benchmark: object) -> list[dict[str, Any]]:
     return [row for row in rows if fits(row, ROW) and row["p50_ms"] > 0] if isinstance(rows, list) else []
 
 
-def show_benchmark(benchmark: object, rows: list[dict[str, Any]]) -> None:
+def show_benchmark(benchmark: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     st.subheader("准确率与速度")
-    if not rows:
-        st.info("还没有测量结果：在 API 所在的文件夹运行 `python benchmark.py`，再刷新这个页面。")
-        return
     best = frontier(rows)
     st.altair_chart(frontier_chart(rows, best), width="stretch")
     st.caption(f"在 {plain(benchmark.get('machine'))} 上测得，{plain(benchmark.get('threads'))} 个线程。越靠左上越好。")
@@ -146,12 +151,17 @@ def main() -> None:
     st.title("模型信息")
     answer = st.session_state.api.models()
     if "error" in answer:
-        st.error(f"没有得到模型信息。{plain(answer['error'])}")
+        if not trouble():  # which is said already
+            st.error(f"没有得到模型信息。{plain(answer['error'])}")
         return
     benchmark = answer.get("benchmark")
+    if rows := measured(benchmark):
+        show_benchmark(benchmark, rows)
+    st.subheader("正在服务的模型")
     for model in answer["models"]:
         show_model(model, model["name"] == answer.get("default"))
-    show_benchmark(benchmark, measured(benchmark))
+    if not rows:
+        st.info("还没有准确率与速度的测量结果：在 API 所在的文件夹运行 `python benchmark.py`，再刷新这个页面。")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """单条预测: one title, its class, and which of its characters mattered."""
 
+import math
+import re
 import time
 
 import streamlit as st
 
 from page.charts import SHOWN_CLASSES, bars, colours, tiles
-from page.client import Api, plain
+from page.client import ALL_CLASSES, Api, plain
+from page.served import model_for_titles
 from page.titles import short
 
 EXAMPLES = [
@@ -14,6 +17,7 @@ EXAMPLES = [
     "国足主场2比1逆转取胜，晋级十二强赛",
 ]
 OCCLUDED = 60  # characters left out one at a time
+PIECE = re.compile(r"[A-Za-z]+|[0-9][0-9.,:%]*|\S")
 HISTORY = 50  # titles remembered
 
 
@@ -33,22 +37,33 @@ def show_answer(answer: dict) -> None:
             st.caption(f"其余 {len(shares) - len(first):,} 个类别合计 {sum(shares.values()) - sum(first.values()):.1%}")
 
 
-def occlude(api: Api, answer: dict) -> list[float] | str:
-    """What the class loses in probability when each character of the title is left out, or why that is not known.
+def occlude(api: Api, answer: dict) -> list[dict] | str:
+    """What the class loses when each piece of the title is left out, or why that is not known.
 
-    Occlusion (Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks") of single characters.
+    Occlusion (Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks") of characters, and of
+    Latin words and numbers. The loss is one of log-odds: it does not vanish where the model is very sure.
+
+    Returns:
+        For each piece its "text", the "drop" of the log-odds, and the probability "without" it.
     """
     text = answer["text"]
-    seen = [index for index, character in enumerate(text[:OCCLUDED]) if not character.isspace()]
-    without = [text[:index] + text[index + 1 :] for index in seen]
-    reply = api.predict_list(without, answer["model"], len(answer["top_k"]))
+    pieces = [(found.start(), found.end()) for found in PIECE.finditer(text[:OCCLUDED])]
+    reply = api.predict_list([text[:start] + text[end:] for start, end in pieces], answer["model"], ALL_CLASSES)
     if "error" in reply:
         return reply["error"]
-    drops = [0.0] * min(len(text), OCCLUDED)
-    for index, item in zip(seen, reply["predictions"], strict=True):
+    found = []
+    for (start, end), item in zip(pieces, reply["predictions"], strict=True):
         shares = {share["pred_class"]: share["confidence"] for share in item.get("top_k", [])}
-        drops[index] = answer["confidence"] - shares.get(answer["pred_class"], 0.0)
-    return drops
+        without = shares.get(answer["pred_class"], 0.0)
+        drop = log_odds(answer["confidence"]) - log_odds(without)
+        found.append({"text": text[start:end], "drop": drop, "without": without})
+    return found
+
+
+def log_odds(share: float) -> float:
+    """Of a probability, which the API gives to six places."""
+    share = min(max(share, 1e-6), 1 - 1e-6)
+    return math.log(share / (1 - share))
 
 
 def show_characters(api: Api, answer: dict) -> None:
@@ -62,11 +77,14 @@ def show_characters(api: Api, answer: dict) -> None:
         return
     scale = colours([item["pred_class"] for item in answer["top_k"]])
     colour = scale.range[scale.domain.index(answer["pred_class"])]
-    text = answer["text"][:OCCLUDED]
-    st.altair_chart(tiles(text, answer["drops"], colour), width="stretch")
+    if answer["drops"]:
+        st.altair_chart(tiles(answer["drops"], colour), width="stretch")
     cut = f"只比较前 {OCCLUDED} 个字。" if len(answer["text"]) > OCCLUDED else ""
     label = plain(answer["pred_class"])
-    st.caption(f"每次去掉一个字再预测：颜色越浓，去掉后“{label}”的概率降得越多；灰色表示去掉后反而升高。{cut}")
+    st.caption(
+        f"每次去掉一个字（或一个英文词、一个数）再预测：颜色越浓，去掉后越不像“{label}”，最浓的是影响最大的；"
+        f"灰色表示去掉后反而更像。{cut}"
+    )
 
 
 def show_history(history: list[dict]) -> None:
@@ -104,7 +122,7 @@ def main() -> None:
         picked = [st.button(example, on_click=choose, args=(example,)) for example in EXAMPLES]
     if asked or any(picked):
         with st.spinner("正在预测…"):
-            st.session_state.answer = api.predict(title)
+            st.session_state.answer = api.predict(title, model_for_titles())
         if "error" not in st.session_state.answer:
             remember(st.session_state.answer)
     answer = st.session_state.get("answer")

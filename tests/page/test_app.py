@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import socket
 import subprocess
 import sys
@@ -226,8 +227,7 @@ def test_no_view_raises_without_a_server(monkeypatch, view):
         monkeypatch.setenv("NEWS_API_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
     page = open_page(view)
     assert page.sidebar.error[0].value.startswith("未连接。连不上 API")
-    assert all("python api" in error.value for error in page.main.error)
-    assert len(page.main.error) == (view in {"compare", "models"})
+    assert [warning.value[:4] for warning in page.main.warning] == ["未连接。"] and not page.main.error
 
 
 def test_the_environments_key_goes_to_the_environments_server_alone(server, monkeypatch):
@@ -327,10 +327,12 @@ def test_prediction_shows_class_confidence_time_model_and_all_classes(server):
 def test_the_characters_that_mattered(server):
     page = ask("打球 新闻")
     [(_, asked)] = server.questions[1:]
-    assert asked == {"text": ["球 新闻", "打 新闻", "打球 闻", "打球 新"], "top_k": 3, "model": "fake*"}
+    assert asked == {"text": ["球 新闻", "打 新闻", "打球 闻", "打球 新"], "top_k": 1000, "model": "fake*"}
     tiles = charts(page)[1]
-    assert "".join(tile["character"] for tile in tiles) == "打球 新闻"
-    assert [tile["drop"] for tile in tiles] == pytest.approx([0, 0.9 - 0.08, 0, 0, 0])
+    assert [tile["text"] for tile in tiles] == ["打", "球", "新", "闻"]
+    fall = math.log(0.9 / 0.1) - math.log(0.08 / 0.92)
+    assert [tile["drop"] for tile in tiles] == pytest.approx([0, fall, 0, 0])
+    assert [tile["without"] for tile in tiles] == pytest.approx([0.9, 0.08, 0.9, 0.9])
     page.run()
     assert len(server.questions) == 2  # asked once
 
@@ -339,11 +341,20 @@ def test_of_a_long_title_the_first_characters_are_compared(server):
     page = ask("新" * 300)
     assert len(server.questions[1][1]["text"]) == len(charts(page)[1]) == single.OCCLUDED
     assert f"只比较前 {single.OCCLUDED} 个字" in page.caption[-1].value
-    assert {(tile["row"], tile["column"]) for tile in charts(page)[1]} == {(r, c) for r in range(3) for c in range(20)}
+    assert {(tile["row"], tile["middle"]) for tile in charts(page)[1]} == {
+        (row, 2 * column + 1) for row in range(3) for column in range(20)
+    }
+
+
+def test_latin_words_and_numbers_are_left_out_whole(server):
+    page = ask("ChatGPT 4.5发布 打球")
+    [(_, asked)] = server.questions[1:]
+    assert asked["text"][:3] == [" 4.5发布 打球", "ChatGPT 发布 打球", "ChatGPT 4.5布 打球"]
+    assert [tile["text"] for tile in charts(page)[1]] == ["ChatGPT", "4.5", "发", "布", "打", "球"]
 
 
 def test_a_title_of_one_character(server):
-    assert [tile["drop"] for tile in charts(ask("球"))[1]] == [0.9]
+    assert [tile["without"] for tile in charts(ask("球"))[1]] == [0.0]
 
 
 def test_a_failure_of_the_comparison_leaves_the_answer(server):
@@ -721,7 +732,7 @@ def test_labels_may_be_a_column_of_a_csv_or_left_out(server):
 def test_a_comparison_stays_when_the_server_goes(server):
     page = finish(press(upload(open_page("compare"), "a.txt", "跑步\n新闻\n".encode()), "开始对比"))
     page.sidebar.text_input(key="url").input("http://127.0.0.1:9").run()
-    assert "没有得到模型列表" in page.main.error[0].value and not page.exception
+    assert "连不上 API" in page.main.warning[0].value and not page.main.error
     assert table(page, 0)["模型"] == ["fake*", "other"] and table(page, 1)["一致"] == [0.5]
 
 
@@ -740,6 +751,8 @@ FACTS = {
     "max_length": 64,
     "licence": "mit",
     "size_mb": 31.7,
+    "made": "2026-11-27",
+    "training_rows": 20_000,
     "sha256": "ab" * 32,
 }
 ROWS = [
@@ -756,14 +769,17 @@ def test_models_are_described_and_the_frontier_drawn(server):
         "benchmark": {"machine": "m*", "threads": 2, "rows": ROWS},
     }
     page = open_page("models")
-    assert page.subheader[0].value == r"fake\*（默认）"
-    assert [caption.value for caption in page.caption][:2] == [
+    assert [each.value for each in page.subheader] == ["准确率与速度", "正在服务的模型", r"fake\*（默认）"]
+    captions = [caption.value for caption in page.caption]
+    assert captions[1:3] == [
         "教师模型（BERT 微调），INT8 量化",
         "3 个类别：财经、科技、体育",
     ]
     assert [metric.value for metric in page.metric] == ["90.00%"]
     shown = str(page.table[0].value)
-    for fact in ("1,200 条", "89", "BERT", "2/64".replace("/", r"\/"), "64 个 token", "mit"):
+    for fact in ("20,000", "2026", "mit", "31.7 MB"):
+        assert fact in captions[3].replace("\\", ""), fact
+    for fact in ("1,200 条", "89", "BERT", "2/64".replace("/", r"\/"), "64 个 token"):
         assert fact.replace(",", r"\,") in shown.replace("\\\\", "\\") or fact in shown, fact
     assert "参数量" not in shown  # the measured file of the same size may be another model's
     assert page.code[0].value == "ab" * 32
