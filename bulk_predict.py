@@ -17,7 +17,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,18 +165,22 @@ class Run:
             compute=ray.data.ActorPoolStrategy(size=workers),
         )
         sums, faults, first = dict.fromkeys(("read", "skipped", "rows", "errors"), 0), [], None
+        nodes: Counter[str] = Counter()
         with progress(desc="scoring", unit="row", unit_scale=True) as bar:
             for told in data.iter_rows():
                 sums = {name: count + told[name] for name, count in sums.items()}
                 if told["fault"]:
                     faults.append(told["fault"])
                     bar.write(f"error: {told['fault']}")
-                if told["rows"] and first is None:
-                    first = time.monotonic() - self.started
+                if told["rows"]:
+                    nodes[told["node"]] += told["rows"]
+                    first = first or time.monotonic() - self.started
                 bar.update(told["rows"])
-        return self.close(sums, faults, workers, first)
+        return self.close(sums, faults, workers, first, nodes)
 
-    def close(self, sums: dict[str, int], faults: list[str], workers: int, first: float | None) -> dict[str, Any]:
+    def close(
+        self, sums: dict[str, int], faults: list[str], workers: int, first: float | None, nodes: Mapping[str, int]
+    ) -> dict[str, Any]:
         """Count what is there, and write the manifest."""
         from pyarrow.fs import FileSelector
         from pyarrow.parquet import read_metadata
@@ -186,7 +191,7 @@ class Run:
         seconds = time.monotonic() - self.started
         told = {"finished": not faults, "files": len(self.inputs), "parts": len(parts), "rows_in": sums["read"]}
         told |= {"rows_out": rows_out, "rows_of_this_run": sums["rows"], "errors_of_this_run": sums["errors"]}
-        told |= {"faults": faults, "workers": workers, "seconds": round(seconds, 1)}
+        told |= {"faults": faults, "workers": workers, "rows_by_node": dict(nodes), "seconds": round(seconds, 1)}
         told |= {"seconds_to_first_part": first and round(first, 1), "rows_per_s": round(sums["rows"] / seconds, 1)}
         self.write_manifest(told)
         return told

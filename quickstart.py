@@ -83,8 +83,10 @@ def install(requirements: str) -> None:
     stamp.unlink(missing_ok=True)  # a run that is killed from here on must not look finished
     pip_install = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check"]
     if cpu_index_helps():  # may fail in silence: the next command takes the usual torch then, and the rest in any case
-        torch = ["torch", "--constraint", "requirements.txt", "--no-deps", "--index-url", INDEX]
-        subprocess.call([*pip_install, *torch, "--timeout", "15", "--retries", "0"], stderr=subprocess.DEVNULL)
+        lines = Path("requirements.txt").read_text(encoding="utf-8").splitlines()
+        torch = next(line for line in lines if line.startswith("torch=="))
+        alone = [torch, "--no-deps", "--index-url", INDEX]
+        subprocess.call([*pip_install, *alone, "--timeout", "15", "--retries", "0"], stderr=subprocess.DEVNULL)
     if subprocess.call([*pip_install, "--requirement", requirements]):
         fix = (
             f"check network and disk (3 GB), or set the environment variable PIP_INDEX_URL to a mirror such as {MIRROR}"

@@ -6,8 +6,10 @@
 The titles are repeated, each with a number behind it, in CSV files of 100,000 rows. predict_fun.py, pinned to one core,
 and bulk_predict.py with one and with two workers score the same file folder in turn; then a run is killed (SIGKILL) at
 random moments, the last time one of its workers, and resumed; its rows must be those of the input, once each, with the
-classes of predict_fun.py. Steps that are done are kept: a run that was stopped goes on. Writes bulk.json to the output
-folder. Linux and macOS.
+classes of predict_fun.py. At last a cluster of two nodes on this machine, the second of which comes later, scores them.
+Steps that are done are kept: a run that was stopped goes on. Writes bulk.json to the output folder. Linux and macOS.
+
+    python -m experiments.bulk --titles titles.txt --rows 5000000 --parts 2                # this part alone
 """
 
 import csv
@@ -16,13 +18,16 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
@@ -34,7 +39,10 @@ from core.training.device import measured_on
 from experiments.trials import open_report
 
 FILE_ROWS = 100_000
+SECONDS_OF_A_NODE = 12  # until it is there
 EVERY = 0.2  # seconds between two looks at a process
+PARTS = ("predict_fun", "1", "2", "killed", "nodes")
+NODE = ("--num-cpus", "1", "--object-store-memory", "268435456", "--disable-usage-stats", "--block")
 
 
 @dataclass
@@ -47,6 +55,8 @@ class BulkTrialConfig:
     """Name or path of the model."""
     rows: tuple[int, ...] = (1_000_000, 5_000_000)
     """How many titles are scored, step by step."""
+    parts: tuple[Literal["predict_fun", "1", "2", "killed", "nodes"], ...] = PARTS
+    """What is measured: predict_fun.py; one or two workers; a run that is killed; two nodes."""
     kills: int = 10
     """How often a run is killed."""
     work: Path = Path("reports/bulk")
@@ -165,12 +175,43 @@ def kill(config: BulkTrialConfig, rows: int, rng: random.Random) -> dict[str, An
         for name, found in zip(*(table.column(column).to_pylist() for column in ("id", "类别")), strict=True):
             twice += name in classes
             classes[name] = found
-    other = 0
+    other = compared = 0
     for path in (config.work / f"predict_fun_{rows}").glob("*.csv"):
         with open(path, encoding="utf-8-sig", newline="") as file:
-            other += sum(classes.get(row["id"]) != row["类别"] for row in csv.DictReader(file))
+            for row in csv.DictReader(file):
+                compared += 1
+                other += classes.get(row["id"]) != row["类别"]
     found = {"kills": config.kills, "parts_at_each": lived, "lost": rows - len(classes), "twice": twice}
-    return {"what": "killed", "rows": rows, **found, "other_classes": other}
+    return {"what": "killed", "rows": rows, **found, "compared": compared, "other_classes": other}
+
+
+@contextmanager
+def node(*flags: str) -> Iterator[None]:
+    """A Ray node on this machine, with one core."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *flags, *NODE]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = psutil.Popen(command, cwd=PROJECT, start_new_session=True, **quiet)
+    try:
+        time.sleep(SECONDS_OF_A_NODE)
+        yield
+    finally:
+        for each in [*process.children(recursive=True), process]:
+            each.kill()
+        process.wait()
+
+
+def two_nodes(config: BulkTrialConfig, rows: int) -> dict[str, Any]:
+    """Score with a node, and with one that joins it; how many rows each has taken."""
+    given, output = write_input(config, rows), config.work / f"nodes_{rows}"
+    shutil.rmtree(output, ignore_errors=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    address = f"127.0.0.1:{port}"
+    with node("--head", "--port", port, "--include-dashboard", "false"), node("--address", address):
+        found = watched(bulk(config, given, output, 2, "--address", address))
+    told = manifest(output)
+    shares = sorted(told["rows_by_node"].values())
+    return {"what": "nodes", "rows": rows, **found, "rows_out": told["rows_out"], "rows_by_node": shares}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -179,11 +220,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     report = open_report(path, {"model": config.model, "titles": sha256(config.titles)}, ["cells"])
     rng = random.Random(0)
     for rows in config.rows:
-        for what in ("predict_fun", "1", "2", "killed"):
+        for what in config.parts:
             if any((cell["what"], cell["rows"]) == (what, rows) for cell in report["cells"]):
                 continue
             print(f"{what}, {rows:,} titles", flush=True)
-            cell = kill(config, rows, rng) if what == "killed" else measure(config, rows, what)
+            ways = {"killed": partial(kill, config, rows, rng), "nodes": partial(two_nodes, config, rows)}
+            cell = ways.get(what, partial(measure, config, rows, what))()
             report |= {**measured_on(), "cells": [*report["cells"], cell]}
             write_json(path, report)
             print(f"  {cell}", flush=True)

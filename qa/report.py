@@ -51,7 +51,7 @@ def _lengths(splits: Mapping[str, "Questions"], tokenizer: Tokenizer) -> str:
         p50, p95 = np.percentile(lengths, (50, 95))
         rows = encode(split.items, tokenizer)
         windows = Counter(rows.pairs)
-        first = {pair: told for pair, told in reversed(list(zip(rows.pairs, rows.units, strict=True)))}
+        first = dict(reversed(list(zip(rows.pairs, rows.units, strict=True))))
         inside = beyond = 0
         for pair, spans in enumerate(split.spans):
             units = rows.places[pair]

@@ -880,6 +880,6 @@ def test_server_stops_cleanly(ending):
     )
     assert process.stdout.readline().startswith("Running on")
     process.send_signal(ending)
-    output, errors = process.communicate(timeout=20)
+    _output, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "Traceback" not in errors

@@ -90,6 +90,7 @@ def test_two_formats_bad_files_a_kill_and_what_is_missing(
     assert pyarrow.parquet.read_table(output).num_rows == 8 * 24  # the whole folder at once
     assert not done["finished"] and (done["rows_out"], done["workers"]) == (8 * 24, 2)
     assert 0 < done["rows_of_this_run"] <= 8 * 24 - 4 * len(there)
+    assert list(done["rows_by_node"].values()) == [done["rows_of_this_run"]]
 
     for name in ("broken.parquet", "other.csv"):
         (given / name).unlink()

@@ -132,7 +132,7 @@ def test_an_encoder_fetched_by_hand_is_taken_with_its_shards(server: Server, sha
 
 def test_what_is_not_on_the_hub_is_told(server: Server, shapes):  # noqa: F811
     assert "hfl/rbt4-h312/resolve/main/config.json (the server answers 404)" in fails("rbt4-h312")
-    publish(server, "hfl/rbt3", {name: b"?" for name in ("config.json", "vocab.txt", "tf_model.h5")})
+    publish(server, "hfl/rbt3", dict.fromkeys(("config.json", "vocab.txt", "tf_model.h5"), b"?"))
     assert "model.safetensors (the server answers 404)" in fails("rbt3")
     server.health["config.json"] = "401"
     assert "there is no hfl/rbt3, or it asks for a login" in fails("rbt3")

@@ -224,9 +224,12 @@ def test_a_missing_package(package, teacher, data, tmp_path, monkeypatch):
 
 
 def pins(name: str) -> dict[str, str]:
-    """The packages that a requirements file pins."""
+    """The packages that a requirements file pins, and those that it includes."""
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
-    return dict(line.split("==") for line in lines if "==" in line)
+    own = dict(line.split("==") for line in lines if "==" in line)
+    included = [pins(line.removeprefix("-r ")) for line in lines if line.startswith("-r ")]
+    assert all(own.keys().isdisjoint(each) for each in included)  # each pin has one place
+    return {name: pin for each in (own, *included) for name, pin in each.items()}
 
 
 SERVE = """

@@ -94,8 +94,8 @@ def as_markdown(report: dict[str, Any]) -> str:
     cells = [[row["name"], row["runtime"], *(_cell(row, show) for show in columns.values())] for row in rows]
     kept = [index for index in range(len(columns) + 2) if any(line[index] != "–" for line in cells)]
     titles = ["model", "runtime", *columns]
-    for line in (titles, ["---"] * len(titles), *cells):
-        lines.append("| " + " | ".join(line[index] for index in kept) + " |")
+    table = (titles, ["---"] * len(titles), *cells)
+    lines += ["| " + " | ".join(line[index] for index in kept) + " |" for line in table]
     if report["advice"]:
         lines += ["", report["advice"]]
     return "\n".join(lines) + "\n"

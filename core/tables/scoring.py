@@ -61,7 +61,7 @@ def record(file: str, name: str = "", table: bytes = b"", texts: str = "", **tol
     """What goes from one step to the next: a part, or what is known of a file or a part."""
     import pyarrow
 
-    counts = {"read": 0, "skipped": 0, "rows": 0, "errors": 0, "fault": "", **told}
+    counts = {"read": 0, "skipped": 0, "rows": 0, "errors": 0, "node": "", "fault": "", **told}
     row = {"file": file, "name": name, "table": table, "texts": texts, **counts}
     return pyarrow.table({key: [value] for key, value in row.items()})
 
@@ -85,7 +85,7 @@ class Scorer:
             (Path(self.folder.name) / name).write_bytes(content)
         self.task, self.predictor = load(Path(self.folder.name) / next(iter(files)), "cpu", threads=1)
         self.fs, self.output = file_system(output)
-        self.top_k = top_k
+        self.top_k, self.node = top_k, ray.get_runtime_context().get_node_id()
         known = self.task.cells(self.predictor.predict([self.task.question.warm_up])[0], self.top_k)
         self.kinds = {column: type(cell) for column, cell in known.items()}
 
@@ -105,7 +105,8 @@ class Scorer:
             write_part(self.fs, f"{self.output}/{given['name']}.parquet", table)
         except OSError as fault:
             return record(given["file"], fault=f"{given['file']}: its part could not be written ({fault})")
-        return record(given["file"], given["name"], rows=len(texts), errors=len(texts) - faults.count(None))
+        told = {"rows": len(texts), "errors": len(texts) - faults.count(None), "node": self.node}
+        return record(given["file"], given["name"], **told)
 
     def beside(self, table: "pyarrow.Table", rows: list[dict[str, Any]], faults: list[str | None]) -> "pyarrow.Table":
         """A table with the answers beside its own columns; where it has a column of that name, with 预测 before it."""

@@ -81,7 +81,7 @@ def test_both_languages_from_the_same_file(project: Path):
 
 def test_stale_figures_are_told_one_by_one_and_nothing_is_changed(project: Path):
     readme.main([])
-    README, ENGLISH_PAGE = readme.PAGES
+    README, _ENGLISH_PAGE = readme.PAGES
     README.write_text(README.read_text(encoding="utf-8").replace("25.00", "99.90"), encoding="utf-8", newline="\n")
     edited = pages()
     with pytest.raises(UserError) as told:

@@ -1,5 +1,7 @@
 """Windows over a long sequence: what each answers for."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +21,6 @@ def test_each_word_is_told_once_by_a_window_that_holds_it(sizes: list[int], room
     for window in windows:
         assert sum(sizes[window.start : window.end]) <= room
         assert window.start <= window.first < window.last <= window.end
-    for one, other in zip(windows, windows[1:], strict=False):
+    for one, other in itertools.pairwise(windows):
         assert sum(sizes[other.start : one.end]) <= room / 4  # what they share
         assert abs(one.end - one.last - (one.last - other.start)) <= 1  # told where it stands farthest from the ends

@@ -82,7 +82,7 @@ def test_of_two_runs_in_one_folder_the_second_is_refused_at_once(tmp_path: Path)
             pass
     with state.claim(reports):
         pass
-    assert not [path for path in tmp_path.rglob("*.lock")]
+    assert not list(tmp_path.rglob("*.lock"))
 
 
 def test_a_lock_that_a_dead_process_leaves_is_seen_through(tmp_path: Path):
