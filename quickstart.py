@@ -157,7 +157,8 @@ def main() -> None:
         os.environ["HOME"] = os.getcwd()
     install("requirements-dev.txt" if args.command else "requirements.txt")
     if args.command:
-        sys.exit(subprocess.call([PYTHON, "-m", "pytest", "-n", "auto", "--maxprocesses", "4"]))
+        workers = str(min(4, (os.cpu_count() or 1) + 1))  # one more than cores: some tests wait
+        sys.exit(subprocess.call([PYTHON, "-m", "pytest", "-n", workers, "--dist", "worksteal"]))
     if not (args.serve and any(os.path.exists(product) for _, product in STAGES)):
         print_summary([run_stage(*stage) for stage in STAGES])
     if args.serve:
