@@ -28,6 +28,7 @@ from config import MODELS
 from core.console import UserError, parse, run
 from core.model_files.find import find_model
 from core.model_files.names import called, canonical
+from core.model_files.onnx_model import usable_cores
 from core.model_files.predictor import Predictor
 from core.serving.application import Application, Settings, environment_key
 from core.serving.counters import FOLDER, HttpMetrics
@@ -98,17 +99,12 @@ class ApiConfig:
     @property
     def processes(self) -> int:
         """How many workers there are."""
-        return max(1, cores() // (self.threads or THREADS)) if self.workers == "auto" else self.workers
+        return max(1, usable_cores() // (self.threads or THREADS)) if self.workers == "auto" else self.workers
 
     @property
     def threads_a_model(self) -> int:
         """How many threads compute in a worker; 0: as many as the model's runtime takes."""
-        return self.threads or (max(1, cores() // self.processes) if self.processes > 1 else 0)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.threads or (max(1, usable_cores() // self.processes) if self.processes > 1 else 0)
 
 
 def create_app(predictors: Mapping[str, Predictor], config: ApiConfig, recent: Path | None = None) -> Application:

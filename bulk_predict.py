@@ -28,6 +28,8 @@ from core.console import UserError, listed, parse, progress, require_one_or_more
 from core.files import sha256
 from core.model_files.find import find_model
 from core.model_files.names import OPENVINO, ending
+from core.model_files.onnx_model import usable_cores
+from core.model_files.predictor import CHUNK
 from core.serving.questions import TextQuestion
 from core.tables.parts import file_system, list_inputs, read_parts
 from core.tables.scoring import HALF, Reader, Scorer
@@ -54,8 +56,8 @@ class BulkConfig:
     """What stands between the texts of several columns."""
     top_k: int = 1
     """How many of the likeliest classes to give."""
-    rows: int = 20_000
-    """Rows of a part."""
+    rows: int = 20 * CHUNK
+    """Rows of a part; of a multiple of 1,024 each class is the one that predict_fun.py gives."""
     workers: int | None = None
     """Processes that predict, a core each. None: as many as the machine, or the cluster, has cores."""
     address: str | None = None
@@ -158,7 +160,7 @@ class Run:
             compute=ray.data.TaskPoolStrategy(max(1, workers // 4)),
         ).map_batches(
             Scorer,
-            fn_constructor_args=(ray.put(files), load, self.config.output, self.config.top_k),
+            fn_constructor_args=(ray.put(files), load, self.config.output, self.config.top_k, CHUNK),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=0.9,
@@ -214,6 +216,8 @@ def start(config: BulkConfig) -> int:
     """
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    if config.address and (os.environ.get("RAY_AUTH_TOKEN") or (Path.home() / ".ray" / "auth_token").is_file()):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # as `ray start` does, where there is one; read on import
     try:
         import ray
         import ray.data
@@ -225,14 +229,20 @@ def start(config: BulkConfig) -> int:
     if config.address:
         looks |= {"address": config.address, "runtime_env": {"working_dir": str(PROJECT), "excludes": EXCLUDED}}
     else:
-        cores = config.workers or os.cpu_count() or 1
-        looks |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": STORE_MB << 20}
+        cores = config.workers or usable_cores()
+        looks |= {
+            "address": "local",
+            "num_cpus": cores,
+            "include_dashboard": False,
+            "object_store_memory": STORE_MB << 20,
+        }
         looks["runtime_env"] = {"env_vars": {"PYTHONPATH": str(PROJECT)}}
     try:
         ray.init(**looks, ignore_reinit_error=True)
     except Exception as fault:  # of whatever stands in its way: a port, a version, an address
         where = config.address or "this machine"
-        raise UserError(f"Ray cannot be started on {where} ({str(fault).splitlines()[0][:200]})") from fault
+        token = "; has this machine the cluster's ~/.ray/auth_token?" if config.address else ""
+        raise UserError(f"Ray cannot be started on {where} ({str(fault).splitlines()[0][:200]}){token}") from fault
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -33,7 +33,7 @@ from core.answers import FAULTS, Prediction, show, text_fault
 from core.console import UserError, parse, progress, require_one_or_more, require_share, run
 from core.model_files.find import find_model
 from core.model_files.names import name_of
-from core.model_files.predictor import Predictor, Rows
+from core.model_files.predictor import CHUNK, Predictor, Rows
 from core.serving.questions import ClassOptions, TextQuestion
 from core.tables.answers import class_columns, open_source
 from core.tables.write import write_table
@@ -54,7 +54,6 @@ SAMPLES = (
     "加时赛绝杀！主队时隔六年重返决赛",
     "二手房挂牌量创新高 卖家开始接受议价",
 )
-CHUNK = 1024  # titles read, predicted and written at a time
 
 
 def _build_bilstm(architecture: dict[str, Any]) -> "nn.Module":

@@ -148,7 +148,7 @@ def kill(config: BulkTrialConfig, rows: int, rng: random.Random) -> dict[str, An
     lived = []
     for number in range(config.kills):
         process = psutil.Popen(
-            [sys.executable, "-X", "utf8", *bulk(config, given, output, 2, "--resume", "--rows", "5000")],
+            [sys.executable, "-X", "utf8", *bulk(config, given, output, 2, "--resume", "--rows", "5120")],
             cwd=PROJECT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -167,7 +167,7 @@ def kill(config: BulkTrialConfig, rows: int, rng: random.Random) -> dict[str, An
             process.send_signal(signal.SIGKILL)
             process.wait()
             time.sleep(2.0)  # its workers end by themselves
-    watched(bulk(config, given, output, 2, "--resume", "--rows", "5000"))
+    watched(bulk(config, given, output, 2, "--resume", "--rows", "5120"))
     classes: dict[str, str] = {}
     twice = 0
     for path in output.glob("*.parquet"):

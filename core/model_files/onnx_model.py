@@ -5,6 +5,7 @@ output, `logits`, float32 and batch first too. Its metadata carry the facts of t
 JSON, and the last bytes of the file are a check sum of all before them.
 """
 
+import os
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -98,6 +99,11 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
+def usable_cores() -> int:
+    """Cores that this process may use: fewer than the machine has in a container, or under taskset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def open_session(model: Path | bytes, on: list[Any], in_server: bool = False, threads: int = 0) -> Any:
     """An onnxruntime session with all cores and all optimisations; a file takes less memory than its content does.
 
@@ -114,7 +120,8 @@ def open_session(model: Path | bytes, on: list[Any], in_server: bool = False, th
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.intra_op_num_threads = threads
+    pinned = usable_cores()  # onnxruntime starts a thread for each core of the machine, also in a container of one
+    options.intra_op_num_threads = threads or (pinned if pinned < (os.cpu_count() or 1) else 0)
     options.add_session_config_entry("session.force_spinning_stop", str(int(in_server)))
     try:
         return onnxruntime.InferenceSession(model, options, providers=on)

@@ -74,9 +74,10 @@ class Scorer:
         load: opens a model file: its task and its predictor.
         output: folder, or its address.
         top_k: how many of the likeliest classes to give.
+        chunk: texts predicted at a time: an INT8 model's answers depend a little on their neighbours.
     """
 
-    def __init__(self, model: Any, load: Callable, output: str, top_k: int) -> None:
+    def __init__(self, model: Any, load: Callable, output: str, top_k: int, chunk: int) -> None:
         import ray
 
         files = ray.get(model)
@@ -85,7 +86,7 @@ class Scorer:
             (Path(self.folder.name) / name).write_bytes(content)
         self.task, self.predictor = load(Path(self.folder.name) / next(iter(files)), "cpu", threads=1)
         self.fs, self.output = file_system(output)
-        self.top_k, self.node = top_k, ray.get_runtime_context().get_node_id()
+        self.top_k, self.chunk, self.node = top_k, chunk, ray.get_runtime_context().get_node_id()
         known = self.task.cells(self.predictor.predict([self.task.question.warm_up])[0], self.top_k)
         self.kinds = {column: type(cell) for column, cell in known.items()}
 
@@ -98,8 +99,11 @@ class Scorer:
             return batch
         texts = json.loads(given["texts"])
         faults = list(map(text_fault, texts))
-        answers = iter(self.predictor.predict([text for text, fault in zip(texts, faults, strict=True) if not fault]))
-        rows = [{} if fault else self.task.cells(next(answers), self.top_k) for fault in faults]
+        rows: list[dict[str, Any]] = []
+        for start in range(0, len(texts), self.chunk):
+            part = list(zip(texts, faults, strict=True))[start : start + self.chunk]
+            answers = iter(self.predictor.predict([text for text, fault in part if not fault]))
+            rows += [{} if fault else self.task.cells(next(answers), self.top_k) for _, fault in part]
         table = self.beside(ipc.open_stream(given["table"]).read_all(), rows, faults)
         try:
             write_part(self.fs, f"{self.output}/{given['name']}.parquet", table)
