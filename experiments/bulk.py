@@ -16,6 +16,7 @@ import csv
 import json
 import os
 import random
+import secrets
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from unittest.mock import patch
 
 import psutil
 
@@ -186,11 +188,12 @@ def kill(config: BulkTrialConfig, rows: int, rng: random.Random) -> dict[str, An
 
 
 @contextmanager
-def node(*flags: str) -> Iterator[None]:
-    """A Ray node on this machine, with one core."""
+def node(token: str, *flags: str) -> Iterator[None]:
+    """A Ray node on this machine, with one core; those of one token make a cluster."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *flags, *NODE]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = psutil.Popen(command, cwd=PROJECT, start_new_session=True, **quiet)
+    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    process = psutil.Popen(command, cwd=PROJECT, start_new_session=True, env=environment, **quiet)
     try:
         time.sleep(SECONDS_OF_A_NODE)
         yield
@@ -206,8 +209,12 @@ def two_nodes(config: BulkTrialConfig, rows: int) -> dict[str, Any]:
     shutil.rmtree(output, ignore_errors=True)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
-    address = f"127.0.0.1:{port}"
-    with node("--head", "--port", port, "--include-dashboard", "false"), node("--address", address):
+    address, token = f"127.0.0.1:{port}", secrets.token_hex(32)
+    with (
+        node(token, "--head", "--port", port, "--include-dashboard", "false"),
+        node(token, "--address", address),
+        patch.dict(os.environ, {"RAY_AUTH_TOKEN": token}),
+    ):
         found = watched(bulk(config, given, output, 2, "--address", address))
     told = manifest(output)
     shares = sorted(told["rows_by_node"].values())
