@@ -38,7 +38,10 @@ def show_status(api: Api) -> None:
     if "error" in health:
         st.error(f"未连接。{plain(health['error'])}")
     else:
-        st.success(f"已连接：模型 {plain(health['model'])}，{len(health['labels'])} 个类别")
+        tasks = {model["name"]: served.task_of(model) for model in served.look(api)}
+        of_titles = tasks.get(health["model"], served.TITLES) == served.TITLES
+        classes = f"，{len(health['labels'])} 个类别" if of_titles else ""
+        st.success(f"已连接：模型 {plain(health['model'])}{classes}")
 
 
 def may_choose() -> bool:

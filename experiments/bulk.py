@@ -7,7 +7,8 @@ The titles are repeated, each with a number behind it, in CSV files of 100,000 r
 and bulk_predict.py with one and with two workers score the same file folder in turn; then a run is killed (SIGKILL) at
 random moments, the last time one of its workers, and resumed; its rows must be those of the input, once each, with the
 classes of predict_fun.py. At last a cluster of two nodes on this machine, the second of which comes later, scores them.
-Steps that are done are kept: a run that was stopped goes on. Writes bulk.json to the output folder. Linux and macOS.
+Steps that are done are kept: a run that was stopped goes on. Writes bulk.json and bulk.md to the output folder. Not for
+Windows.
 
     python -m experiments.bulk --titles titles.txt --rows 5000000 --parts 2                # this part alone
 """
@@ -38,7 +39,8 @@ from core.console import UserError, parse, run
 from core.files import sha256, write_json
 from core.text.decode import open_text
 from core.training.device import measured_on
-from experiments.trials import open_report
+from experiments.bulk_report import table
+from experiments.trials import open_report, write_views
 
 FILE_ROWS = 100_000
 SECONDS_OF_A_NODE = 12  # until it is there
@@ -64,7 +66,7 @@ class BulkTrialConfig:
     work: Path = Path("reports/bulk")
     """Folder for inputs and outputs, which go when a step is done."""
     output: Path = Path("reports")
-    """Folder for bulk.json."""
+    """Folder for bulk.json and bulk.md."""
 
     def __post_init__(self) -> None:
         if os.name != "posix":
@@ -238,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"  {cell}", flush=True)
         if config.work.is_dir():
             shutil.rmtree(config.work)
-    print(f"wrote {path}")
+    write_views(report, path, table)
 
 
 if __name__ == "__main__":

@@ -23,14 +23,15 @@ from typing import Any, NamedTuple
 from core.console import UserError, parse, run
 from core.files import atomic_write
 from core.measure import benchmark_report
-from experiments import ablation_report, calibration, label_errors, least_sure, rows, speed, students
+from experiments import ablation_report, bulk_report, calibration, label_errors, least_sure, rows, speed, students
+from experiments import tuning as tuning_report
 from experiments.readme_words import CHINESE, ENGLISH, Words, markdown, model_name, percent
 
 RESULTS = Path("results")
 PAGES = {Path("README.md"): CHINESE, Path("README_EN.md"): ENGLISH, RESULTS / "README.md": CHINESE}
 PAGES |= {
     Path(f"docs/{name}{end}"): words
-    for name in ("confidence", "distillation", "results", "serving", "training")
+    for name in ("bulk", "confidence", "distillation", "results", "serving", "training", "tuning")
     for end, words in ((".md", CHINESE), (".en.md", ENGLISH))
 }
 SHORTLIST = {"linear": "scikit-learn", "teacher": "torch"}  # names and runtimes; the others as they are deployed
@@ -148,6 +149,8 @@ KINDS = {
     "calibration": Kind("python -m experiments.calibration", calibration.table),
     "label_errors": Kind("python -m experiments.label_errors", label_errors.table),
     "least_sure": Kind("python -m experiments.least_sure", least_sure.table),
+    "bulk": Kind("python -m experiments.bulk", bulk_report.table),
+    "tuning": Kind("python -m experiments.tuning", tuning_report.table),
 }
 
 

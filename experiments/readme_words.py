@@ -41,12 +41,20 @@ ENGLISH: Words = {
     "| Training, s",
     "table aspects": "Model | Dev pooled F1 | Each seed | Dev F1 of aspects | Against | Difference, 95 % interval | p "
     "| Test pooled F1 | F1 of aspects | merged | Training, s",
+    "table bulk": "Way | Titles | Seconds | Titles/s | Ratio | Seconds to the first part | Memory of the driver, MB",
+    "bulk predict_fun": "`predict_fun.py --file`, one core",
+    "bulk 1": "`bulk_predict.py --workers 1`",
+    "bulk 2": "`bulk_predict.py --workers 2`",
+    "a killed run": "- killed {kills} times at random moments (kill -9, the last time a worker) and resumed: of "
+    "{rows:,} rows {lost} are lost, {twice} are there twice; {other_classes} of {compared:,} have another class than "
+    "`predict_fun.py` gives",
+    "two nodes": "- two nodes of a cluster on this machine shared {:,} rows: {}",
     "table tuning": "Seed | Trials (stopped early) | Dev macro-F1, default | best | Test accuracy, default | best "
     "| Difference, 95 % interval",
     "all searches": "- all searches together: {} points on test",
-    "a pruner": "- pruner {pruner}: {complete} trials to their end, {pruned} stopped early; {total:.0f} s, "
+    "a pruner": "- `--pruner {pruner}`: {complete} trials to their end, {pruned} stopped early; {total:.0f} s, "
     "best on dev {dev}",
-    "kills": "- {} kills (SIGKILL at random moments): of {} trials that had ended, {} are lost",
+    "kills": "- killed {} times (kill -9 at random moments): of {} trials that had ended, {} are lost",
     "choice none": "{:,} titles",
     "choice random": "{:,} titles, and {:,} random ones",
     "choice least sure": "{:,} titles, and the {:,} least sure ones",
@@ -81,11 +89,18 @@ CHINESE: Words = {
     "| 测试集合并 F1 | 各方面 F1 | 并中性 | 训练，秒",
     "table ner": "模型 | 训练句子 | 测试 F1 | 各个种子 | 训练里没有的实体 | 对比 | 差值（95 % 置信区间） | p | 秒",
     "table qa": "模型 | 训练问题 | 测试 EM | F1 | 各个种子 | 对比 | F1 差值（95 % 置信区间） | p | 秒",
+    "table bulk": "方式 | 标题 | 秒 | 标题/秒 | 倍数 | 到第一份，秒 | 驱动进程的内存，MB",
+    "bulk predict_fun": "`predict_fun.py --file`，一个核",
+    "bulk 1": "`bulk_predict.py --workers 1`",
+    "bulk 2": "`bulk_predict.py --workers 2`",
+    "a killed run": "- 在随机时刻杀 {kills} 次（kill -9，最后一次杀的是工作进程）再接着做，{rows:,} 行里"
+    "丢失 {lost} 行，重复 {twice} 行；{compared:,} 行里有 {other_classes} 行的类别与 `predict_fun.py` 不同",
+    "two nodes": "- 同一台机器上的两个节点分担 {:,} 行：{}",
     "table tuning": "种子 | 试验（提前停止） | 验证 Macro-F1，默认 | 最好 | 测试准确率，默认 | 最好 "
     "| 差值（95 % 置信区间）",
     "all searches": "- 所有搜索合计：测试集上 {} 个百分点",
-    "a pruner": "- 剪枝 {pruner}：跑完 {complete} 次，提前停止 {pruned} 次；{total:.0f} 秒，验证集最好 {dev}",
-    "kills": "- {} 次 kill（随机时刻 SIGKILL）：{} 次已结束的试验，丢失 {} 次",
+    "a pruner": "- `--pruner {pruner}`：跑完 {complete} 次，提前停止 {pruned} 次；{total:.0f} 秒，验证集最好 {dev}",
+    "kills": "- 在随机时刻杀 {} 次（kill -9）：{} 次已结束的试验，丢失 {} 次",
     "choice none": "{:,} 条",
     "choice random": "{:,} 条，加随机的 {:,} 条",
     "choice least sure": "{:,} 条，加最没把握的 {:,} 条",

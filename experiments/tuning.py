@@ -151,10 +151,11 @@ def table(report: dict[str, Any], words: Words) -> str:
             test = (percent(entry[f"test_{name}"]) if f"test_{name}" in entry else "–" for name in ("default", "best"))
             counts = f"{entry['complete'] + entry['pruned'] + entry['failed']} ({entry['pruned']})"
             lines.append([str(entry["seed"]), counts, *(percent(entry[f"dev_{name}"]) for name in ("default", "best"))])
-            lines[-1] += [*test, interval(entry["against"]) if entry["against"] else "0"]
+            lines[-1] += [*test, interval(entry["against"], words["an interval"]) if entry["against"] else "0"]
         parts += [
             markdown(words["table tuning"], lines),
-            words["all searches"].format(interval(report["summary"], digits=2)),
+            "",
+            words["all searches"].format(interval(report["summary"], words["an interval"], 2)),
         ]
     for entry in report["pruning"]:
         parts.append(words["a pruner"].format(**entry, total=entry["seconds"], dev=percent(entry["dev_best"])))

@@ -10,7 +10,7 @@ from core.tables.write import write_format
 from page.charts import GREY, ON_CELLS, PALETTE, ink
 from page.client import ASPECTS, plain
 from page.served import ASPECTS as TASK
-from page.served import ask_many, choose_model
+from page.served import ask_many, choose_model, marked
 from page.titles import MAX_PASTED, short
 
 EXAMPLE = (
@@ -77,7 +77,7 @@ def show_one(answer: dict[str, Any], states: list[str]) -> None:
         st.error(plain(answer["error"]))
         return
     with st.container(border=True):
-        st.text(answer["text"])
+        st.html(marked(answer["text"], []))
         with st.container(horizontal=True, gap="large"):
             st.metric("总体", plain(answer["overall"]["state"]), width="content")
             st.metric("置信度", f"{answer['overall']['confidence']:.1%}", width="content")

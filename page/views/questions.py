@@ -33,7 +33,7 @@ def show(answer: dict[str, Any], passage: str) -> None:
         if answer["truncated"]:
             st.info("问题超过了模型能读的长度，只按开头的部分回答。")
         st.html(marked(passage, place(answer)))
-    st.subheader("其他可能的答案")
+    st.subheader("可能的答案")
     st.dataframe(
         [{"答案": each["answer"] or "（文章里没有）", "置信度": each["confidence"]} for each in answer["top_k"]],
         hide_index=True,

@@ -34,7 +34,7 @@ def test_all_parts_and_again(bert: Path, data: Path, tmp_path: Path, monkeypatch
     [kills] = report["kills"]
     assert kills["lost"] == 0 and kills["found"] == 2 and len(kills["ended"]) == 1
     text = (tmp_path / "tuning.md").read_text(encoding="utf-8")
-    assert "1 kills" in text and "| 1 | 1 (0) |" in text
+    assert "killed 1 times" in text and "| 1 | 1 (0) |" in text
     monkeypatch.setattr(tuning, "search", lambda *_: pytest.fail("searched again"))
     tuning.main(args(bert, data, tmp_path))
 
