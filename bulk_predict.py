@@ -30,8 +30,7 @@ from core.model_files.find import find_model
 from core.model_files.names import OPENVINO, ending
 from core.model_files.onnx_model import usable_cores
 from core.model_files.predictor import CHUNK
-from core.serving.questions import TextQuestion
-from core.tables.parts import file_system, list_inputs, read_parts
+from core.tables.parts import Wanted, file_system, list_inputs, read_parts, refuse_overlap
 from core.tables.scoring import HALF, Reader, Scorer
 from tasks import load
 
@@ -51,7 +50,8 @@ class BulkConfig:
     model: str | None = None
     """Name (soft_int8, …) or path of a model. None: NEWS_MODEL, else what save_models/default.json names."""
     column: tuple[str, ...] = ()
-    """Column that holds the texts, or several to be joined. Not given: the first that is called like it."""
+    """Column that holds the texts, or several to be joined; for questions that with the question and that with the
+    passage. Not given: those of usual names."""
     join: str = " "
     """What stands between the texts of several columns."""
     top_k: int = 1
@@ -73,18 +73,17 @@ class Run:
     """One run: what is to be read, by which model, and where to.
 
     Raises:
-        UserError: the input is none, the model does not read texts, or the output is not to be written to.
+        UserError: the input is none, its columns are not known, or the output is not to be written to.
     """
 
     def __init__(self, config: BulkConfig) -> None:
         self.config, self.started = config, time.monotonic()
         self.fs, self.inputs = list_inputs(config.input)
         self.out, self.folder = file_system(config.output)
-        refuse_overlap(config)
+        refuse_overlap(config.input, config.output)
         self.model = find_model(config.model, MODELS)
         task, _ = load(self.model, "cpu", threads=1)
-        if not isinstance(task.question, TextQuestion):
-            raise UserError(f"{self.model} does not answer texts alone: score it with its own predict")
+        self.wanted = Wanted(config.column, config.join, task.question.columns)
         self.sha256 = sha256(self.model)
         flags = [list(config.column), config.join, config.top_k, config.rows]
         self.what = json.dumps([self.sha256, flags])
@@ -96,7 +95,7 @@ class Run:
         faults = []
         for file in self.inputs:
             try:
-                first = next(read_parts(self.fs, file, self.config.column, self.config.join, 1))
+                first = next(read_parts(self.fs, file, self.wanted, 1))
                 return first.table.column_names
             except UserError as fault:
                 faults.append(str(fault))
@@ -149,8 +148,7 @@ class Run:
         files = {self.model.name: self.model.read_bytes()}
         if ending(self.model) == OPENVINO:
             files[self.model.with_suffix(".bin").name] = self.model.with_suffix(".bin").read_bytes()
-        asked = (self.config.column, self.config.join, self.config.rows)
-        reader = Reader(self.fs, asked, self.what, self.names, self.done)
+        reader = Reader(self.fs, (self.wanted, self.config.rows), self.what, self.names, self.done)
         data = ray.data.from_items([file._asdict() for file in self.inputs], override_num_blocks=len(self.inputs))
         data = data.map_batches(
             lambda batch: reader(batch),
@@ -197,15 +195,6 @@ class Run:
         told |= {"seconds_to_first_part": first and round(first, 1), "rows_per_s": round(sums["rows"] / seconds, 1)}
         self.write_manifest(told)
         return told
-
-
-def refuse_overlap(config: BulkConfig) -> None:
-    """Refuse an output folder within the input, where it would be read the next time."""
-    if "://" in config.input or "://" in config.output:
-        return
-    given, output = Path(config.input).absolute(), Path(config.output).absolute()
-    if given.is_dir() and output.resolve().is_relative_to(given.resolve()):
-        raise UserError(f"--output {config.output} lies in --input {config.input}: choose a folder elsewhere")
 
 
 def start(config: BulkConfig) -> int:

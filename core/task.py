@@ -76,7 +76,7 @@ class Task(NamedTuple):
         """What a table says of an answer: a cell for each column, as JSON where the task names no columns."""
         if self.columns_of:
             return self.columns_of(answer, top_k)
-        return {"answer": json.dumps(self.question.answer(answer, None), ensure_ascii=False)}
+        return {"answer": json.dumps(self.question.answer(answer, top_k), ensure_ascii=False)}
 
     def file(self, folder: Path, split: str) -> Path:
         """A labelled file of a data folder, or where it would be."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from core.answers import text_fault
 from core.serving.answers import ApiError
 from core.serving.questions import Asked, Limits, read_top_k
+from core.tables.columns import TEXT_NAMES
 from core.text.tokenizer import replace_surrogates
 from qa.formats import Pair
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from qa.predict import Answer
 
 NAMES = {"question": "问题", "context": "原文"}
+QUESTION_NAMES = ("问题", "提问", "question", "query", "questions")  # of columns
+CONTEXT_NAMES = ("原文", "段落", "文章", "材料", "context", "passage", "paragraph", *TEXT_NAMES)
 EXAMPLE = '{"question": "展览几点关门？", "context": "展览每天九点开门，十七点关门。"}'
 
 
@@ -22,6 +25,7 @@ class PairQuestion:
     """A question about a passage; of two lists the n-th question is about the n-th passage, one text is for all."""
 
     warm_up: Pair = Pair("几点预热？", "八点预热。")
+    columns: tuple[tuple[str, ...], ...] = (QUESTION_NAMES, CONTEXT_NAMES)
 
     def read(self, body: dict[str, Any], limits: Limits) -> Asked:
         """Read the questions and passages of a request."""

@@ -6,15 +6,14 @@ from pathlib import Path
 
 from core.console import UserError
 from core.tables.cells import cell_text
-from core.tables.columns import TEXT_NAMES, choose_columns
+from core.tables.columns import choose_columns
 from core.tables.formats import is_table
 from core.tables.read import open_table
 from core.text.decode import open_text
 from qa.formats import Pair
+from qa.question import CONTEXT_NAMES, QUESTION_NAMES
 
 CHUNK = 1 << 20  # characters read at a time
-QUESTION_NAMES = ("问题", "提问", "question", "query", "questions")
-CONTEXT_NAMES = ("原文", "段落", "文章", "材料", "context", "passage", "paragraph", *TEXT_NAMES)
 
 
 def read_pairs(path: Path, question: str | None, columns: Sequence[str] | None = None) -> list[Pair]:

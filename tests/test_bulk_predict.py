@@ -10,7 +10,7 @@ import pytest
 
 import bulk_predict
 from core.console import UserError
-from core.tables.parts import list_inputs, part_name, read_parts
+from core.tables.parts import Wanted, list_inputs, part_name, read_parts
 from predict_fun import NewsClassifier
 
 TITLES = ["球赛夺冠军胜", "银行利率今日", "", "手机芯片发布", "\u200b", "球队胜"]
@@ -87,20 +87,35 @@ def test_parts_have_names_of_their_own(tmp_path: Path):
     fs, files = list_inputs(str(write_inputs(tmp_path / "in")))
     assert [file.name for file in files] == ["0.csv", "1.parquet", "2.csv", "3.parquet"]
     for file in files:
-        parts = list(read_parts(fs, file, (), " ", 10))
-        assert [(part.start, len(part.texts)) for part in parts] == [(0, 10), (10, 10), (20, 4)]
-        assert sum((part.texts for part in parts), [])[:2] == TITLES[:2]
+        parts = list(read_parts(fs, file, Wanted(), 10))
+        assert [(part.start, len(part.items)) for part in parts] == [(0, 10), (10, 10), (20, 4)]
+        assert sum((part.items for part in parts), [])[:2] == TITLES[:2]
         assert parts[0].table.column_names == ["编号", "标题"]
     names = {part_name(file, start, "model") for file in files for start in (0, 10)}
     names |= {part_name(files[0], 0, "another"), part_name(files[0]._replace(version="newer"), 0, "model")}
     assert len(names) == 4 * 2 + 2
     (tmp_path / "lines.txt").write_text("一\n\n二\n", encoding="gb18030")
     fs, (file,) = list_inputs(str(tmp_path / "*.txt"))
-    assert [part.texts for part in read_parts(fs, file, (), " ", 2)] == [["一", ""], ["二"]]
+    assert [part.items for part in read_parts(fs, file, Wanted(), 2)] == [["一", ""], ["二"]]
     (tmp_path / "pairs.jsonl").write_text('{"title": "a\\ud800", "n": 1}\n{"title": "b"}\n', encoding="utf-8")
     fs, (file,) = list_inputs(str(tmp_path / "pairs.jsonl"))
-    (part,) = read_parts(fs, file, ("title", "n"), "-", 5)
-    assert part.texts[1] == "b" and part.table.column("title").to_pylist()[1] == "b"
+    (part,) = read_parts(fs, file, Wanted(("title", "n"), "-"), 5)
+    assert part.items[1] == "b" and part.table.column("title").to_pylist()[1] == "b"
+
+
+def test_questions_have_two_columns(tmp_path: Path):
+    usual = (("问题", "question"), ("原文", "context"))
+    (tmp_path / "a.csv").write_text("编号,context,问题\n1,九点开门。,几点开门？\n2,,谁？\n", encoding="utf-8")
+    fs, (file,) = list_inputs(str(tmp_path / "a.csv"))
+    for wanted in (Wanted(usual=usual), Wanted(("问题", "context"), usual=usual)):
+        [part] = read_parts(fs, file, wanted, 5)
+        assert part.items == [["几点开门？", "九点开门。"], ["谁？", ""]]
+    with pytest.raises(UserError, match="--column must name 2 columns, such as 问题 原文"):
+        list(read_parts(fs, file, Wanted(("问题",), usual=usual), 5))
+    (tmp_path / "b.csv").write_text("甲,乙\n1,2\n", encoding="utf-8")
+    fs, (file,) = list_inputs(str(tmp_path / "b.csv"))
+    with pytest.raises(UserError, match="which columns are asked about"):
+        list(read_parts(fs, file, Wanted(usual=usual), 5))
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,11 @@ class Question(Protocol):
 
     Attributes:
         warm_up: an item to answer before the first request, and to see whether a model still answers.
+        columns: where an item is several texts, the usual names of the column of each in a table; (): it is a text.
     """
 
     warm_up: Any
+    columns: tuple[tuple[str, ...], ...]
 
     def read(self, body: dict[str, Any], limits: Limits) -> Asked:
         """Read the JSON object of a request; ApiError where it asks for nothing that can be answered."""
@@ -65,6 +67,7 @@ class TextQuestion:
     count_as: Callable[[Any], str]
     read_options: Callable[[dict[str, Any]], Any] = lambda body: None
     warm_up: str = "预热"
+    columns: tuple[tuple[str, ...], ...] = ()
 
     def read(self, body: dict[str, Any], limits: Limits) -> Asked:
         """Read the texts of a request."""

@@ -7,11 +7,11 @@ import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.console import UserError
 from core.tables.cells import cell_text, join_cells
-from core.tables.columns import text_columns
+from core.tables.columns import choose_columns, text_columns
 from core.tables.formats import TABLES, need
 from core.tables.read import open_table
 from core.text.decode import open_text
@@ -46,12 +46,60 @@ class Part(NamedTuple):
     Attributes:
         start: the first of them, counted from 0.
         table: their own columns.
-        texts: of each.
+        items: of each row what is asked about: a text, or several.
     """
 
     start: int
     table: "pyarrow.Table"
-    texts: list[str]
+    items: list[str] | list[list[str]]
+
+
+class Wanted(NamedTuple):
+    """What is read of a table.
+
+    Attributes:
+        columns: names of those that hold the texts; empty: those of usual names.
+        join: what stands between the texts of several columns.
+        usual: the usual names of the column of each text, where items are several texts; (): where they are one.
+    """
+
+    columns: tuple[str, ...] = ()
+    join: str = " "
+    usual: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names that tell a header from a row."""
+        return self.columns or tuple(name for names in self.usual for name in names)
+
+    def choose(self, names: Sequence[str], file: str) -> list[int]:
+        """The columns of a table by their names.
+
+        Raises:
+            UserError: it lacks one.
+        """
+        if not self.usual:
+            return text_columns(names, self.columns, file)
+        given = [(name,) for name in self.columns] or [()] * len(self.usual)
+        if len(given) != len(self.usual):
+            raise UserError(f"--column must name {len(self.usual)} columns, such as {self.examples}")
+        found = [choose_columns(names, *of, "--column", file) for of in zip(given, self.usual, strict=True)]
+        if not all(found):
+            known = ", ".join(map(repr, names))
+            raise UserError(
+                f"{file}: which columns are asked about? It has {known}: name them with --column, as in "
+                f"--column {self.examples}"
+            )
+        return [columns[0] for columns in found]
+
+    @property
+    def examples(self) -> str:
+        """The first usual name of each column."""
+        return " ".join(names[0] for names in self.usual)
+
+    def item(self, row: Sequence[object], chosen: Sequence[int]) -> Any:
+        """What a row asks about."""
+        return [cell_text(row[place]) for place in chosen] if self.usual else join_cells(row, chosen, self.join)
 
 
 def file_system(place: str) -> tuple["FileSystem", str]:
@@ -105,20 +153,28 @@ def list_inputs(place: str) -> tuple["FileSystem", list[Input]]:
     return fs, sorted(inputs)
 
 
+def refuse_overlap(place: str, output: str) -> None:
+    """Refuse an output folder within the input, where it would be read the next time."""
+    if "://" in place or "://" in output:
+        return
+    given, folder = Path(place).absolute(), Path(output).absolute()
+    if given.is_dir() and folder.resolve().is_relative_to(given.resolve()):
+        raise UserError(f"--output {output} lies in --input {place}: choose a folder elsewhere")
+
+
 def part_name(file: Input, start: int, what: str) -> str:
     """The name of what is made of a part; `what` says how."""
     key = "\n".join((file.name, file.version, str(start), what))
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def read_parts(fs: "FileSystem", file: Input, columns: Sequence[str], join: str, rows: int) -> Iterator[Part]:
+def read_parts(fs: "FileSystem", file: Input, wanted: Wanted, rows: int) -> Iterator[Part]:
     """The parts of a file, of so many rows each; at least one, be it empty.
 
     Args:
         fs: that it lies on.
         file: what to read.
-        columns: names of those that hold the texts; empty: the one that is called like it, or the only one.
-        join: what stands between the texts of several columns.
+        wanted: of its tables.
         rows: of a part.
 
     Raises:
@@ -128,62 +184,62 @@ def read_parts(fs: "FileSystem", file: Input, columns: Sequence[str], join: str,
     try:
         with fs.open_input_file(file.path) as source:
             if suffix == PARQUET:
-                yield from _of_parquet(source, file.name, columns, join, rows)
+                yield from _of_parquet(source, file.name, wanted, rows)
             else:
-                yield from _of_rows(io.BufferedReader(source), file.name, columns, join, rows)
+                yield from _of_rows(io.BufferedReader(source), file.name, wanted, rows)
     except (OSError, ValueError, MemoryError) as fault:  # pyarrow's are among them
         raise UserError(f"{file.name} cannot be read ({str(fault).splitlines()[0][:200]})") from fault
 
 
-def _of_parquet(source, name: str, columns: Sequence[str], join: str, rows: int) -> Iterator[Part]:
+def _of_parquet(source, name: str, wanted: Wanted, rows: int) -> Iterator[Part]:
     from pyarrow import Table
     from pyarrow.parquet import ParquetFile
 
     file = ParquetFile(source)
     schema = file.schema_arrow
-    chosen = text_columns(schema.names, columns, name)
+    chosen = wanted.choose(schema.names, name)
     start = 0
     for batch in file.iter_batches(batch_size=rows):
         cells = [batch.column(index).to_pylist() for index in chosen]
-        texts = [join_cells(row, range(len(chosen)), join) for row in zip(*cells, strict=True)]
-        yield Part(start, Table.from_batches([batch], schema), texts)
+        items = [wanted.item(row, range(len(chosen))) for row in zip(*cells, strict=True)]
+        yield Part(start, Table.from_batches([batch], schema), items)
         start += batch.num_rows
     if not start:
         yield Part(0, schema.empty_table(), [])
 
 
-def _of_rows(source, name: str, columns: Sequence[str], join: str, rows: int) -> Iterator[Part]:
+def _of_rows(source, name: str, wanted: Wanted, rows: int) -> Iterator[Part]:
     import pyarrow
 
     if PurePosixPath(name).suffix.lower() == ".txt":
-        chosen = text_columns([TEXT], columns, name)
+        chosen = wanted.choose([TEXT], name)
         with open_text(source, name) as text:
-            yield from _in_parts(([line] for line in text.lines()), [TEXT], chosen, join, rows, pyarrow)
+            yield from _in_parts(([line] for line in text.lines()), [TEXT], chosen, wanted, rows, pyarrow)
         return
-    with open_table(source, name, columns) as table:
-        chosen = text_columns(table.columns, columns, name)
-        yield from _in_parts(table.rows, table.columns, chosen, join, rows, pyarrow)
+    with open_table(source, name, wanted.names) as table:
+        chosen = wanted.choose(table.columns, name)
+        yield from _in_parts(table.rows, table.columns, chosen, wanted, rows, pyarrow)
 
 
 def _in_parts(
-    cells: Iterator, names: Sequence[str], chosen: Sequence[int], join: str, rows: int, arrow
+    cells: Iterator, names: Sequence[str], chosen: Sequence[int], wanted: Wanted, rows: int, arrow
 ) -> Iterator[Part]:
     schema = arrow.schema([(name, arrow.string()) for name in names])
-    start, taken, texts = 0, [], []
+    start, taken, items = 0, [], []
 
     def part() -> Part:
         columns = zip(*taken, strict=True) if taken else [[] for _ in names]
         shown = [
             [None if cell is None else replace_surrogates(cell_text(cell)) for cell in column] for column in columns
         ]
-        return Part(start, arrow.table([arrow.array(column, arrow.string()) for column in shown], schema), texts)
+        return Part(start, arrow.table([arrow.array(column, arrow.string()) for column in shown], schema), items)
 
     for row in cells:
         taken.append(row)
-        texts.append(join_cells(row, chosen, join))
+        items.append(wanted.item(row, chosen))
         if len(taken) == rows:
             yield part()
-            start, taken, texts = start + rows, [], []
+            start, taken, items = start + rows, [], []
     if taken or not start:
         yield part()
 

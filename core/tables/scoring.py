@@ -3,13 +3,13 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.answers import text_fault
 from core.console import UserError
-from core.tables.parts import Input, file_system, part_name, read_parts
+from core.tables.parts import Input, Wanted, file_system, part_name, read_parts
 
 if TYPE_CHECKING:
     import pyarrow
@@ -24,16 +24,16 @@ class Reader:
 
     Args:
         fs: that the files lie on.
-        asked: columns of the texts, what stands between them, rows of a part; see `read_parts`.
+        wanted: of each table, and rows of a part; see `read_parts`.
         what: how a part is scored; see `part_name`.
         names: of the columns that each file must have.
         done: names of parts that are there.
     """
 
     def __init__(
-        self, fs: "FileSystem", asked: tuple[Sequence[str], str, int], what: str, names: list[str], done: frozenset[str]
+        self, fs: "FileSystem", wanted: tuple[Wanted, int], what: str, names: list[str], done: frozenset[str]
     ) -> None:
-        self.fs, self.asked, self.what, self.names, self.done = fs, asked, what, names, done
+        self.fs, self.wanted, self.what, self.names, self.done = fs, wanted, what, names, done
 
     def __call__(self, batch: "pyarrow.Table") -> Iterator["pyarrow.Table"]:
         """The parts of a file, one by one, and at last how many rows it has, or why it could be read no further."""
@@ -41,28 +41,28 @@ class Reader:
 
         file, total, skipped, fault = Input(**batch.to_pylist()[0]), 0, 0, ""
         try:
-            for part in read_parts(self.fs, file, *self.asked):
+            for part in read_parts(self.fs, file, *self.wanted):
                 if (found := part.table.column_names) != self.names:
                     raise UserError(f"{file.name} has other columns than the first file: {', '.join(found)}")
-                name, total = part_name(file, part.start, self.what), total + len(part.texts)
+                name, total = part_name(file, part.start, self.what), total + len(part.items)
                 if name in self.done:
-                    skipped += len(part.texts)
+                    skipped += len(part.items)
                     continue
                 sink = BufferOutputStream()
                 with ipc.new_stream(sink, part.table.schema) as stream:
                     stream.write_table(part.table)
-                yield record(file.name, name, sink.getvalue().to_pybytes(), json.dumps(part.texts))
+                yield record(file.name, name, sink.getvalue().to_pybytes(), json.dumps(part.items))
         except UserError as caught:
             fault = str(caught)
         yield record(file.name, read=total, skipped=skipped, fault=fault)
 
 
-def record(file: str, name: str = "", table: bytes = b"", texts: str = "", **told: Any) -> "pyarrow.Table":
+def record(file: str, name: str = "", table: bytes = b"", items: str = "", **told: Any) -> "pyarrow.Table":
     """What goes from one step to the next: a part, or what is known of a file or a part."""
     import pyarrow
 
     counts = {"read": 0, "skipped": 0, "rows": 0, "errors": 0, "node": "", "fault": "", **told}
-    row = {"file": file, "name": name, "table": table, "texts": texts, **counts}
+    row = {"file": file, "name": name, "table": table, "items": items, **counts}
     return pyarrow.table({key: [value] for key, value in row.items()})
 
 
@@ -74,7 +74,7 @@ class Scorer:
         load: opens a model file: its task and its predictor.
         output: folder, or its address.
         top_k: how many of the likeliest classes to give.
-        chunk: texts predicted at a time: an INT8 model's answers depend a little on their neighbours.
+        chunk: items predicted at a time: an INT8 model's answers depend a little on their neighbours.
     """
 
     def __init__(self, model: Any, load: Callable, output: str, top_k: int, chunk: int) -> None:
@@ -97,19 +97,19 @@ class Scorer:
         given = batch.to_pylist()[0]
         if not given["name"]:
             return batch
-        texts = json.loads(given["texts"])
-        faults = list(map(text_fault, texts))
+        items = json.loads(given["items"])
+        faults = list(map(_fault, items))
         rows: list[dict[str, Any]] = []
-        for start in range(0, len(texts), self.chunk):
-            part = list(zip(texts, faults, strict=True))[start : start + self.chunk]
-            answers = iter(self.predictor.predict([text for text, fault in part if not fault]))
+        for start in range(0, len(items), self.chunk):
+            part = list(zip(items, faults, strict=True))[start : start + self.chunk]
+            answers = iter(self.predictor.predict([item for item, fault in part if not fault]))
             rows += [{} if fault else self.task.cells(next(answers), self.top_k) for _, fault in part]
         table = self.beside(ipc.open_stream(given["table"]).read_all(), rows, faults)
         try:
             write_part(self.fs, f"{self.output}/{given['name']}.parquet", table)
         except OSError as fault:
             return record(given["file"], fault=f"{given['file']}: its part could not be written ({fault})")
-        told = {"rows": len(texts), "errors": len(texts) - faults.count(None), "node": self.node}
+        told = {"rows": len(items), "errors": len(items) - faults.count(None), "node": self.node}
         return record(given["file"], given["name"], **told)
 
     def beside(self, table: "pyarrow.Table", rows: list[dict[str, Any]], faults: list[str | None]) -> "pyarrow.Table":
@@ -123,6 +123,11 @@ class Scorer:
         for name, (cells, kind) in added.items():
             table = table.append_column(f"预测{name}" if clash else name, pyarrow.array(cells, kind))
         return table
+
+
+def _fault(item: str | list[str]) -> str | None:
+    """Why there is no answer about a text, or about several."""
+    return next(filter(None, map(text_fault, [item] if isinstance(item, str) else item)), None)
 
 
 def write_part(fs: "FileSystem", path: str, table: "pyarrow.Table") -> None:
