@@ -181,6 +181,7 @@ def _flags_of_file(config_class: type, args: Sequence[str]) -> list[str]:
     """The knobs in the file that --config names, as flags; without those that are given as flags, which win."""
     given = [part.partition("=")[0].replace("_", "-") for part in args]
     names = [each.name for each in fields(config_class) if each.init]
+    defaults = {each.name: each.default for each in fields(config_class)}
     if "config" not in names or "--config" not in given:
         return []
     names.remove("config")
@@ -190,10 +191,12 @@ def _flags_of_file(config_class: type, args: Sequence[str]) -> list[str]:
     for name, value in read_knobs(Path(path)).items():
         if name not in names:
             raise UserError(f"--config {path} has a knob {name}, which is none here: take of {', '.join(names)}")
-        if flag(name) in given or value is None or value is False:
+        if flag(name) in given or (value is not True and value is defaults[name]):
             continue
+        if value is None:
+            raise UserError(f"--config {path} has no value for {name}: give one, or leave it out for the default")
         if isinstance(value, list):
             flags += [flag(name), *map(str, value)]
         else:
-            flags.append(flag(name) if value is True else f"{flag(name)}={value}")
+            flags.append(flag(name) if value is True else f"{flag(name)}={value}")  # tyro refuses False where it is odd
     return flags

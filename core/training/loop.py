@@ -118,15 +118,17 @@ def fit(
 
                 last = at >= end or now.step == budget.steps
                 end_of_epoch = now.step % len(batches) == 0 or last
+                metrics = None
                 if end_of_epoch or now.step % len(batches) % eval_every == 0:
                     metrics = _evaluate(model, score)
                     better = now.judge(metrics, best_by, model)
                     line = log.add(now, now.step / len(batches), rate, metrics)
                     bar.write(line + ("  best so far" if better else ""))
-                    knobs.watch.evaluated(min(1.0, at / end), metrics, best_by)
                 if devices.any(ctrl_c.is_set()):
                     _save(run_state, model, updater, devices, now)
                     raise Stopped(f"stopped at {budget.told(now.step)}: go on with the same flags and --resume")
+                if metrics:  # after Ctrl-C, which would be lost if the watcher ended the run
+                    knobs.watch.evaluated(min(1.0, at / end), metrics, best_by)
                 if devices.any(clock - saved > (min(save_seconds, SAVE_SECONDS) if end_of_epoch else save_seconds)):
                     _save(run_state, model, updater, devices, now)
                     saved = time.perf_counter()

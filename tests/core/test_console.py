@@ -167,6 +167,7 @@ def test_a_file_of_knobs_in_which_flags_win(name: str, text: str, tmp_path: Path
         ('{"a": {"b": 1}}', "must hold knobs by name"),
         ('{"wheels": 3}', "has a knob wheels, which is none here: take of learning_rate, num_epochs"),
         ('{"config": "other.json"}', "has a knob config, which is none here"),
+        ('{"num_epochs": null}', "has no value for num_epochs: give one, or leave it out"),
     ],
 )
 def test_a_file_of_knobs_that_is_none(text: str | None, words: str, tmp_path: Path):

@@ -14,7 +14,7 @@ from conftest import ARTEFACT, assert_close, memory_for, press_ctrl_c, same, tra
 from torch import nn
 
 import train
-from core.console import UserError, parse
+from core.console import Stopped, UserError, parse
 from core.training import loop
 from core.training.batches import Batches
 from core.training.device import Devices
@@ -263,6 +263,13 @@ def test_an_onlooker_is_told_how_a_run_goes_and_may_stop_it(tmp_path: Path, monk
     assert onlooker.seen == [(0.25, 0.1), (0.5, 0.3)]
     [identity] = onlooker.begun
     assert identity["num_epochs"] == 4 and len(identity["training rows"]) == 64 and "output" not in identity
+
+
+def test_ctrl_c_is_not_lost_where_an_onlooker_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(LoopConfig, "watch", Onlooker())
+    press_ctrl_c(monkeypatch, at=2)  # in the step of its second evaluation
+    with pytest.raises(Stopped, match="stopped at"):
+        fitted(tmp_path, [0.1, 0.3, 0.3, 0.2])
 
 
 def test_what_decides_a_run_is_known_without_training(bert: Path, data: Path, tmp_path: Path):
