@@ -34,7 +34,10 @@ def strip(cells: list[dict[str, Any]], states: list[str], height: int) -> alt.Ch
     """Aspects from left to right and reviews downwards, each cell in the colour of its state."""
     chart = alt.Chart(alt.Data(values=cells), height=height).encode(
         x=alt.X(
-            "aspect:N", sort=None, title=None, axis=alt.Axis(orient="top", labelAngle=-50, labelLimit=90, **ON_CELLS)
+            "aspect:N",
+            sort=None,
+            title=None,
+            axis=alt.Axis(orient="top", labelAngle=-50, labelLimit=90, labelOverlap=False, **ON_CELLS),
         ),
         y=alt.Y("row:O", sort=None, title="评论", axis=alt.Axis(**ON_CELLS)),
         color=alt.Color("state:N", scale=colours(states), legend=alt.Legend(title=None, orient="bottom")),
