@@ -45,7 +45,8 @@ from core.text.tokenizer import Tokenizer
 from core.training.device import Devices, measured_on
 from core.training.loop import MAY_CHANGE, fit, run_on
 from core.training.recipes import cross_entropy
-from core.training.resume import RunState, finish, has_finished
+from core.training.resume import RunState, finish
+from core.training.stage import run_stage
 from tasks import task_of
 
 ROUNDS = 6  # in which heads and neurons are cut, judged anew in each
@@ -208,13 +209,7 @@ def cut_and_recover(
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(PruneConfig, argv, __doc__)
-    artefact = config.save_dir / ARTEFACTS[config.structured]
-    if config.resume and has_finished(artefact):
-        return
-    devices = Devices.alone(config.device, config.precision)
-    run_state = RunState(artefact)
-    with run_state.claim(config.output / "pruning"):
-        prune(config, run_state, devices)
+    run_stage(config, config.save_dir / ARTEFACTS[config.structured], "pruning", partial(prune, config))
 
 
 def prune(config: PruneConfig, run_state: RunState, devices: Devices) -> None:

@@ -8,6 +8,7 @@ Several teachers teach what they say together: the student stands in for their e
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from core.text.names import name_key
 from core.training.batches import Batches
 from core.training.device import Devices
 from core.training.loop import fit, forward_rows
-from core.training.resume import RunState, finish, has_finished
+from core.training.resume import RunState, finish
+from core.training.stage import run_stage
 from core.training.units import row_units
 from ngram_classifier import fit_ngrams
 from teachers import Questions, Teachers, ask, open_teachers
@@ -164,12 +166,7 @@ def distil(config: DistillConfig, stage: str, loss: DistilLoss, deploy: bool = T
     if deploy:
         import_onnx()
     artefact = config.save_dir / f"{'bert' if config.bert_layers else 'bilstm'}_{stage}_distill.pth"
-    if config.resume and has_finished(artefact):
-        return
-    devices = Devices.alone(config.device, config.precision)
-    run_state = RunState(artefact)
-    with run_state.claim(config.output / artefact.stem):
-        _distil(config, stage, loss, deploy, run_state, devices)
+    run_stage(config, artefact, artefact.stem, partial(_distil, config, stage, loss, deploy))
 
 
 def _distil(

@@ -15,6 +15,7 @@ vocabulary of Chinese words built from the corpus, and token embeddings that sta
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ from core.pretraining.pretrain import PretrainKnobs, pretrain, require_mask
 from core.pretraining.word_vectors import ppmi_vectors
 from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer, check_coverage, read_vocab
 from core.training.device import Devices, measured_on
-from core.training.resume import Progress, RunState, has_finished
+from core.training.resume import Progress, RunState
+from core.training.stage import run_stage
 
 POSITIONS = 256
 
@@ -134,13 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = parse(PretrainConfig, argv, __doc__)
     config.learning_rate = config.learning_rate or (finetune_defaults(config.init, 0)[1] if config.init else 8e-4)
     artefact = config.save_dir / "model.safetensors"
-    if config.resume and has_finished(artefact):
-        return
-    files = find_files(config.corpus)
-    devices = Devices.alone(config.device, config.precision)
-    run_state = RunState(artefact)
-    with run_state.claim(config.output / "pretrain"):
-        write_pretrained(config, argv, files, run_state, devices)
+    run_stage(config, artefact, "pretrain", partial(write_pretrained, config, argv, find_files(config.corpus)))
 
 
 def write_pretrained(

@@ -36,7 +36,8 @@ from core.text.tokenizer import check_coverage
 from core.training.device import Devices
 from core.training.loop import MAY_CHANGE, fit, forward_rows
 from core.training.recipes import PLAIN, Recipe
-from core.training.resume import RunState, finish, has_finished
+from core.training.resume import RunState, finish
+from core.training.stage import run_stage
 from core.training.units import row_units
 from utils import read_data, score_module, title_batches
 
@@ -68,16 +69,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
     """Train a teacher and write its checkpoint; without `score_test`, test.txt is not read for its scores."""
     recipe = Recipe.read(config.recipe)
-    artefact = config.save_dir / MODELS["teacher"].path.name
-    if config.resume and has_finished(artefact):
-        return
-    devices = Devices.find(config.device, config.precision)
-    run_state = RunState(artefact)
-    with run_state.claim(config.output / "train", devices.is_main):
-        _fine_tune(config, recipe, run_state, devices, score_test)
+    work = partial(_fine_tune, config, recipe, score_test)
+    run_stage(config, config.save_dir / MODELS["teacher"].path.name, "train", work, alone=False)
 
 
-def _fine_tune(config: TrainConfig, recipe: Recipe, run_state: RunState, devices: Devices, score_test: bool) -> None:
+def _fine_tune(config: TrainConfig, recipe: Recipe, score_test: bool, run_state: RunState, devices: Devices) -> None:
     labels, titles = read_data(config.data_dir, config.limit)
     config.bert_path = bert_path = find_bert(config.bert_path, Config.bert_path, BUNDLED_BERT)
     licence = read_licence(bert_path)

@@ -42,7 +42,8 @@ from core.model_files.module import load_module
 from core.model_files.names import ONNX, made_from
 from core.training.device import Devices
 from core.training.loop import fit
-from core.training.resume import RunState, finish, has_finished
+from core.training.resume import RunState, finish
+from core.training.stage import run_stage
 from core.training.units import count_labels, token_units
 
 
@@ -132,11 +133,7 @@ def distil(config: DistillConfig, deploy: bool = True) -> None:
     if deploy:
         import_onnx()
     artefact = config.save_dir / STUDENT.name
-    if config.resume and has_finished(artefact):
-        return
-    devices, run_state = Devices.alone(config.device, config.precision), RunState(artefact)
-    with run_state.claim(config.output / f"aspect_{artefact.stem}"):
-        _distil(config, deploy, run_state, devices)
+    run_stage(config, artefact, f"aspect_{artefact.stem}", partial(_distil, config, deploy))
 
 
 def _distil(config: DistillConfig, deploy: bool, run_state: RunState, devices: Devices) -> None:

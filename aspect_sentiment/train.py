@@ -43,7 +43,8 @@ from core.model_files.names import made_from
 from core.text.tokenizer import check_coverage
 from core.training.device import Devices
 from core.training.loop import MAY_CHANGE, fit, run_on
-from core.training.resume import RunState, finish, has_finished
+from core.training.resume import RunState, finish
+from core.training.stage import run_stage
 from core.training.units import count_labels
 from core.training.updater import LossFn
 
@@ -150,16 +151,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
     """Train a model and write its checkpoint; without `score_test`, test is not read for its scores."""
-    artefact = config.save_dir / TEACHER.name
-    if config.resume and has_finished(artefact):
-        return
-    devices = Devices.find(config.device, config.precision)
-    run_state = RunState(artefact)
-    with run_state.claim(config.output / "aspect_train", devices.is_main):
-        _fine_tune(config, run_state, devices, score_test)
+    work = partial(_fine_tune, config, score_test)
+    run_stage(config, config.save_dir / TEACHER.name, "aspect_train", work, alone=False)
 
 
-def _fine_tune(config: TrainConfig, run_state: RunState, devices: Devices, score_test: bool) -> None:
+def _fine_tune(config: TrainConfig, score_test: bool, run_state: RunState, devices: Devices) -> None:
     splits = read_data(config.data_dir, config.limit)
     train, labels = splits["train"], splits["train"].labels
     config.bert_path = bert_path = find_bert(config.bert_path, Config.bert_path, BUNDLED_BERT)

@@ -36,7 +36,8 @@ from core.model_files.names import ONNX, made_from
 from core.text.tokenizer import Tokenizer
 from core.training.device import Devices
 from core.training.loop import fit
-from core.training.resume import RunState, finish, has_finished
+from core.training.resume import RunState, finish
+from core.training.stage import run_stage
 from core.training.units import count_labels
 from qa.data import batches, read_data, span_units
 from qa.metrics import BEST_BY
@@ -134,11 +135,7 @@ def distil(config: DistillConfig, deploy: bool = True) -> None:
     if deploy:
         import_onnx()
     artefact = config.save_dir / STUDENT.name
-    if config.resume and has_finished(artefact):
-        return
-    devices, run_state = Devices.alone(config.device, config.precision), RunState(artefact)
-    with run_state.claim(config.output / f"qa_{artefact.stem}"):
-        _distil(config, deploy, run_state, devices)
+    run_stage(config, artefact, f"qa_{artefact.stem}", partial(_distil, config, deploy))
 
 
 def _distil(config: DistillConfig, deploy: bool, run_state: RunState, devices: Devices) -> None:

@@ -34,7 +34,8 @@ from core.text.tokenizer import check_coverage
 from core.training.device import Devices
 from core.training.loop import MAY_CHANGE, fit, run_on
 from core.training.recipes import cross_entropy
-from core.training.resume import RunState, finish, has_finished
+from core.training.resume import RunState, finish
+from core.training.stage import run_stage
 from core.training.units import count_labels
 from qa.data import BUNDLED_DATA, Questions, batches, longest_answer, read_data, span_units, what_it_reads
 from qa.fitting import fit_on
@@ -113,16 +114,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def fine_tune(config: TrainConfig, score_test: bool = True) -> None:
     """Train a model and write its checkpoint; without `score_test`, test is not read for its scores."""
-    artefact = config.save_dir / TEACHER.name
-    if config.resume and has_finished(artefact):
-        return
-    devices = Devices.find(config.device, config.precision)
-    run_state = RunState(artefact)
-    with run_state.claim(config.output / "qa_train", devices.is_main):
-        _fine_tune(config, run_state, devices, score_test)
+    work = partial(_fine_tune, config, score_test)
+    run_stage(config, config.save_dir / TEACHER.name, "qa_train", work, alone=False)
 
 
-def _fine_tune(config: TrainConfig, run_state: RunState, devices: Devices, score_test: bool) -> None:
+def _fine_tune(config: TrainConfig, score_test: bool, run_state: RunState, devices: Devices) -> None:
     splits = read_data(config.data_dir, config.limit)
     train = splits["train"]
     config.bert_path = bert_path = find_bert(config.bert_path, Config.bert_path, BUNDLED_BERT)

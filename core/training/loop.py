@@ -122,8 +122,7 @@ def fit(
                 if end_of_epoch or now.step % len(batches) % eval_every == 0:
                     metrics = _evaluate(model, score)
                     better = now.judge(metrics, best_by, model)
-                    line = log.add(now, now.step / len(batches), rate, metrics)
-                    bar.write(line + ("  best so far" if better else ""))
+                    bar.write(log.add(now, now.step / len(batches), rate, metrics) + better * "  best so far")
                 if devices.any(ctrl_c.is_set()):
                     _save(run_state, model, updater, devices, now)
                     raise Stopped(f"stopped at {budget.told(now.step)}: go on with the same flags and --resume")
