@@ -84,7 +84,7 @@ def install(requirements: str) -> None:
     pip_install = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check"]
     if cpu_index_helps():  # may fail in silence: the next command takes the usual torch then, and the rest in any case
         lines = Path("requirements.txt").read_text(encoding="utf-8").splitlines()
-        torch = next(line for line in lines if line.startswith("torch=="))
+        torch = next(line.split()[0] for line in lines if line.partition("==")[0] == "torch")
         alone = [torch, "--no-deps", "--index-url", INDEX]
         subprocess.call([*pip_install, *alone, "--timeout", "15", "--retries", "0"], stderr=subprocess.DEVNULL)
     if subprocess.call([*pip_install, "--requirement", requirements]):

@@ -412,7 +412,7 @@ def test_an_open_server_without_a_key_is_told_of(monkeypatch, capsys):
 
 
 def test_how_many_workers_and_threads(monkeypatch):
-    monkeypatch.setattr(api, "cores", lambda: 16)
+    monkeypatch.setattr(api, "usable_cores", lambda: 16)
     found = [
         api.ApiConfig(workers=workers, threads=threads)
         for workers, threads in ((1, None), ("auto", None), ("auto", 1), (8, None), (8, 3), ("auto", 99))

@@ -172,7 +172,7 @@ def test_the_version_of_torch_is_that_of_the_requirements(calls, monkeypatch):
     monkeypatch.setattr(quickstart, "cpu_index_helps", lambda: True)
     quickstart.install("requirements-dev.txt")
     torch, rest = (" ".join(command) for command in calls)
-    assert "install --disable-pip-version-check torch --constraint requirements.txt" in torch
+    assert "install --disable-pip-version-check torch==9.8.7 --no-deps" in torch
     assert f"--index-url {quickstart.INDEX}" in torch
     assert rest.endswith("--requirement requirements-dev.txt")
     assert "torch==" not in SCRIPT.read_text(encoding="utf-8")

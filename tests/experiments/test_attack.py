@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from experiments import attack
 
 
+@pytest.mark.measurement
 def test_a_small_attack_finds_nothing(tmp_path, capsys):
     attack.main(
         ["--parts", "bodies", "unread", "crowds", "restarts", "files", "--bodies", "30", "--connections", "40"]

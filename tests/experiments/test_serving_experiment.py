@@ -23,6 +23,7 @@ def run_parts(monkeypatch, data, folder, *parts):
     return json.loads((folder / "api_benchmark.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.measurement
 def test_what_the_server_bears(monkeypatch, data, tmp_path, teacher):
     run_parts(monkeypatch, data, tmp_path, "server", "overload", "soak")
     report = run_parts(monkeypatch, data, tmp_path, "restart", "equal")  # added to what the file holds
@@ -41,6 +42,7 @@ def test_what_the_server_bears(monkeypatch, data, tmp_path, teacher):
         )
 
 
+@pytest.mark.measurement
 def test_what_the_server_costs(monkeypatch, data, tmp_path):
     report = run_parts(monkeypatch, data, tmp_path, "nothing", "flask")
     for part in ("nothing", "flask"):

@@ -15,6 +15,7 @@ from experiments import shapes
 ALIKE = dict.fromkeys(("cold_start_s", "peak_mb", "p50_ms", "p95_ms", "titles_per_s"), 1.0)
 
 
+@pytest.mark.measurement
 def test_the_speed_of_a_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tiny = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
     tiny |= {"intermediate_size": 20, "max_position_embeddings": 32}

@@ -13,6 +13,7 @@ from experiments.readme_words import ENGLISH
 from experiments.students import compare, summarise
 
 
+@pytest.mark.measurement
 def test_the_comparison_is_made_once_and_goes_on_where_it_was(
     teacher: Path, data: Path, tmp_path: Path, small_student: None, monkeypatch: pytest.MonkeyPatch
 ):

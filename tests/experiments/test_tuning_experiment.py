@@ -16,6 +16,7 @@ def args(bert: Path, data: Path, output: Path, *more: str) -> list[str]:
     return [*paths, "--seeds", "1", "--minutes", "0.001", "--trials", "2", "--kills", "1", *more]
 
 
+@pytest.mark.measurement
 def test_all_parts_and_again(bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     real, searched = tuning.search, []
 
