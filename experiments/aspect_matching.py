@@ -36,7 +36,10 @@ def watched(model: nn.Module, layers: Sequence[int]) -> Iterator[Seen]:
         return hook
 
     with ExitStack() as stack:
-        watch = lambda module, *how: stack.enter_context(module.register_forward_hook(keep(*how)))  # noqa: E731
+
+        def watch(module: nn.Module, name: str, pick: Callable) -> None:
+            stack.enter_context(module.register_forward_hook(keep(name, pick)))
+
         watch(model.bert.embeddings, "embeddings", lambda output: output)
         for place, layer in enumerate(layers):
             watch(model.bert.encoder.layer[layer].output, f"states {place}", lambda output: output)

@@ -100,8 +100,9 @@ class Scorer:
         items = json.loads(given["items"])
         faults = list(map(_fault, items))
         rows: list[dict[str, Any]] = []
-        for start in range(0, len(items), self.chunk):
-            part = list(zip(items, faults, strict=True))[start : start + self.chunk]
+        pairs = list(zip(items, faults, strict=True))
+        for start in range(0, len(pairs), self.chunk):
+            part = pairs[start : start + self.chunk]
             answers = iter(self.predictor.predict([item for item, fault in part if not fault]))
             rows += [{} if fault else self.task.cells(next(answers), self.top_k) for _, fault in part]
         table = self.beside(ipc.open_stream(given["table"]).read_all(), rows, faults)

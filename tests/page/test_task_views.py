@@ -41,7 +41,7 @@ def answered(question):
 
 @pytest.fixture
 def task(request, server, monkeypatch):  # noqa: F811
-    """Have the server serve a model of a task."""
+    """The server with a model of a task, whose name it has."""
 
     def do_POST(handler):
         question = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
@@ -56,7 +56,8 @@ def task(request, server, monkeypatch):  # noqa: F811
 
     monkeypatch.setattr(FakeApi, "do_POST", do_POST)
     server.models = {"models": [described("m", task=request.param) | {"labels": LABELS[request.param]}]}
-    return request.param
+    server.task = request.param
+    return server
 
 
 def html(page):
@@ -64,19 +65,19 @@ def html(page):
 
 
 @pytest.mark.parametrize("task", VIEWS, indirect=True)
-def test_the_views_are_those_of_the_models(task, server):  # noqa: F811
+def test_the_views_are_those_of_the_models(task):
     page = open_page()
-    assert page.title[0].value == VIEWS[task]
-    assert not page.error and server.questions == []
-    server.models = {"models": [described("fake*"), described("m", task=task)]}
+    assert page.title[0].value == VIEWS[task.task]
+    assert not page.error and task.questions == []
+    task.models = {"models": [described("fake*"), described("m", task=task.task)]}
     assert open_page().title[0].value == "新闻标题分类"
 
 
 @pytest.mark.parametrize("task", VIEWS, indirect=True)
-def test_faults_are_told(task, server):  # noqa: F811
-    label = {"ner": "识别", "aspect_sentiment": "判断", "qa": "回答"}[task]
+def test_faults_are_told(task):
+    label = {"ner": "识别", "aspect_sentiment": "判断", "qa": "回答"}[task.task]
     for status, body, told in ((503, '{"error": "**忙**"}', r"\*\*忙\*\*"), (200, '{"a": 1}', "不是新闻标题分类")):
-        server.failing = [(status, body)]
+        task.failing = [(status, body)]
         page = press(open_page(), label)
         [error] = page.main.error
         assert error.value.startswith("没有得到结果") and told in error.value
@@ -84,11 +85,11 @@ def test_faults_are_told(task, server):  # noqa: F811
 
 
 @pytest.mark.parametrize("task", ["ner"], indirect=True)
-def test_entities_are_marked_and_listed(task, server):  # noqa: F811
+def test_entities_are_marked_and_listed(task):
     page = open_page()
     page.text_area(key="entities_text").input("他去上海，😀上海\n\n坏\n没有")
     press(page, "识别")
-    assert [asked["text"] for asked in server.questions] == [["他去上海，😀上海", "坏", "没有"]]
+    assert [asked["text"] for asked in task.questions] == [["他去上海，😀上海", "坏", "没有"]]
     legend, first, last = html(page)
     assert legend.count("<mark") == 2 and first.count("<mark") == 2 and "没有" in last
     assert [error.value for error in page.main.error] == [r"\*\*坏\*\*"]
@@ -98,7 +99,7 @@ def test_entities_are_marked_and_listed(task, server):  # noqa: F811
 
 
 @pytest.mark.parametrize("task", ["ner"], indirect=True)
-def test_hostile_text_is_not_markup(task, server):  # noqa: F811
+def test_hostile_text_is_not_markup(task):
     page = open_page()
     page.text_area(key="entities_text").input(HOSTILE + "上海")
     press(page, "识别")
@@ -114,7 +115,7 @@ def test_places_beyond_the_text_are_not_marked(start, end):
 
 
 @pytest.mark.parametrize("task", ["aspect_sentiment"], indirect=True)
-def test_one_review_and_many(task, server):  # noqa: F811
+def test_one_review_and_many(task):
     page = press(open_page(), "判断")
     assert page.metric[0].value == "正面"
     [bars] = charts(page)
@@ -122,7 +123,7 @@ def test_one_review_and_many(task, server):  # noqa: F811
     page.toggle(key="aspects_many").set_value(True)
     page.text_area(key="aspects_text").input("鲜\n停车难\n" * 30)
     press(page, "判断")
-    assert [len(asked["text"]) for asked in server.questions[1:]] == [20, 20, 20]
+    assert [len(asked["text"]) for asked in task.questions[1:]] == [20, 20, 20]
     [cells] = charts(page)
     assert len(cells) == 2 * aspects.SHOWN
     assert {cell["shade"] for cell in cells if cell["state"] == "未提及"} == {0}
@@ -138,9 +139,9 @@ def test_states_of_usual_names_have_their_colours():
 
 
 @pytest.mark.parametrize("task", ["qa"], indirect=True)
-def test_an_answer_is_marked_in_its_passage(task, server):  # noqa: F811
+def test_an_answer_is_marked_in_its_passage(task):
     page = press(open_page(), "回答")
-    assert server.questions == [
+    assert task.questions == [
         {"question": questions.QUESTION, "context": questions.PASSAGE, "model": "m", "top_k": questions.TOP}
     ]
     assert page.metric[0].value == "十七点" and page.metric[1].value == "60.0%"
@@ -160,13 +161,13 @@ def test_titles_go_to_a_model_of_titles(server):  # noqa: F811
 
 
 @pytest.mark.parametrize("task", ["ner", "aspect_sentiment"], indirect=True)
-def test_a_table_to_take_along(task, server):  # noqa: F811
+def test_a_table_to_take_along(task):
     page = open_page()
-    if task == "ner":
+    if task.task == "ner":
         page.text_area(key="entities_text").input("=上海")
     else:
         page.toggle(key="aspects_many").set_value(True)
         page.text_area(key="aspects_text").input("=鲜\n停车")
-    press(page, {"ner": "识别", "aspect_sentiment": "判断"}[task])
+    press(page, {"ner": "识别", "aspect_sentiment": "判断"}[task.task])
     [download] = page.get("download_button")
     assert download.proto.url
