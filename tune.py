@@ -8,10 +8,11 @@
     python train.py --config reports/tune/best.json               # train with what was found
 
 Needs requirements-tune.txt. Flags that are not listed below go to the stage, such as --bert-path, --limit, --model,
---unlabeled, --bert-layers, --device or --config. Trial 0 is the stage as it is without a search, so that the best
-cannot lose to it on dev; what falls behind the other trials is stopped early. dev decides; test is read once, at the
-end, for the best and the default. Writes to reports/tune/: best.json, tune.json, history.png, importance.png, study.db
-(the trials so far) and trials/ (the log of each, the models of these two). More: docs/tuning.en.md.
+--unlabeled, --bert-layers, --device or --config. Trial 0 is the stage as it is without a search (the default); what
+falls behind the other trials is stopped early. At the end the best and the default are scored on dev and, once, on
+test: best.json holds the best where it is significantly better on dev, else the default. Writes to reports/tune/:
+best.json, tune.json, history.png, importance.png, study.db (the trials so far), trials/ (the log of each, the models
+of these two). More: docs/tuning.en.md.
 """
 
 import importlib
@@ -32,7 +33,6 @@ from config import Config
 from core.console import Stopped, UserError, parse, printing_to, progress, require_one_or_more, run, split_flags
 from core.files import require_folder, write_json
 from core.measure import tuning_report as report
-from core.measure.metrics import headline
 from core.model_files.checkpoint import load
 from core.model_files.module import pick_device
 from core.training.device import Devices, measured_on
@@ -50,14 +50,12 @@ FINE_TUNING = {
     "dropout": "0:0.3",
 }
 STUDENT = FINE_TUNING | {"bert_layers": "1:x1"}  # of a BERT: no student grows beyond what it is by itself
+ASPECTS = FINE_TUNING | {"loss": "plain,class_weights,focal"}
 SOFT_STUDENT = STUDENT | {"temperature": "1:6", "alpha": "0.3:1"}
 
 
 class Stage(NamedTuple):
-    """A stage to search: its module, the names in it of its config and of its function, and its space.
-
-    The function takes the config, and False: test is not read, and nothing is made but the checkpoint.
-    """
+    """A stage to search; its function takes the config, and False: test is not read, only the checkpoint is made."""
 
     module: str
     config: str
@@ -71,6 +69,10 @@ STAGES = {
     "hard": Stage("hard_label_distillation", "DistillConfig", "distil_hard", STUDENT),
     "ner.train": Stage("ner.train", "TrainConfig", "fine_tune", FINE_TUNING),
     "ner.distillation": Stage("ner.distillation", "DistillConfig", "distil", SOFT_STUDENT),
+    "aspect_sentiment.train": Stage("aspect_sentiment.train", "TrainConfig", "fine_tune", ASPECTS),
+    "aspect_sentiment.distillation": Stage("aspect_sentiment.distillation", "DistillConfig", "distil", SOFT_STUDENT),
+    "qa.train": Stage("qa.train", "TrainConfig", "fine_tune", FINE_TUNING),
+    "qa.distillation": Stage("qa.distillation", "DistillConfig", "distil", SOFT_STUDENT),
 }
 CHECKPOINTS = (".pt", ".pth")
 
@@ -218,18 +220,14 @@ class Search:
         if best is None:
             last = f"; the last fault: {found[-1]['fault']}" if found and found[-1]["fault"] else ""
             raise UserError(f"none of {len(found)} trials came to its end: give it more time, or other knobs{last}")
-        test, metric = {}, best["metric"]
-        if default and best is not default and (data := self.test_file(default)):
-            test["default"] = self.judge("default", default, data)
-            test["best"] = self.judge("best", best, data, "--against", str(self.folder / "default" / "evaluate"))
-            metric = headline(test["best"], metric)
-        against = test.get("best", {}).get("against")
+        found_on = {}
+        if default and best is not default:
+            found_on = {split: self.compare(default, best, split) for split in ("dev", "test")}
         facts = {"stage": self.config.stage, "seed": self.config.seed, "pruner": self.config.pruner}
         facts |= {"space": {name: str(knob) for name, knob in self.space.items()}}
-        facts |= {"verdict": report.verdict(found, against, metric), "against": against}
-        facts |= {"test": {name: {metric: its[metric], "n": its["n"]} for name, its in test.items()}}
+        facts |= report.conclusion(found, found_on.get("dev"), found_on.get("test"))
         facts |= {"importance": tune_study.importances(self.study, self.space), "trials": found}
-        write_json(self.folder / "best.json", self.settings() | ({} if best is default else best["knobs"]))
+        write_json(self.folder / "best.json", self.settings() | (best["knobs"] if facts["advised"] == "best" else {}))
         report.write(self.folder, facts | measured_on(pick_device(self.given().device)))
         script = f"-m {self.stage.module}" if "." in self.stage.module else f"{self.stage.module}.py"
         print(f"train with it: python {script} --config {self.folder / 'best.json'}")
@@ -239,18 +237,20 @@ class Search:
         given, usual = self.given().plain() | {"seed": self.config.seed}, type(self.given())().plain()
         return {k: v for k, v in given.items() if v != usual[k] and k not in ("config", "device", "output", "save_dir")}
 
-    def test_file(self, trial: Mapping[str, Any]) -> Path | None:
-        """The test file of the data, as the task of a trial's model names it; None: there is none."""
-        path = tasks.task_of(load(self.model(trial))[1]).file(self.given().data_dir, "test")
-        return path if path.is_file() else None
-
-    def judge(self, name: str, trial: Mapping[str, Any], data: Path, *more: str) -> dict[str, Any]:
-        """Metrics of a trial's model on a file, as evaluate.py writes them."""
-        folder = self.folder / name
-        with printing_to(self.work / f"{name}.log"):
-            given = ("--device", self.given().device, "--output", str(folder))
-            evaluate.main(["--model", str(self.model(trial)), "--data", str(data), *given, *more])
-        return json.loads((folder / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
+    def compare(self, default: Mapping[str, Any], best: Mapping[str, Any], split: str) -> dict[str, Any] | None:
+        """Metrics of the default and the best trial on the dev or the test data; None: there are no such data."""
+        data = tasks.task_of(load(self.model(default))[1]).file(self.given().data_dir, split)
+        if not data.is_file():
+            return None
+        given = ("--data", str(data), "--device", self.given().device)
+        scored, more = {}, []
+        for name, trial in {"default": default, "best": best}.items():
+            folder = self.folder / split / name
+            with printing_to(self.work / f"{name}_{split}.log"):
+                evaluate.main(["--model", str(self.model(trial)), *given, "--output", str(folder), *more])
+            scored[name] = json.loads((folder / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
+            more = ["--against", str(folder / "evaluate")]
+        return scored
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -95,7 +95,7 @@ def build_student(config: DistillConfig, teacher: nn.Module) -> BertAspects:
         UserError: it has more layers than its teacher.
     """
     present = teacher.bert.config.num_hidden_layers
-    layers = config.bert_layers or max(1, present // 2)
+    config.bert_layers = layers = config.bert_layers or max(1, present // 2)
     if layers > present:
         raise UserError(f"--bert-layers {layers} is more than the {present} layers of the teacher: lower it")
     weights, architecture = start_student(teacher.state_dict(), teacher.architecture, layers, config.start)

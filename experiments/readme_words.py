@@ -50,8 +50,11 @@ ENGLISH: Words = {
     "`predict_fun.py` gives",
     "two nodes": "- two nodes of a cluster on this machine shared {:,} rows: {}",
     "table tuning": "Seed | Trials (stopped early) | Dev macro-F1, default | best | Test accuracy, default | best "
-    "| Difference, 95 % interval",
-    "all searches": "- all searches together: {} points on test",
+    "| Difference, 95 % interval | `best.json` holds",
+    "advised best": "the best",
+    "advised default": "the default",
+    "all searches": "- the best trials of all searches together: {} points on test against the default",
+    "all advised": "- what `best.json` holds, all searches together: {} points",
     "a pruner": "- `--pruner {pruner}`: {complete} trials to their end, {pruned} stopped early; {total:.0f} s, "
     "best on dev {dev}",
     "kills": "- killed {} times (kill -9 at random moments): of {} trials that had ended, {} are lost",
@@ -97,8 +100,11 @@ CHINESE: Words = {
     "丢失 {lost} 行，重复 {twice} 行；{compared:,} 行里有 {other_classes} 行的类别与 `predict_fun.py` 不同",
     "two nodes": "- 同一台机器上的两个节点分担 {:,} 行：{}",
     "table tuning": "种子 | 试验（提前停止） | 验证 Macro-F1，默认 | 最好 | 测试准确率，默认 | 最好 "
-    "| 差值（95 % 置信区间）",
-    "all searches": "- 所有搜索合计：测试集上 {} 个百分点",
+    "| 差值（95 % 置信区间） | `best.json` 里是",
+    "advised best": "最好的一次",
+    "advised default": "默认设置",
+    "all searches": "- 所有搜索里最好的试验合计，测试集上与默认相差 {} 个百分点",
+    "all advised": "- 所有搜索写进 `best.json` 的设置合计：{} 个百分点",
     "a pruner": "- `--pruner {pruner}`：跑完 {complete} 次，提前停止 {pruned} 次；{total:.0f} 秒，验证集最好 {dev}",
     "kills": "- 在随机时刻杀 {} 次（kill -9）：{} 次已结束的试验，丢失 {} 次",
     "choice none": "{:,} 条",

@@ -4,10 +4,11 @@
     python -m experiments.tuning --data-dir my_data --limit 5000 --output results/my_data
     python -m experiments.tuning --parts pruning kills                  # only these
 
-gain: searches of so many minutes with several seeds; the best of each against the default on test.txt, and all of them
-together. pruning: a search that stops trials early against one that runs all of them out. kills: a search that is
-killed (SIGKILL) at random moments and resumed; of the trials that had ended, none may be lost. Finished searches are
-kept: a run that was stopped goes on where it was. Writes tuning.json and tuning.md to the output folder.
+gain: searches of so many minutes with several seeds; the best trial of each against the default on test.txt, whether
+best.json holds it, and all searches together. pruning: a search that stops trials early against one that runs all of
+them out. kills: a search that is killed (SIGKILL) at random moments and resumed; of the trials that had ended, none may
+be lost. Finished searches are kept: a run that was stopped goes on where it was. Writes tuning.json and tuning.md to
+the output folder.
 """
 
 import json
@@ -85,9 +86,12 @@ def search(config: TuningConfig, folder: Path, *more: str) -> dict[str, Any]:
     }
     entry |= {name: sum(t["state"] == name for t in found["trials"]) for name in ("complete", "pruned", "failed")}
     entry |= {f"dev_{name}": by_number[found[name]]["value"] for name in ("default", "best")}
-    entry |= {"knobs": by_number[found["best"]]["knobs"], "verdict": found["verdict"], "against": found["against"]}
+    entry |= {name: found[name] for name in ("advised", "verdict", "against", "dev_against")}
+    entry["knobs"] = by_number[found["best"]]["knobs"]
     for name in found["test"]:
-        metrics = json.loads((folder / "tune" / name / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
+        metrics = json.loads(
+            (folder / "tune" / "test" / name / "evaluate" / "metrics.json").read_text(encoding="utf-8")
+        )
         entry |= {f"test_{name}": metrics["accuracy"], f"predicted_{name}": metrics["predicted"]}
     return entry
 
@@ -133,7 +137,7 @@ def _look(folder: Path, known: dict[int, Any]) -> int:
 
 
 def summarise(entries: Sequence[dict[str, Any]], true: Sequence[int]) -> dict[str, Any]:
-    """The best settings against the default, the mean over the searches; 0 where the default is the best."""
+    """The best trials against the default, the mean over the searches; 0 where the default is the best."""
     gains = np.zeros((len(entries), len(true)))
     for gain, entry in zip(gains, entries, strict=True):
         if "predicted_best" in entry:
@@ -152,10 +156,12 @@ def table(report: dict[str, Any], words: Words) -> str:
             counts = f"{entry['complete'] + entry['pruned'] + entry['failed']} ({entry['pruned']})"
             lines.append([str(entry["seed"]), counts, *(percent(entry[f"dev_{name}"]) for name in ("default", "best"))])
             lines[-1] += [*test, interval(entry["against"], words["an interval"]) if entry["against"] else "0"]
+            lines[-1].append(words[f"advised {entry['advised']}"])
         parts += [
             markdown(words["table tuning"], lines),
             "",
             words["all searches"].format(interval(report["summary"], words["an interval"], 2)),
+            words["all advised"].format(interval(report["summary_advised"], words["an interval"], 2)),
         ]
     for entry in report["pruning"]:
         parts.append(words["a pruner"].format(**entry, total=entry["seconds"], dev=percent(entry["dev_best"])))
@@ -179,7 +185,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         for seed in range(1, config.seeds + 1):
             limits = ("--seed", str(seed), "--minutes", str(config.minutes), "--trials", "1000")
             trials.once("gain", {"seed": seed}, lambda folder, limits=limits: search(config, folder, *limits))
-        trials.report["summary"] = summarise(trials.report["gain"], titles["test"].labels)
+        gain, true = trials.report["gain"], titles["test"].labels
+        trials.report["summary"] = summarise(gain, true)
+        trials.report["summary_advised"] = summarise([e if e["advised"] == "best" else {} for e in gain], true)
     if "pruning" in config.parts:
         for pruner in ("none", "median", "hyperband"):
             limits = ("--pruner", pruner, "--trials", str(config.trials))

@@ -104,7 +104,7 @@ def build_student(config: DistillConfig, teacher: BertReader, facts: Facts) -> B
     """
     if config.start in STARTS:
         source, what = teacher, "the teacher"
-        layers = config.bert_layers or max(1, teacher.bert.config.num_hidden_layers // 2)
+        config.bert_layers = layers = config.bert_layers or max(1, teacher.bert.config.num_hidden_layers // 2)
     else:
         if not (folder := located(Path(config.start))).is_dir():
             raise UserError(f"--start is {config.start}: it must be {', '.join(STARTS)}, or a folder with a BERT")

@@ -1,14 +1,17 @@
 """tune.py from end to end: what it finds, keeps and says, on a tiny BERT."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, press_ctrl_c, write_data
+from aspect_reviews import VOCAB, write_reviews
+from conftest import ROOT, press_ctrl_c, write_bert, write_data
 
 import train
 import tune
@@ -55,6 +58,7 @@ def test_the_default_comes_first_and_the_best_is_better_on_dev_and_judged_on_tes
     assert against["difference"] == pytest.approx(test["best"]["accuracy"] - test["default"]["accuracy"])
     assert against["low"] <= against["difference"] <= against["high"] and test["best"]["n"] == 20
     assert found["verdict"].startswith("gain +") and "interval" in found["verdict"]
+    assert found["advised"] == "best" and found["dev_against"]["low"] > 0
 
 
 def test_a_trial_that_falls_behind_is_stopped_early(searched: Path):
@@ -188,12 +192,13 @@ def test_time_is_up(bert: Path, data: Path, tmp_path: Path, capsys: pytest.Captu
 
 
 def test_students_and_other_tasks_are_searched_too(
-    teacher: Path, data: Path, tagger: Path, sentences: Path, words_bert: Path, tmp_path: Path, small_student: None
+    teacher: Path, data: Path, reader: Path, questions: Path, tmp_path: Path, small_student: None
 ):
+    reviews, reviews_bert = write_reviews(tmp_path / "reviews", 12), write_bert(tmp_path / "bert", list(VOCAB))
     for stage, where, more in (
         ("soft", data, ("--model", str(teacher))),
-        ("ner.train", sentences, ("--bert-path", str(words_bert), "--max-length", "24")),
-        ("ner.distillation", sentences, ("--model", str(tagger))),
+        ("aspect_sentiment.train", reviews, ("--bert-path", str(reviews_bert), "--max-length", "24")),
+        ("qa.distillation", questions, ("--model", str(reader))),
     ):
         folder = tmp_path / stage
         flags = ["--stage", stage, "--data-dir", str(where), "--output", str(folder), "--device", "cpu", *more]
@@ -201,8 +206,17 @@ def test_students_and_other_tasks_are_searched_too(
         found = report(folder)
         assert [trial["default"] for trial in found["trials"]] == [True, False]
         knobs = found["trials"][1]["knobs"]
-        assert ("temperature" in knobs) == ("alpha" in knobs) == (stage != "ner.train")
-        assert ("bert_layers" in knobs) == (stage == "ner.distillation")
+        assert ("temperature" in knobs) == ("alpha" in knobs) == (stage != "aspect_sentiment.train")
+        assert ("bert_layers" in knobs) == (stage == "qa.distillation")
+        assert ("loss" in knobs) == (stage == "aspect_sentiment.train")
+
+
+@pytest.mark.parametrize("name", tune.STAGES)
+def test_every_stage_has_the_knobs_that_are_searched(name: str):
+    stage = tune.STAGES[name]
+    module = importlib.import_module(stage.module)
+    knobs = {field.name for field in fields(getattr(module, stage.config))}
+    assert stage.space.keys() <= knobs and callable(getattr(module, stage.function))
 
 
 @pytest.mark.parametrize(

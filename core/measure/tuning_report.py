@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from core.files import atomic_write, write_json
-from core.measure.metrics import readable
+from core.measure.metrics import headline, readable
 from core.measure.stats import interval
 
 Trial = Mapping[str, Any]
+Scores = Mapping[str, Mapping[str, Any]]  # of the default and the best trial, as evaluate.py finds them
 LOOKS = {"complete": ("o", "tab:blue"), "pruned": ("x", "tab:gray"), "failed": ("v", "tab:red")}
 
 
@@ -71,27 +72,46 @@ def saved_share(trials: Sequence[Trial]) -> float:
     return saved / (spent + saved) if saved else 0.0
 
 
-def verdict(trials: Sequence[Trial], against: Mapping[str, Any] | None, metric: str) -> str:
-    """What a search has gained, in one sentence.
+def conclusion(trials: Sequence[Trial], dev: Scores | None, test: Scores | None) -> dict[str, Any]:
+    """What a search has gained: a sentence, and whether the best or the default knobs are advised.
+
+    The best of many trials on few rows is as a rule the luckiest: it is advised only where it is significantly better
+    than the default on the dev data, and not significantly worse on test.
 
     Args:
         trials: all of them.
-        against: the best trial against the default one on the test data (see `Comparison`); None: not known.
-        metric: on the test data.
+        dev: metrics of the "default" and the "best" on the dev data, those of the best `against` the default's (see
+            `Comparison`); None: not known, or the default is the best.
+        test: the same on the test data; None: there are none.
+
+    Returns:
+        `advised` (best, default), the `verdict`, `against` and `dev_against` (see `Comparison`, or None), and of each
+        on `test` the metric and the rows `n`.
     """
     best, default = best_of(trials), default_of(trials)
+    facts: dict[str, Any] = {"advised": "best", "dev_against": None, "against": None, "test": {}}
     if best is None or default is None:
-        return "no gain is known: the default configuration did not come to its end"
+        return facts | {"verdict": "no gain is known: the default configuration did not come to its end"}
     if best is default:
-        return f"no gain: the default is the best of {len(trials)} trial{'s' * (len(trials) > 1)} on dev"
-    gain = f"gain {100 * (best['value'] - default['value']):+.1f} on dev"
-    if against is None:
-        return f"{gain}; without a test file nothing confirms it"
-    judged = "better on test too" if against["low"] > 0 else "not significant on test"
-    if against["high"] < 0:
-        judged = "but worse on test (take the default)"
+        words = f"no gain: the default is the best of {len(trials)} trial{'s' * (len(trials) > 1)} on dev"
+        return facts | {"advised": "default", "verdict": words}
+    words = f"gain {100 * (best['value'] - default['value']):+.1f} on dev"
     form = "{difference} points (95 % interval {low} to {high}, p {p})"
-    return f"{gain}, {judged}: {readable(metric)} {interval(against, form)}"
+    if dev:
+        metric, facts["dev_against"] = headline(dev["best"], best["metric"]), dev["best"]["against"]
+        if facts["dev_against"]["low"] <= 0:
+            facts["advised"] = "default"
+            words += f", which may be luck ({readable(metric)} {interval(facts['dev_against'], form)})"
+    if test is None:
+        words += "; without a test file nothing confirms it"
+    else:
+        metric, facts["against"] = headline(test["best"], best["metric"]), test["best"]["against"]
+        facts["test"] = {name: {metric: its[metric], "n": its["n"]} for name, its in test.items()}
+        judged = "better on test too" if facts["against"]["low"] > 0 else "not significant on test"
+        if facts["against"]["high"] < 0:
+            facts["advised"], judged = "default", "but worse on test"
+        words += f", {judged}: {readable(metric)} {interval(facts['against'], form)}"
+    return facts | {"verdict": words}
 
 
 def write(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -99,7 +119,7 @@ def write(folder: Path, facts: Mapping[str, Any]) -> None:
 
     Args:
         folder: where they go.
-        facts: `trials`, `importance` (see `draw_importance`), the `verdict`, and more.
+        facts: `trials`, `importance` (see `draw_importance`), what `conclusion` returns, and more.
     """
     trials = facts["trials"]
     best, default = best_of(trials), default_of(trials)
@@ -114,7 +134,10 @@ def write(folder: Path, facts: Mapping[str, Any]) -> None:
     for name, scores in facts.get("test", {}).items():
         print(f"{name} on test: {', '.join(f'{readable(metric)} {value:.4g}' for metric, value in scores.items())}")
     print(f"stopping trials early saved about {saved_share(trials):.0%} of the time")
-    print(f"{facts['verdict']}\nwrote best.json, tune.json, history.png, importance.png to {folder}")
+    print(facts["verdict"])
+    if best and facts["advised"] == "default" and best is not default:
+        print(f"best.json keeps the default; the knobs of trial {best['number']} are in tune.json")
+    print(f"wrote best.json, tune.json, history.png, importance.png to {folder}")
 
 
 def draw_history(trials: Sequence[Trial], path: Path) -> None:

@@ -236,7 +236,9 @@ def tuning_report() -> dict[str, Any]:
     gain = {**counts, "seed": 1, "dev_default": 0.8, "dev_best": 0.81, "test_default": 0.7, "test_best": 0.71}
     kills = {"ended": [1, 2], "found": 12, "lost": 0}
     pruning = [{**counts, "pruner": "median", "dev_best": 0.81}]
-    return {**MACHINE, "gain": [{**gain, "against": found}], "summary": found, "pruning": pruning, "kills": [kills]}
+    gains = [{**gain, "against": found, "advised": "default"}]
+    summaries = {"summary": found, "summary_advised": found}
+    return {**MACHINE, "gain": gains, **summaries, "pruning": pruning, "kills": [kills]}
 
 
 class Answer(BaseHTTPRequestHandler):

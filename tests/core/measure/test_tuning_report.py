@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.measure.tuning_report import best_of, default_of, saved_share, standing, trial_in_words, verdict
+from core.measure.tuning_report import best_of, conclusion, default_of, saved_share, standing, trial_in_words
 
 
 def trial(number: int, value: float | None, state: str = "complete", done: float = 1.0, **more) -> dict:
@@ -19,24 +19,43 @@ def test_the_best_came_to_its_end_first_and_the_default_wins_ties():
     assert best_of(TRIALS[1:2]) is None and default_of(TRIALS[1:]) is None
 
 
+def scores(low: float, high: float) -> dict:
+    """What evaluate.py says of the default and the best, a point better within this interval."""
+    against = {"difference": 0.01, "low": low, "high": high, "p": 0.3}
+    return {"default": {"accuracy": 0.8, "n": 100}, "best": {"accuracy": 0.81, "n": 100, "against": against}}
+
+
+LUCK = ", which may be luck (accuracy +1.0 points (95 % interval -1.0 to +3.0, p 0.3000))"
+
+
 @pytest.mark.parametrize(
-    ("low", "high", "words"),
+    ("dev", "test", "advised", "words"),
     [
-        (-0.01, 0.02, "gain +2.0 on dev, not significant on test: accuracy +1.0 points (95 % interval -1.0 to +2.0"),
-        (0.001, 0.02, "gain +2.0 on dev, better on test too: accuracy +1.0"),
-        (-0.02, -0.001, "gain +2.0 on dev, but worse on test (take the default): accuracy +1.0"),
+        ((0.001, 0.02), (-0.01, 0.02), "best", ", not significant on test: accuracy +1.0 points (95 % interval -1.0 "),
+        ((0.001, 0.02), (0.001, 0.02), "best", ", better on test too: accuracy +1.0"),
+        ((0.001, 0.02), (-0.02, -0.001), "default", ", but worse on test: accuracy +1.0"),
+        ((-0.01, 0.03), (0.001, 0.02), "default", f"{LUCK}, better on test too: accuracy"),
+        ((-0.01, 0.03), None, "default", f"{LUCK}; without a test file nothing confirms it"),
+        ((0.0, 0.03), None, "default", ", which may be luck ("),
+        ((0.001, 0.03), None, "best", "; without a test file nothing confirms it"),
     ],
 )
-def test_a_gain_is_called_one_only_where_test_is_sure(low: float, high: float, words: str):
-    against = {"difference": 0.01, "low": low, "high": high, "p": 0.3}
-    assert verdict(TRIALS, against, "accuracy").startswith(words)
+def test_what_may_be_luck_on_dev_or_is_worse_on_test_is_not_advised(
+    dev: tuple[float, float], test: tuple[float, float] | None, advised: str, words: str
+):
+    found = conclusion(TRIALS, scores(*dev), test and scores(*test))
+    assert found["advised"] == advised and found["verdict"].startswith(f"gain +2.0 on dev{words}")
+    assert found["test"] == (
+        {"default": {"accuracy": 0.8, "n": 100}, "best": {"accuracy": 0.81, "n": 100}} if test else {}
+    )
 
 
-def test_no_gain_no_test_and_no_default():
-    assert verdict([trial(0, 0.8), trial(1, 0.8)], None, "f1") == "no gain: the default is the best of 2 trials on dev"
-    assert verdict([trial(0, 0.8)], None, "f1").endswith("of 1 trial on dev")
-    assert verdict(TRIALS, None, "f1") == "gain +2.0 on dev; without a test file nothing confirms it"
-    assert "no gain is known" in verdict(TRIALS[1:], None, "f1")
+def test_no_gain_and_no_default():
+    ties = conclusion([trial(0, 0.8), trial(1, 0.8)], None, None)
+    assert ties["verdict"] == "no gain: the default is the best of 2 trials on dev" and ties["advised"] == "default"
+    assert conclusion([trial(0, 0.8)], None, None)["verdict"].endswith("of 1 trial on dev")
+    alone = conclusion(TRIALS[1:], None, None)
+    assert "no gain is known" in alone["verdict"] and alone["advised"] == "best"
 
 
 def test_lines_for_people():
