@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import re
@@ -12,9 +13,12 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from core.console import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CHUNK_BYTES = 1 << 20
 LEFT_BEHIND = re.compile(r"\.[0-9a-f]{16}\.tmp")  # the end of the names of temporary files
@@ -112,6 +116,16 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, atomically."""
     text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
     atomic_write(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def write_picture(path: Path, figure: "Figure") -> None:
+    """Write a figure of Matplotlib as a PNG: sharp on screens with many pixels, and small, having 256 colours."""
+    from PIL import Image
+
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=200)
+    picture = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    atomic_write(path, lambda file: picture.save(file, format="png", optimize=True))
 
 
 def sha256(path: Path) -> str:

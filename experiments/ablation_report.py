@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from core.files import atomic_write
+from core.files import write_picture
 from core.measure.stats import interval, macro_f1, paired_bootstrap, paired_bootstrap_f1
 from core.training.recipes import PLAIN
-from experiments.readme_words import Words, each_seed, markdown, percent
+from experiments.readme_words import ENGLISH, Words, each_seed, markdown, percent
 from experiments.trials import as_array
 
 FINALISTS = 3  # recipes of a data set that are better than the best plain one
@@ -96,7 +96,7 @@ def table(report: dict[str, Any], words: Words) -> str:
     return "\n\n".join(tables)
 
 
-def draw(report: dict[str, Any], path: Path) -> None:
+def draw(report: dict[str, Any], path: Path, words: Words = ENGLISH) -> None:
     """The difference in macro-F1 that each recipe makes, with its 95 % interval, as a PNG."""
     from matplotlib.figure import Figure
 
@@ -112,8 +112,9 @@ def draw(report: dict[str, Any], path: Path) -> None:
             axes.plot(middle, recipe, "o", color="tab:blue")
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_ylim(-0.6, len(found) - 0.4)
-        axes.set_title(f"{data}, {count:,} training rows, {split}: against {rows[0]['plain']}", fontsize=10)
+        title = words["{}, {:,} training rows, {}: against {}"].format(data, count, words[split], rows[0]["plain"])
+        axes.set_title(title, fontsize=10)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3, axis="x")
-    figure.supxlabel("difference in macro-F1, points (95 % interval)", fontsize=10)
-    atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    figure.supxlabel(words["difference in macro-F1, points (95 % interval)"], fontsize=10)
+    write_picture(path, figure)

@@ -21,7 +21,7 @@ import numpy as np
 from config import BUNDLED_BERT, Config
 from core.bert.folder import find_bert, find_weights, read_finetune, read_tokenizer
 from core.console import UserError, parse, run
-from core.files import atomic_write, sha256
+from core.files import sha256, write_picture
 from core.measure.stats import interval, paired_bootstrap_counts
 from core.model_files.checkpoint import load
 from experiments.readme_words import Words, each_seed, markdown, percent
@@ -174,7 +174,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
             axes.axvline(mean, color="gray", linestyle=":", linewidth=1)
     axes.margins(x=0.1, y=0.12)
     axes.set_xlabel("entity F1 on test, % (small dots: each seed; dotted: the CRF)")
-    atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    write_picture(path, figure)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from config import BUNDLED_BERT, Config
 from core.bert.folder import find_bert, find_weights, read_finetune
 from core.console import UserError, parse, run
-from core.files import atomic_write, sha256
+from core.files import sha256, write_picture
 from core.measure.stats import interval, paired_bootstrap
 from core.model_files.checkpoint import load
 from core.model_files.predictor import predict_all
@@ -155,7 +155,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
     axes.set_xlabel("training questions")
     axes.set_ylabel("F1 on test, % (small dots: each seed)")
     axes.legend()
-    atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    write_picture(path, figure)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,13 +9,15 @@ A table stands between two comments, each at the start of a line; GitHub does no
     <!-- /table -->
 
 The first names a kind of table and a file in results/ that a command of the project wrote. While there is no such file
-the table is empty. A picture that a page shows is redrawn from the table's file of the same name.
+the table is empty. A picture that a page shows is redrawn from the table's file of the same name, rows.png in English
+and rows.zh.png in Chinese, which needs a Chinese font.
 """
 
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +25,7 @@ from typing import Any, NamedTuple
 from core.console import UserError, parse, run
 from core.files import atomic_write
 from core.measure import benchmark_report
+from core.measure.plots import cjk_font, class_axis
 from experiments import ablation_report, bulk_report, calibration, label_errors, least_sure, rows, speed, students
 from experiments import tuning as tuning_report
 from experiments.readme_words import CHINESE, ENGLISH, Words, markdown, model_name, percent
@@ -55,7 +58,7 @@ class Kind(NamedTuple):
 
     command: str
     table: Callable[[dict[str, Any], Words], str]
-    draw: Callable[[dict[str, Any], Path], None] | None = None
+    draw: Callable[[dict[str, Any], Path, Words], None] | None = None
 
 
 def benchmark(report: dict[str, Any], words: Words) -> str:
@@ -87,9 +90,13 @@ def shortlist(report: dict[str, Any], words: Words) -> str:
     return benchmark({**report, "rows": rows}, words)
 
 
-def draw_benchmark(report: dict[str, Any], path: Path) -> None:
-    """The picture of the comparison of all models."""
-    benchmark_report.draw(report["rows"], path)
+def draw_benchmark(report: dict[str, Any], path: Path, words: Words) -> None:
+    """The picture of the comparison of all models, with the names that they have in the tables."""
+
+    def name_of(row: dict[str, Any]) -> str:
+        return model_name(row, words).replace("`", "")
+
+    benchmark_report.draw(report["rows"], path, say=words.__getitem__, name_of=name_of)
 
 
 def ablation(report: dict[str, Any], words: Words) -> str:
@@ -154,6 +161,21 @@ KINDS = {
 }
 
 
+@contextmanager
+def in_font(words: Words) -> Iterator[None]:
+    """Draw with a font that has the characters of a language.
+
+    Raises:
+        UserError: there is none.
+    """
+    from matplotlib import rc_context
+
+    if words is CHINESE and cjk_font() is None:
+        raise UserError("pictures in Chinese need a Chinese font: install one, such as Noto Sans CJK")
+    with rc_context(class_axis([])[2]):
+        yield
+
+
 def use(kind: Kind, source: Path, function: Callable[..., Any], *args: Any) -> Any:
     """The result of a function on the figures in a file.
 
@@ -213,8 +235,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"there is no {source} yet: its table stays empty until `{kind.command}` has written it")
     if not config.check:
         for source, kind in sources.items():
-            if kind.draw and source.is_file() and (picture := source.with_suffix(".png")) in pictures:
-                use(kind, source, kind.draw, picture)
+            for end, words in ((".png", ENGLISH), (".zh.png", CHINESE)):
+                if kind.draw and source.is_file() and (picture := source.with_suffix(end)) in pictures:
+                    with in_font(words):
+                        use(kind, source, kind.draw, picture, words)
         for page, text in fresh.items():
             atomic_write(page, lambda file, text=text: file.write(text.encode("utf-8")))
         print(f"{len(stale)} table(s) changed in {', '.join(map(str, PAGES))}")

@@ -19,11 +19,11 @@ import numpy as np
 from config import BUNDLED_BERT, MODELS, Config
 from core.bert.folder import find_bert, find_weights, read_finetune
 from core.console import UserError, parse, run
-from core.files import atomic_write, sha256
+from core.files import sha256, write_picture
 from core.measure.metrics import classification_metrics
 from core.measure.stats import interval, paired_bootstrap
 from core.model_files.checkpoint import load
-from experiments.readme_words import Words, markdown, percent
+from experiments.readme_words import ENGLISH, Words, markdown, percent
 from experiments.trials import Trials, as_array, as_text, knobs_of, predict_classes, predict_linear, write_views
 from train import TrainConfig, fine_tune
 from utils import Titles, read_data
@@ -102,7 +102,7 @@ def table(report: dict[str, Any], words: Words) -> str:
     return markdown(words["table rows"], lines)
 
 
-def draw(report: dict[str, Any], path: Path) -> None:
+def draw(report: dict[str, Any], path: Path, words: Words = ENGLISH) -> None:
     """Both accuracies over the number of rows as a PNG, a dot for each seed."""
     from matplotlib.figure import Figure
 
@@ -110,17 +110,17 @@ def draw(report: dict[str, Any], path: Path) -> None:
     axes = figure.subplots()
     rows = [entry["rows"] for entry in report["summary"]]
     for model, label, color in (("bert", "BERT", "tab:blue"), ("linear", "linear model", "tab:orange")):
-        axes.plot(rows, [100 * np.mean(entry[model]) for entry in report["summary"]], color=color, label=label)
+        axes.plot(rows, [100 * np.mean(entry[model]) for entry in report["summary"]], color=color, label=words[label])
         for entry in report["summary"]:
             axes.plot([entry["rows"]] * len(entry[model]), [100 * s for s in entry[model]], ".", color=color)
     axes.set_xscale("log")
     axes.set_xticks(rows, [f"{count:,}" for count in rows])
     axes.minorticks_off()
-    axes.set_xlabel("training titles")
-    axes.set_ylabel("test accuracy, %")
+    axes.set_xlabel(words["training titles"])
+    axes.set_ylabel(words["test accuracy, %"])
     axes.grid(alpha=0.3)
     axes.legend()
-    atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    write_picture(path, figure)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

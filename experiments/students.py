@@ -21,7 +21,7 @@ import torch
 
 from config import MODELS, Config
 from core.console import UserError, parse, require_one_or_more, run
-from core.files import atomic_write, sha256
+from core.files import sha256, write_picture
 from core.measure.latency import compare_speed, spread_sample
 from core.measure.metrics import classification_metrics
 from core.measure.stats import interval, paired_bootstrap
@@ -30,7 +30,7 @@ from core.model_files.facts import Facts
 from core.model_files.find import find_model
 from core.training.device import measured_on
 from distillation import STUDENT_RATE, DistillConfig, default_epochs, read_unlabeled
-from experiments.readme_words import Words, each_seed, markdown, percent
+from experiments.readme_words import ENGLISH, Words, each_seed, markdown, percent
 from experiments.trials import Trials, as_array, as_text, knobs_of, predict_classes, predict_linear, write_views
 from hard_label_distillation import distil_hard
 from predict_fun import NewsClassifier
@@ -199,12 +199,12 @@ def table(report: dict[str, Any], words: Words) -> str:
     return markdown(words["table students"], lines) + "\n\n" + "\n".join(told)
 
 
-def draw(report: dict[str, Any], path: Path) -> None:
+def draw(report: dict[str, Any], path: Path, words: Words = ENGLISH) -> None:
     """Accuracy (a dot for each seed, a line at the linear model) and latency of all models but chance as a PNG."""
     from matplotlib.figure import Figure
 
     rows = [row for row in report["rows"][::-1] if row["name"] != "majority"]
-    names = [row["name"] for row in rows]
+    names = [words[row["name"]] for row in rows]
     figure = Figure(figsize=(10, 0.8 + 0.4 * len(rows)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for name, row in zip(names, rows, strict=True):
@@ -212,15 +212,15 @@ def draw(report: dict[str, Any], path: Path) -> None:
         left.plot(scores, [name] * len(scores), "k.", markersize=4)
         left.plot(mean, name, "o", color="tab:blue", alpha=0.5, markersize=11)
         left.annotate(f"{mean:.1f}", (mean, name), (0, 8), textcoords="offset points", ha="center", fontsize=8)
-        if name == "linear":
+        if row["name"] == "linear":
             left.axvline(mean, color="gray", linestyle=":", linewidth=1)
     left.margins(x=0.1, y=0.12)
-    left.set_xlabel("test accuracy, % (small dots: each seed)")
+    left.set_xlabel(words["test accuracy, % (small dots: each seed)"])
     bars = right.barh(names, [row.get("p50_ms", 0) for row in rows], color="tab:orange", alpha=0.6)
     right.bar_label(bars, [f"{row['p50_ms']:.1f}" if "p50_ms" in row else "" for row in rows], padding=3, fontsize=8)
     right.margins(x=0.15)
-    right.set_xlabel("one title on the CPU, ms")
-    atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    right.set_xlabel(words["one title on the CPU, ms"])
+    write_picture(path, figure)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -165,7 +165,7 @@ def test_ratios_above_one_are_faster():
     assert [(one["ratio_p50"], one["ratio_throughput"]) for one in rows] == [(1, 1), (4, 3), (None, None)]
 
 
-def test_labels_do_not_overlap(tmp_path: Path):
+def test_labels_cover_neither_one_another_nor_a_point(tmp_path: Path):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.text import Text
@@ -180,8 +180,10 @@ def test_labels_do_not_overlap(tmp_path: Path):
     texts = place_labels(axes, x, y, [f"a model with a long name {index}" for index in range(len(x))])
     canvas.draw()
     boxes = [Text.get_window_extent(text) for text in texts]  # of an annotation without its line
+    points = axes.transData.transform(np.column_stack((x, y)))
     for index, box in enumerate(boxes):
-        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
+        assert axes.bbox.y0 <= box.y0 and box.y1 <= axes.bbox.y1 and axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+        assert not any(box.contains(*point) for point in points)
         assert not any(box.overlaps(other) for other in boxes[:index])
 
 

@@ -5,12 +5,14 @@ A row is a model on a runtime; what was not measured of it is None.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from core.files import atomic_write
+from core.files import write_picture
 from core.measure.metrics import readable
 
 NEAR = 0.005  # of accuracy: half a point is not worth waiting for
@@ -77,7 +79,7 @@ def advise(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> str:
 
 
 def label(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """What a row is called in a picture: its name, with the runtime where another row has the same name."""
+    """What a row is called in a sentence: its name, with the runtime where another row has the same name."""
     alone = sum(other["name"] == row["name"] for other in rows) == 1
     return row["name"] if alone else f"{row['name']} ({row['runtime']})"
 
@@ -114,62 +116,91 @@ def _cell(row: dict[str, Any], show: Callable[[dict[str, Any]], str]) -> str:
         return "–"
 
 
-def draw(rows: Sequence[dict[str, Any]], path: Path, by: str = "accuracy") -> None:
-    """Accuracy, or another metric, against latency as a PNG, with the frontier; labels never overlap one another."""
+def fastest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each model that was timed once, on the runtime that is fastest with one title, in the order of the names."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["p50_ms"] and (row["name"] not in found or row["p50_ms"] < found[row["name"]]["p50_ms"]):
+            found[row["name"]] = row
+    return list(found.values())
+
+
+def draw(
+    rows: Sequence[dict[str, Any]],
+    path: Path,
+    by: str = "accuracy",
+    say: Callable[[str], str] = str,
+    name_of: Callable[[dict[str, Any]], str] = itemgetter("name"),
+) -> None:
+    """Draw accuracy, or another metric, against latency as a PNG: each model on its fastest runtime, the frontier.
+
+    Args:
+        rows: of the report.
+        path: of the picture.
+        by: the metric.
+        say: what the picture says -> the same in the reader's language.
+        name_of: a row -> the name of its model.
+    """
     from matplotlib.figure import Figure
 
-    timed = [row for row in rows if row["p50_ms"]]
+    timed = fastest(rows)
     figure = Figure(figsize=(9, 2.5 + 0.35 * len(timed)), dpi=120, layout="constrained")
     axes = figure.subplots()
     x = np.array([row["p50_ms"] for row in timed])
     y, low, high = (100 * np.array([row.get(f"{by}{end}", row[by]) for row in timed]) for end in ("", "_low", "_high"))
     axes.errorbar(
-        x, y, (y - low, high - y), fmt="o", color="tab:blue", ecolor="lightgrey", label="model, 95 % interval"
+        x, y, (y - low, high - y), fmt="o", color="tab:blue", ecolor="lightgrey", label=say("model, 95 % interval")
     )
     best = frontier(timed, by)
     line = [row["p50_ms"] for row in best], [100 * row[by] for row in best]
-    axes.plot(*line, drawstyle="steps-post", color="tab:orange", zorder=0, label="nothing is faster and as accurate")
+    axes.plot(
+        *line, drawstyle="steps-post", color="tab:orange", zorder=0, label=say("nothing is faster and as accurate")
+    )
+    advised = choose(timed, by)
+    star = {"color": "tab:red", "markersize": 15, "zorder": 3, "label": say("advised for this machine")}
+    axes.plot(advised["p50_ms"], 100 * advised[by], "*", **star)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}")
     axes.margins(x=0.15, y=0.1)
-    axes.set_xlabel("one title, ms (p50, log scale)")
-    axes.set_ylabel(f"{readable(by)}, %")
+    axes.set_xlabel(say("one title on its fastest runtime, ms (p50, log scale)"))
+    axes.set_ylabel(f"{say(readable(by))}, %")
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="lower right", fontsize=8)
     figure.draw_without_rendering()  # fixes where the points lie
     figure.set_layout_engine("none")
-    place_labels(axes, x, y, [label(row, rows) for row in timed])
-    atomic_write(path, lambda file: figure.savefig(file, format="png"))
+    place_labels(axes, x, y, [name_of(row) for row in timed])
+    write_picture(path, figure)
 
 
 def place_labels(axes: Any, x: np.ndarray, y: np.ndarray, labels: Sequence[str]) -> list[Any]:
-    """Write a label beside each point, each in a band of height of its own, with a line where it had to move."""
+    """Write a label beside each point, where it covers neither another label nor a point, with a line to its point."""
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
+
     points = axes.transData.transform(np.column_stack((x, y)))  # pixels
     step = LABEL_POINTS * axes.figure.dpi / 72
-    order = points[:, 1].argsort(kind="stable")
-    heights = points[order, 1].copy()
-    for index in range(1, len(heights)):
-        heights[index] = max(heights[index], heights[index - 1] + step)
-    top = axes.bbox.ymax - step / 2
-    for index in reversed(range(len(heights))):
-        heights[index] = min(heights[index], top - (len(heights) - 1 - index) * step)
-    texts = []
-    for index, height in zip(order, heights, strict=True):
-        left = points[index, 0] < axes.bbox.x0 + axes.bbox.width / 2
-        place = points[index, 0] + (1 if left else -1) * step, height
-        texts.append(
-            axes.annotate(
-                labels[index],
-                points[index],
-                place,
-                xycoords="figure pixels",
-                textcoords="figure pixels",
-                fontsize=8,
-                ha="left" if left else "right",
-                va="center",
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
-                arrowprops={"arrowstyle": "-", "color": "grey", "linewidth": 0.5},
-            )
-        )
+    taken = [Bbox.from_bounds(left - step / 2, low - step / 2, step, step) for left, low in points]
+    texts: list[Any] = [None] * len(labels)
+    look = {
+        "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+        "fontsize": 8,
+        "va": "center",
+    }
+    look |= {"arrowprops": {"arrowstyle": "-", "color": "grey", "linewidth": 0.5}, "textcoords": "axes fraction"}
+    most = int(axes.bbox.height / step)
+    heights = sorted(range(-most, most), key=lambda up: abs(up - 0.9))  # above the point first, off the frontier
+    for index in points[:, 1].argsort(kind="stable")[::-1]:
+        text = texts[index] = axes.annotate(labels[index], (x[index], y[index]), (0, 0), **look)
+        size = Text.get_window_extent(text)  # of an annotation without its line
+        sides = (1, -1) if points[index, 0] < axes.bbox.x0 + axes.bbox.width / 2 else (-1, 1)
+        for up, side in product(heights, sides):
+            left, middle = points[index] + (side * step, up * step)
+            own = Bbox.from_bounds(left - size.width * (side < 0), middle - size.height / 2, size.width, size.height)
+            inside = axes.bbox.x0 <= own.x0 and own.x1 <= axes.bbox.x1 and axes.bbox.y0 <= own.y0
+            if inside and own.y1 <= axes.bbox.y1 and not any(own.overlaps(other) for other in taken):
+                break
+        text.set_position(axes.transAxes.inverted().transform((left, middle)))
+        text.set_horizontalalignment("left" if side > 0 else "right")
+        taken.append(own)
     return texts

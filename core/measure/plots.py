@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.files import atomic_write
+from core.files import atomic_write, write_picture
 from core.measure.calibration import calibration_error, coverage_of, in_bins, without_temperature
 from core.tables.write import write_rows
 
@@ -95,7 +95,7 @@ def draw_data_set(
                 axis = " (ids, see report.txt)"
         panels["train"].set_ylabel("class" + axis)
         _draw_lengths(panels["tokens"], lengths, max_length)
-        atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
+        write_picture(path, figure)
 
 
 def _draw_lengths(axes: "Axes", lengths: Mapping[str, np.ndarray], max_length: int) -> None:
@@ -144,7 +144,7 @@ def draw_confidence(shares: np.ndarray, right: np.ndarray, temperature: float | 
     reliability.legend()
     for axes in (coverage, reliability):
         axes.grid(alpha=0.3)
-    atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    write_picture(path, figure)
 
 
 def draw_confusion_matrix(true: Sequence[int], predicted: Sequence[int], labels: Sequence[str], path: Path) -> None:
@@ -190,4 +190,4 @@ def draw_confusion_matrix(true: Sequence[int], predicted: Sequence[int], labels:
                 colour = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
         figure.colorbar(image, shrink=0.8, label="share of the true class")
-        atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
+        write_picture(path, figure)

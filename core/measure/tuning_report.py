@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.files import atomic_write, write_json
+from core.files import write_json, write_picture
 from core.measure.metrics import headline, readable
 from core.measure.stats import interval
 
@@ -165,7 +165,7 @@ def draw_history(trials: Sequence[Trial], path: Path) -> None:
     axes.set_ylabel(f"dev {readable(metric)}, %")
     axes.grid(alpha=0.3)
     axes.legend()
-    atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    write_picture(path, figure)
 
 
 def draw_importance(shares: Mapping[str, float], path: Path) -> None:
@@ -179,4 +179,4 @@ def draw_importance(shares: Mapping[str, float], path: Path) -> None:
     axes.bar_label(bars, fmt="%.0f", padding=2, fontsize=8)
     axes.margins(x=0.1)
     axes.set_xlabel("importance for the score on dev, %")
-    atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    write_picture(path, figure)

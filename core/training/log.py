@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from core.files import atomic_write
+from core.files import write_picture
 from core.training.resume import Progress
 
 SHOWN = 3  # metrics in a line and in the picture; log.jsonl has all
@@ -51,20 +51,23 @@ class TrainingLog:
         names = (name for entry in self.entries for name in entry if name.startswith("dev_"))
         return list(dict.fromkeys((f"dev_{self.best_by}", *names)))[:SHOWN]
 
-    def draw(self) -> None:
-        """Draw losses, dev metrics and speed over the epochs."""
+    def draw(self, saved: int) -> None:
+        """Draw losses and dev metrics over the epochs, and a line at the step whose weights are saved."""
         if not self.write:
             return
         from matplotlib.figure import Figure
 
         scores = [name for name in self._scores() if name != "dev_loss"]
-        figure = Figure(figsize=(12, 3.6), layout="constrained")
-        for axes, names in zip(figure.subplots(1, 3), (("loss", "dev_loss"), scores, ("tokens_per_s",)), strict=True):
+        at = next((entry["epoch"] for entry in self.entries if entry["step"] == saved), None)
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        for axes, names in zip(figure.subplots(1, 2), (("loss", "dev_loss"), scores), strict=True):
             for name in names:
                 if points := [(entry["epoch"], entry[name]) for entry in self.entries if name in entry]:
                     label = "train loss" if name == "loss" else name.replace("_", " ")
                     axes.plot(*zip(*points, strict=True), marker=".", label=label)
+            if at is not None:
+                axes.axvline(at, color="tab:gray", linestyle="--", linewidth=1, label=f"saved (step {saved:,})")
             axes.set_xlabel("epoch")
             axes.grid(alpha=0.3)
             axes.legend()
-        atomic_write(self.folder / "learning_curve.png", lambda file: figure.savefig(file, format="png", dpi=120))
+        write_picture(self.folder / "learning_curve.png", figure)

@@ -134,7 +134,7 @@ def fit(
                 if last or now.misses >= patience:
                     break
     model.load_state_dict(now.best["weights"])
-    log.draw()
+    log.draw(now.best["step"])
     return now
 
 

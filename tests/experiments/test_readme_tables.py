@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from benchmark import FIELDS
 from config import MODELS
 from core.console import UserError
 from core.files import write_json
+from core.measure import benchmark_report
 from core.measure.benchmark_report import add_ratios
 from experiments import ablation_report, least_sure, readme, rows, servers, serving, students
 from experiments.readme import KINDS
@@ -47,6 +50,7 @@ def rows_report(linear: list[int] = WRONG) -> dict[str, Any]:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with two pages and results of a data set called news."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(readme, "cjk_font", lambda: "a font")
     monkeypatch.setattr(readme, "PAGES", {Path(name): ALL_PAGES[Path(name)] for name in ("README.md", "README_EN.md")})
     write_pages(f"before\n\n{MARKER}\n{END}\n\nafter\n")
     write_json(tmp_path / "results/news/rows.json", rows_report())
@@ -335,13 +339,24 @@ def all_in_chinese(text: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", sorted(REPORTS))
-def test_tables_of_what_the_commands_write(project: Path, kind: str):
+def test_tables_and_pictures_of_what_the_commands_write(project: Path, kind: str, monkeypatch: pytest.MonkeyPatch):
     assert SHOWN.keys() == REPORTS.keys() == KINDS.keys() - {"serving", "shortlist"}
-    write_pages(f"<!-- table: {kind} it/it.json -->\n{END}\n![it](results/it/it.png)\n")
+    write_pages(f"<!-- table: {kind} it/it.json -->\n{END}\n![it](results/it/it.png)![it](results/it/it.zh.png)\n")
     write_json(Path("results/it/it.json"), REPORTS[kind]())
-    if KINDS[kind].draw is None:
-        Path("results/it/it.png").write_bytes(b"by hand")
+    drawn, names = [], ("it.png", "it.zh.png")
+
+    def write_picture(path: Path, figure: Figure) -> None:
+        drawn.append([text for text in figure.findobj(Text) if text.get_text()])
+        path.write_bytes(path.name.encode())
+
+    for module in (benchmark_report, rows, students, ablation_report):
+        monkeypatch.setattr(module, "write_picture", write_picture)
+    for name in names if KINDS[kind].draw is None else ():
+        Path("results/it", name).write_bytes(b"by hand")
     readme.main([])
+    assert len(drawn) == (0 if KINDS[kind].draw is None else 2)
+    for text in drawn[1] if drawn else ():
+        assert all_in_chinese(re.sub(rf"^({'|'.join(MODELS)}) |CPU ", "", text.get_text())), text
     chinese, english = pages()
     assert SHOWN[kind][0] in english and SHOWN[kind][1] in chinese
     assert re.findall(r"\d+\.\d+", chinese) == re.findall(r"\d+\.\d+", english)
@@ -349,8 +364,9 @@ def test_tables_of_what_the_commands_write(project: Path, kind: str):
     assert all_in_chinese(table), table
     assert "a machine" not in english and "deploy" not in english and ("dev" not in english or kind == "tuning")
     assert not re.search(r"\| (linear|majority|onnxruntime|torch) \|", english)
-    picture = Path("results/it/it.png").read_bytes()
-    assert picture.startswith(b"by hand" if KINDS[kind].draw is None else b"\x89PNG")
+    for name in names:
+        found = Path("results/it", name).read_bytes()
+        assert found == (b"by hand" if KINDS[kind].draw is None else name.encode())
 
 
 def test_the_table_of_the_server(serving_report: dict[str, Any]):
@@ -412,6 +428,14 @@ def test_pictures(project: Path):
     write_json(Path("results/rows.json"), rows_report())
     readme.main([])
     assert not Path("results/rows.png").exists()
+
+
+def test_a_picture_in_chinese_needs_a_chinese_font(project: Path, monkeypatch: pytest.MonkeyPatch):
+    write_pages(f"<!-- table: rows rows.json -->\n{END}\n![it](results/rows.zh.png)\n")
+    write_json(Path("results/rows.json"), rows_report())
+    monkeypatch.setattr(readme, "cjk_font", lambda: None)
+    with pytest.raises(UserError, match="pictures in Chinese need a Chinese font"):
+        readme.main([])
 
 
 def test_the_pages_of_the_results_show_pictures_beside_them(project: Path, monkeypatch: pytest.MonkeyPatch):
