@@ -91,10 +91,10 @@ def shortlist(report: dict[str, Any], words: Words) -> str:
 
 
 def draw_benchmark(report: dict[str, Any], path: Path, words: Words) -> None:
-    """The picture of the comparison of all models, with the names that they have in the tables."""
+    """The picture of the comparison of all models, called what they are in the tables."""
 
     def name_of(row: dict[str, Any]) -> str:
-        return model_name(row, words).replace("`", "")
+        return re.sub("`.*` ", "", model_name(row, words))
 
     benchmark_report.draw(report["rows"], path, say=words.__getitem__, name_of=name_of)
 

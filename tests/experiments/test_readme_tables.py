@@ -356,7 +356,7 @@ def test_tables_and_pictures_of_what_the_commands_write(project: Path, kind: str
     readme.main([])
     assert len(drawn) == (0 if KINDS[kind].draw is None else 2)
     for text in drawn[1] if drawn else ():
-        assert all_in_chinese(re.sub(rf"^({'|'.join(MODELS)}) |CPU ", "", text.get_text())), text
+        assert all_in_chinese(text.get_text().replace("CPU ", "")), text
     chinese, english = pages()
     assert SHOWN[kind][0] in english and SHOWN[kind][1] in chinese
     assert re.findall(r"\d+\.\d+", chinese) == re.findall(r"\d+\.\d+", english)

@@ -24,7 +24,7 @@ def test_of_many_classes_the_most_confused_are_drawn(count: int, tmp_path: Path,
     counts = np.array([row[1:] for row in rows], dtype=int)
     assert counts[count - 1, 1] == 2 and counts.sum() == count + 2 and (counts.diagonal() == 1).all()
     height, width, _ = matplotlib.image.imread(path).shape
-    assert max(height, width) < 3200
+    assert max(height, width) < 5400
 
 
 def test_the_confused_ones_are_among_those_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
