@@ -30,10 +30,11 @@ from core.model_files.find import find_model
 from core.model_files.names import called, canonical
 from core.model_files.onnx_model import usable_cores
 from core.model_files.predictor import Predictor
-from core.serving.application import Application, Settings, environment_key
+from core.serving.application import Application
 from core.serving.counters import FOLDER, HttpMetrics
 from core.serving.feedback import Feedback
 from core.serving.server import run_server
+from core.serving.settings import Settings, environment_key
 from core.serving.sockets import connection_limit, listen
 from core.serving.workers import Workers
 

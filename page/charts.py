@@ -95,7 +95,7 @@ def tiles(pieces: Sequence[dict[str, Any]], colour: str) -> alt.LayerChart:
     flat = {"axis": None, "title": None}
     chart = alt.Chart(alt.Data(values=rows), height=40 * (row + 1) + 10).encode(
         tooltip=[
-            alt.Tooltip("text:N", title="字"),
+            alt.Tooltip("text:N", title="词"),
             alt.Tooltip("without:Q", format=".1%", title="去掉后的概率"),
             alt.Tooltip("drop:Q", format="+.2f", title="对数几率下降"),
         ],

@@ -78,6 +78,11 @@ class Api:
         shape = {**ITEM, "model": str, "elapsed_ms": float}
         return self.call("/predict", shape, PREDICT_SECONDS, _question(text, ALL_CLASSES, model))
 
+    def pieces(self, text: str, model: str) -> list[str]:
+        """The words and characters that a model sees in a text; its characters where the server cannot tell."""
+        answer = self.call("/pieces", {"pieces": [str]}, PREDICT_SECONDS, {"text": text, "model": model})
+        return answer.get("pieces", [character for character in text if not character.isspace()])
+
     def predict_list(self, texts: Sequence[str], model: str | None = None, top_k: int = 1) -> dict[str, Any]:
         """Several titles; an item of `predictions` is as one title's answer, or {"text", "error"}."""
         return self.ask_list(_question(list(texts), top_k, model), ITEM)

@@ -35,6 +35,7 @@ from core.model_files.finite import NotFinite
 from core.serving import application, feedback, micro_batcher
 from core.serving import server as http_server
 from core.serving.sockets import listen
+from core.text.tokenizer import SPECIAL_TOKENS
 from predict_fun import TASK, NewsClassifier, Prediction
 
 LABELS = ["财经", "科技", "体育"]
@@ -330,6 +331,49 @@ def test_the_contract_and_the_front_page(client, monkeypatch):
     for path in ("/", "/openapi.json", "/ready"):  # say how to send the key
         assert make_client().get(path).status_code == 200
     assert make_client().get("/openapi.json").get_json()["security"] == [{"key": []}]
+
+
+@pytest.fixture(scope="module")
+def words_client(tmp_path_factory):
+    """A server with a fake model that has a vocabulary of words."""
+    model = FakeClassifier()
+    vocab = [*SPECIAL_TOKENS, "[MASK]", "央行", "下调", *"央行下调存款", "a", "4", ".", "5"]
+    model.facts = {**FakeClassifier.facts, "vocab": vocab}
+    return ApiClient(api.create_app({"fake": model}, api.ApiConfig(max_chars=50)))
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("央行 下调存款", ["央行", "下调", "存", "款"]),
+        ("央行abC4.5%下", ["央行", "abC", "4.5%", "下"]),
+        ("😀央行\n\u3000下", ["😀", "央行", "下"]),
+        ("５ｂ", ["５", "ｂ"]),
+    ],
+)
+def test_the_words_that_a_model_sees(words_client, text, pieces):
+    found = words_client.post("/pieces", json={"text": text}).get_json()
+    assert found["pieces"] == pieces and found["model"] == "fake"
+    assert "".join(found["pieces"]) == "".join(found["text"].split())
+
+
+def test_what_the_model_does_not_see_is_no_piece(words_client):
+    assert words_client.post("/pieces", json={"text": "\ud800央\u200b"}).get_json()["pieces"] == ["央"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 422, "text_missing"),
+        ({"text": ["央行"]}, 422, "one_text"),
+        ({"text": 7}, 422, "text_not_a_string"),
+        ({"text": " "}, 422, "text_empty"),
+        ({"text": "央" * 51}, 413, "text_too_long"),
+        ({"text": "央", "model": "none"}, 404, "unknown_model"),
+    ],
+)
+def test_what_is_not_cut_into_words(words_client, body, status, code):
+    assert error_code(words_client.post("/pieces", json=body), status) == code
 
 
 def test_ready_is_not_health(client):

@@ -40,7 +40,7 @@ def http_error(status: int) -> ApiError:
 
 HTTP_ERRORS = {
     404: ("not_found", "没有这个地址：请用 POST /predict 预测，全部地址见 GET /openapi.json"),
-    405: ("method_not_allowed", "这个地址不支持此请求方法：/predict 和 /feedback 用 POST，其他用 GET"),
+    405: ("method_not_allowed", "这个地址不支持此请求方法：/predict、/pieces 和 /feedback 用 POST，其他用 GET"),
     413: ("body_too_large", "请求体太大：请缩短标题，或分批发送"),
     431: ("headers_too_large", "请求头太大：请减少请求头"),
     500: ("internal_error", "服务器内部出错：请稍后再试"),

@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,9 @@ from core.serving.facts import model_facts, read_benchmark
 from core.serving.feedback import Feedback
 from core.serving.messages import Request, Response, to_json
 from core.serving.micro_batcher import MicroBatcher, NotAnswered, QueueFull, Stopped
+from core.serving.pieces import Pieces
 from core.serving.questions import Asked, Limits, Question
+from core.serving.settings import Settings
 from core.serving.waiting import answers, wake
 
 FRESH_SECONDS = 10  # a model that has answered so lately is healthy
@@ -37,31 +37,6 @@ PROBE_SECONDS = 1  # that any other one has to answer in
 OPEN = {"/health", "/ready", "/", "/openapi.json"}  # where no key is asked for
 LONG_BODY = 1 << 14  # bytes: a list of some hundred titles, as a rule
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What an application may do; the flags of the same names have the defaults.
-
-    Attributes:
-        key: that requests must bear; "" for none.
-        batch_size: items of concurrent requests that share a forward pass.
-        queue: requests that may be waiting.
-        timeout: seconds that a request may take.
-        max_chars: characters allowed in a text.
-        max_texts: texts allowed in a list.
-        max_body: bytes allowed in a request.
-        cors: origin whose pages may ask from a browser; None for none.
-    """
-
-    key: str
-    batch_size: int
-    queue: int
-    timeout: float
-    max_chars: int
-    max_texts: int
-    max_body: int
-    cors: str | None
 
 
 class Application:
@@ -96,9 +71,11 @@ class Application:
         metrics.watch(lambda: self.batcher.waiting, {name: each.facts for name, (each, _) in models.items()})
         self._limits = Limits(settings.max_chars, settings.max_texts)
         self._facts = [model_facts(name, each.path, each.facts) for name, (each, _) in models.items()]
+        self._pieces = Pieces({name: each.facts for name, (each, _) in models.items()}, settings.max_chars)
         self._contract = to_json(openapi.describe(self.names, settings, feedback is not None))
         self.routes = {
             "/predict": ("POST", self.predict),
+            "/pieces": ("POST", self.pieces),
             "/health": ("GET", self.health),
             "/ready": ("GET", self.ready),
             "/models": ("GET", self.models),
@@ -237,6 +214,12 @@ class Application:
             {**answer, "status": 200, "model": name, "elapsed_ms": request.elapsed_ms, "request_id": request.id}
         )
 
+    async def pieces(self, request: Request) -> Response:
+        """The words and characters that a model sees in a text."""
+        body = read_object(request)
+        name = read_model(body, self.names, self.aliases)
+        return answered({**await asyncio.to_thread(self._pieces.read, name, body), "status": 200, "model": name})
+
     def answer_items(
         self, request: Request, name: str, question: Question, asked: Asked, found: Sequence[Any]
     ) -> Iterator[dict[str, Any]]:
@@ -258,8 +241,3 @@ class Application:
 def answered(value: Mapping[str, Any]) -> Response:
     """The answer that holds a JSON object."""
     return Response(200, to_json(value))
-
-
-def environment_key() -> str:
-    """The key that requests must carry, "" for none."""
-    return os.environ.get("NEWS_API_KEY", "").strip()

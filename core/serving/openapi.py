@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from core.serving.application import Settings
+    from core.serving.settings import Settings
 
 HTML = "text/html; charset=utf-8"
 TEXT = "SpaceX 星舰今日成功发射，开启火星移民新篇章"
@@ -63,6 +63,7 @@ def describe(models: Sequence[str], settings: "Settings", feedback: bool) -> dic
             "model": {"type": "string", "enum": list(models), "default": models[0]},
         },
     }
+    pieces = {"type": "object", "required": ["text"], "properties": {"text": text, "model": STRING}}
     answer = {
         "oneOf": [
             {"allOf": [{"$ref": "#/components/schemas/Item"}, {"type": "object", "properties": TRACE}]},
@@ -77,6 +78,7 @@ def describe(models: Sequence[str], settings: "Settings", feedback: bool) -> dic
     }
     paths = {
         "/predict": {"post": _post("预测一条或多条标题", question, answer, {"text": TEXT})},
+        "/pieces": {"post": _post("模型看到的词和字", pieces, OBJECT, {"text": TEXT})},
         "/health": {"get": _get("模型是否回答", open_to_all=True)},
         "/ready": {"get": _get("现在是否该把请求发到这里", open_to_all=True)},
         "/models": {"get": _get("模型的信息，以及最近一次评测")},

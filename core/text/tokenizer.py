@@ -143,6 +143,10 @@ class Tokenizer:
             for start in range(0, len(encoding.ids), size):
                 yield encoding.ids[start : start + size]
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """The place of each token in a text, none of which is cut: its first character and the one after its last."""
+        return [span for span in self.tokenizer.encode(replace_surrogates(text)).offsets if span[0] < span[1]]
+
     def to_json(self) -> str:
         """The content of a `tokenizer.json` with which Hugging Face's AutoTokenizer gives the same ids."""
         tokenizer = FastTokenizer.from_str(self.tokenizer.to_str())

@@ -1,7 +1,6 @@
-"""单条预测: one title, its class, and which of its characters mattered."""
+"""单条预测: one title, its class, and which of its words and characters mattered."""
 
 import math
-import re
 import time
 
 import streamlit as st
@@ -16,8 +15,7 @@ EXAMPLES = [
     "央行宣布下调存款准备金率0.5个百分点",
     "国足主场2比1逆转取胜，晋级十二强赛",
 ]
-OCCLUDED = 60  # characters left out one at a time
-PIECE = re.compile(r"[A-Za-z]+|[0-9][0-9.,:%]*|\S")
+OCCLUDED = 60  # pieces left out one at a time
 HISTORY = 50  # titles remembered
 
 
@@ -40,14 +38,17 @@ def show_answer(answer: dict) -> None:
 def occlude(api: Api, answer: dict) -> list[dict] | str:
     """What the class loses when each piece of the title is left out, or why that is not known.
 
-    Occlusion (Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks") of characters, and of
-    Latin words and numbers. The loss is one of log-odds: it does not vanish where the model is very sure.
+    Occlusion (Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks") of the words and
+    characters that the model sees. The loss is one of log-odds: it does not vanish where the model is very sure.
 
     Returns:
         For each piece its "text", the "drop" of the log-odds, and the probability "without" it.
     """
-    text = answer["text"]
-    pieces = [(found.start(), found.end()) for found in PIECE.finditer(text[:OCCLUDED])]
+    text, pieces = answer["text"], []
+    for piece in api.pieces(text, answer["model"]):
+        if (start := text.find(piece, pieces[-1][1] if pieces else 0)) >= 0:
+            pieces.append((start, start + len(piece)))
+    answer["cut"], pieces = len(pieces) > OCCLUDED, pieces[:OCCLUDED]
     reply = api.predict_list([text[:start] + text[end:] for start, end in pieces], answer["model"], ALL_CLASSES)
     if "error" in reply:
         return reply["error"]
@@ -68,21 +69,21 @@ def log_odds(share: float) -> float:
 
 def show_characters(api: Api, answer: dict) -> None:
     """Shade the characters by what they were worth; asked once for an answer."""
-    st.subheader("哪些字起了作用")
+    st.subheader("哪些词起了作用")
     if "drops" not in answer:
-        with st.spinner("正在逐字比较…"):
+        with st.spinner("正在逐词比较…"):
             answer["drops"] = occlude(api, answer)
     if isinstance(answer["drops"], str):
-        st.warning(f"没有得到逐字的比较。{plain(answer['drops'])}")
+        st.warning(f"没有得到逐词的比较。{plain(answer['drops'])}")
         return
     scale = colours([item["pred_class"] for item in answer["top_k"]])
     colour = scale.range[scale.domain.index(answer["pred_class"])]
     if answer["drops"]:
         st.altair_chart(tiles(answer["drops"], colour), width="stretch")
-    cut = f"只比较前 {OCCLUDED} 个字。" if len(answer["text"]) > OCCLUDED else ""
+    cut = f"只比较前 {OCCLUDED} 个。" if answer["cut"] else ""
     label = plain(answer["pred_class"])
     st.caption(
-        f"每次去掉一个字（或一个英文词、一个数）再预测：颜色越浓，去掉后越不像“{label}”，最浓的是影响最大的；"
+        f"每次去掉模型看到的一个词或字再预测：颜色越浓，去掉后越不像“{label}”，最浓的是影响最大的；"
         f"灰色表示去掉后反而更像。{cut}"
     )
 
