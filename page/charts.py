@@ -23,7 +23,7 @@ BLUE, GREY = PALETTE[0], PALETTE[-1]
 SHOWN_CLASSES = 30  # of many, in a picture or a line
 CELLS = 40  # half characters in a line of tiles
 ON_CELLS = {"labelFlush": False, "labelBound": False, "ticks": False, "domain": False}
-FULL_DROP = 0.5  # of the log-odds that makes a full shade, where no piece reaches more
+FULL_DROP = 0.2  # of the log-odds that makes a full shade, where no piece reaches more
 
 
 def colours(labels: Sequence[str]) -> alt.Scale:

@@ -128,11 +128,11 @@ class Page:
     def devtools(self, command: str, **parameters: object) -> None:
         self.driver.execute_cdp_cmd(command, parameters)
 
-    def screen(self, width: int = DESKTOP, height: int = 900, scheme: str = "light") -> None:
-        """Another screen, for the pages opened from now on."""
+    def screen(self, width: int = DESKTOP, height: int = 900, scheme: str = "light", pixels: int = 1) -> None:
+        """Another screen, with so many pixels in each of CSS, for the pages opened from now on."""
         phone = width < 600
         self.devtools(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=pixels, mobile=phone
         )
         self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
@@ -199,9 +199,10 @@ class Page:
         self.click(f"//button[.//p[normalize-space()='{label}']]")
 
     def fill(self, label: str, text: str) -> None:
-        """Put any text into an empty field; the driver's own keys have no emoji."""
+        """Put any text into a field, in place of what is there; the driver's own keys have no emoji."""
         field = f"//*[@aria-label='{label}'][self::input or self::textarea]"
         self.click(field)
+        ActionChains(self.driver).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).perform()
         self.devtools("Input.insertText", text=text)
         self.driver.switch_to.active_element.send_keys(Keys.TAB)
 
@@ -257,7 +258,7 @@ class Page:
             "return [innerWidth, content.getBoundingClientRect().bottom]"
         )
         dark = self.script("return matchMedia('(prefers-color-scheme: dark)').matches")
-        self.screen(width, max(600, int(bottom) + 40), "dark" if dark else "light")
+        self.screen(width, max(600, int(bottom) + 40), "dark" if dark else "light", 2)
         time.sleep(1)
         picture = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
         self.pictures.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import io
 import os
 import random
 import re
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -392,6 +393,20 @@ def test_pictures(page: Page, servers: Servers):
         page.screen(width, scheme=scheme)
         compare_one(page, EXAMPLE)
         page.picture(f"compare_one_{screen}")
+    siblings = {"entities": "ner", "aspects": "aspect_sentiment", "questions": "qa"}
+    names = {view: next((ROOT / "save_models" / task).glob("*.pt"), None) for view, task in siblings.items()}
+    if all(names.values()):
+        servers.start_api(*(f"{view}={path}" for view, path in names.items()))
+        servers.wait()
+        page.screen()
+        for view, button in {"entities": "识别", "aspects": "判断", "questions": "回答"}.items():
+            page.open("" if view == "entities" else view)  # which comes first
+            if view == "aspects":
+                with (ROOT / "data" / "aspect_sentiment" / "dev.csv").open(encoding="utf-8", newline="") as file:
+                    page.fill("评论", "\n".join(row[0] for row in list(csv.reader(file))[1:31]))
+            page.press(button)
+            time.sleep(3)  # for the answers and their chart
+            page.picture(view)
     servers.stop_api()
     for screen, (width, scheme) in SCREENS.items():
         page.screen(width, scheme=scheme)
