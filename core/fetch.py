@@ -86,10 +86,11 @@ def reason(fault: BaseException) -> str:
         return f"the server answers {response.status_code}"
     text = str(fault) if isinstance(fault, _Broken) else f"{type(fault).__name__}: {fault}"
     causes: list[BaseException] = []
-    while fault is not None and fault not in causes:
-        causes.append(fault)
-        fault = fault.__cause__ or fault.__context__
-    names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
+    cause: BaseException | None = fault
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    names = {kind.__name__ for each in causes for kind in type(each).__mro__}
     return next((meaning for name, meaning in REASONS.items() if name in names), text.splitlines()[0][:160])
 
 
@@ -136,7 +137,8 @@ def fetch(url: str, path: Path, size: int | None = None) -> None:
             return _transfer(url, path, size)
         except (requests.RequestException, ConnectionFault, _Broken) as fault:
             failures = 1 if _size(path) >= start + ENOUGH_BYTES else failures + 1
-            status = fault.response.status_code if isinstance(fault, requests.HTTPError) else None
+            response = fault.response if isinstance(fault, requests.HTTPError) else None
+            status = None if response is None else response.status_code
             if failures == TRIES or (status and status < 500 and status not in (408, 429)):
                 raise FetchError(url, reason(fault)) from fault
             print(f"{path.name}: {reason(fault)}; trying again in {PAUSE * failures:.0f} s", file=sys.stderr)

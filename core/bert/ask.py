@@ -65,9 +65,10 @@ def _head(repo: str, name: str, endpoint: str) -> Remote | None:
         if status in (401, 403):
             raise FetchError(url, f"there is no {repo}, or it asks for a login") from fault
         raise FetchError(url, fetch.reason(fault)) from fault
-    if len(facts.etag or "") not in (40, 64):
+    etag = facts.etag or ""
+    if len(etag) not in (40, 64):
         raise FetchError(url, "it comes without a hash: this is no mirror of the hub")
-    return Remote(url, facts.size, (facts.etag,))
+    return Remote(url, facts.size, (etag,))
 
 
 def address(host: str) -> str:

@@ -43,8 +43,8 @@ def check_sums(folder: Path) -> bool:
     if not path.is_file():
         return False
     lines = path.read_bytes().decode("utf-8", "replace").splitlines()
-    sums = [LINE.fullmatch(line) for line in lines]
-    if not sums or None in sums:
+    sums = [found for line in lines if (found := LINE.fullmatch(line))]
+    if not sums or len(sums) < len(lines):
         raise UserError(f"{path} is damaged: fetch it again, or run `python -m core.bert.sums {folder}`")
     for found in sums:
         file = folder / found[2]

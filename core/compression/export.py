@@ -62,11 +62,13 @@ def to_onnx(model: nn.Module, facts: Facts) -> bytes:
         if any(isinstance(part, nn.RNNBase) for part in plain.modules()):
             # torch.export would unroll the steps; the exporter before it knows ONNX's own LSTM.
             logits = {0: "batch", 1: "seq"} if is_per_token(model) else {0: "batch"}
-            dynamic = {"dynamic_axes": {**axes, "logits": logits}}
-            torch.onnx.export(plain, example, file, dynamo=False, **names, **dynamic)
+            named_axes = {**axes, "logits": logits}
+            torch.onnx.export(plain, example, file, dynamo=False, dynamic_axes=named_axes, **names)
         else:
-            dynamic = {"dynamic_shapes": tuple(axes.values()), "external_data": False, "verbose": False}
-            torch.onnx.export(plain, example, file, dynamo=True, **names, **dynamic)
+            shapes = tuple(axes.values())
+            torch.onnx.export(
+                plain, example, file, dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False, **names
+            )
         content = file.read_bytes()
     check_logits(model, content, facts)
     return content

@@ -19,7 +19,7 @@ from core.training.device import cpu_flags
 
 # Integer arithmetic differs between CPUs: those without VNNI saturate in 8 bits (hence the reduced range) or do better
 # with unsigned weights. Which is the fastest that is right can only be found by trying.
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "signed": {"weight_type": "QInt8"},
     "signed, per channel": {"weight_type": "QInt8", "per_channel": True},
     "signed, 7 bits": {"weight_type": "QInt8", "reduce_range": True},

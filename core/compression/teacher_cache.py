@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -69,7 +70,8 @@ class RowLogits:
         values = torch.cat([part.values for part in parts])
         if parts[0].starts is None:
             return RowLogits(values)
-        lengths = torch.cat([part.starts.diff() for part in parts])
+        starts = [cast(torch.Tensor, part.starts) for part in parts]  # all have entries token by token
+        lengths = torch.cat([each.diff() for each in starts])
         return RowLogits(values, nn.functional.pad(lengths.cumsum(0), (1, 0)))
 
     @staticmethod
@@ -112,7 +114,7 @@ def cached_logits(
     starts = nn.functional.pad(torch.tensor(batches.lengths).cumsum(0), (1, 0)) if per_token else None
     key = hashlib.sha256(f"{teacher_sha256} {batches.sha256()}".encode()).hexdigest()
     path = folder / f"{key[:24]}.pt"
-    logits = RowLogits(_read(path, (int(starts[-1]) if per_token else rows, *shape)), starts)
+    logits = RowLogits(_read(path, (rows if starts is None else int(starts[-1]), *shape)), starts)
     todo = logits.missing()
     if not todo.any():
         print(f"teacher's logits: {rows} rows, read from {path}")

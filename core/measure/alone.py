@@ -35,9 +35,10 @@ def measure_alone(predictor: type, path: Path, items: Sequence[Any]) -> dict[str
         UserError: the process failed.
     """
     command, started = [sys.executable, "-X", "utf8", "-m", "core.measure.alone"], time.perf_counter()
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": {**os.environ, "TQDM_DISABLE": "1"}}
+    env, pipe = {**os.environ, "TQDM_DISABLE": "1"}, subprocess.PIPE
     name = f"{predictor.__module__}.{predictor.__qualname__}"
-    with subprocess.Popen(command, cwd=ROOT, encoding="utf-8", **pipes) as process:
+    with subprocess.Popen(command, cwd=ROOT, encoding="utf-8", env=env, stdin=pipe, stdout=pipe) as process:
+        assert process.stdin is not None and process.stdout is not None
         with contextlib.suppress(OSError):  # it ended before it read: its own words tell why
             json.dump({"predictor": name, "path": str(path.resolve()), "items": list(items)}, process.stdin)
             process.stdin.close()

@@ -34,9 +34,11 @@ COLUMNS = {
 def add_ratios(rows: Sequence[dict[str, Any]], reference: dict[str, Any] | None) -> None:
     """Add `ratio_p50` and `ratio_throughput`, above 1 for what is faster than the reference row."""
     for row in rows:
-        known = reference is not None and row["p50_ms"] is not None
-        row["ratio_p50"] = reference["p50_ms"] / row["p50_ms"] if known else None
-        row["ratio_throughput"] = row["titles_per_s"] / reference["titles_per_s"] if known else None
+        if reference is None or row["p50_ms"] is None:
+            row["ratio_p50"] = row["ratio_throughput"] = None
+        else:
+            row["ratio_p50"] = reference["p50_ms"] / row["p50_ms"]
+            row["ratio_throughput"] = row["titles_per_s"] / reference["titles_per_s"]
 
 
 def frontier(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> list[dict[str, Any]]:
@@ -157,8 +159,8 @@ def draw(
         *line, drawstyle="steps-post", color="tab:orange", zorder=0, label=say("nothing is faster and as accurate")
     )
     advised = choose(timed, by)
-    star = {"color": "tab:red", "markersize": 15, "zorder": 3, "label": say("advised for this machine")}
-    axes.plot(advised["p50_ms"], 100 * advised[by], "*", **star)
+    at, star = (advised["p50_ms"], 100 * advised[by]), say("advised for this machine")
+    axes.plot(*at, "*", color="tab:red", markersize=15, zorder=3, label=star)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}")

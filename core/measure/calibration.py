@@ -8,7 +8,7 @@ Modern Neural Networks").
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -22,6 +22,14 @@ DRAWS = 100  # of answers by chance
 COOLEST, HOTTEST = 0.05, 20.0  # temperatures that are looked at
 
 
+class Coverage(TypedDict):
+    """What leaving out answers below a confidence gains: the share that is left, and its accuracy."""
+
+    min_confidence: float
+    coverage: float
+    accuracy: float | None
+
+
 def fit_temperature(logits: Sequence[np.ndarray], batches: "Batches", units: "Units") -> float:
     """The temperature of a model by some labelled rows, those of dev.txt: see `best_temperature`.
 
@@ -33,7 +41,7 @@ def fit_temperature(logits: Sequence[np.ndarray], batches: "Batches", units: "Un
     return best_temperature(*_chosen(logits, batches, units))
 
 
-def best_temperature(logits: np.ndarray, labels: Sequence[int]) -> float:
+def best_temperature(logits: np.ndarray, labels: Sequence[int] | np.ndarray) -> float:
     """The temperature at which the labels are likeliest, to four digits.
 
     A weak prior, log T normal around 0, keeps it finite where the rows are few or none of them is a mistake.
@@ -112,9 +120,9 @@ def without_temperature(shares: np.ndarray, temperature: float) -> np.ndarray:
     return powers.max(axis=1) / powers.sum(axis=1)
 
 
-def coverage_of(confidence: np.ndarray, right: np.ndarray) -> list[dict[str, float | None]]:
+def coverage_of(confidence: np.ndarray, right: np.ndarray) -> list[Coverage]:
     """For each smallest confidence the share of answers that have it, and their accuracy: None where there are none."""
-    rows = []
+    rows: list[Coverage] = []
     for least in THRESHOLDS:
         kept = confidence >= least
         accuracy = float(right[kept].mean()) if kept.any() else None

@@ -142,7 +142,7 @@ def _describe_classes(labels: Sequence[str], splits: Splits) -> tuple[list[str],
     lines.append(f"imbalance of train: {most / least:.1f} ({commonest} has {most} rows, {rarest} {least})")
     phrases = []
     for name, count in counts.items():
-        absent = [labels[index] for index in np.flatnonzero(count == 0)]
+        absent = [labels[index] for index in np.flatnonzero(count == 0).tolist()]
         if absent:
             more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
             phrases.append(f"{name} has no row of class {', '.join(absent[:5])}{more}")
@@ -191,7 +191,8 @@ def _describe_tokens(tokens: Mapping[str, Tokens], max_length: int, vocab: Path)
         f"tokens of a title, [CLS] and [SEP] included; characters that become [UNK] (vocabulary: {vocab})",
         f"{'median':>8}{'95 %':>8}{'99 %':>8}{'longest':>9}{f'cut at {max_length}':>12}{'[UNK]':>9}  file",
     ]
-    cut, lacking, unknown = [], [], Counter()
+    cut, lacking = [], []
+    unknown: Counter[str] = Counter()
     for name, measured in tokens.items():
         numbers = np.percentile(measured.lengths, (50, 95, 99, 100), method="inverted_cdf")
         cut_share = (measured.lengths > max_length).mean()

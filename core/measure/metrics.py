@@ -1,6 +1,6 @@
 """Classification metrics: overall, for each class, as a table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 SCORES = ("precision", "recall", "f1")
@@ -49,7 +49,7 @@ def metrics_table(metrics: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def headline(metrics: dict[str, Any], best_by: str) -> str:
+def headline(metrics: Mapping[str, Any], best_by: str) -> str:
     """The metric that a model is first judged by: accuracy where that is one, else the one it is selected by."""
     return "accuracy" if "accuracy" in metrics else best_by
 

@@ -81,7 +81,8 @@ def draw_data_set(
     height = 1 + 0.26 * min(len(labels), MAX_DRAWN_NAMES)  # inches
     with rc_context(settings):
         figure = Figure(figsize=(10, height + 3.5), layout="constrained")
-        panels = figure.subplot_mosaic([list(counts), ["tokens"] * len(counts)], height_ratios=[height, 3])
+        grid = [list(counts), ["tokens"] * len(counts)]
+        panels: dict[str, Axes] = figure.subplot_mosaic(grid, height_ratios=[height, 3])
         for split, rows in counts.items():
             axes = panels[split]
             bars = axes.barh(range(len(labels)), rows)

@@ -153,7 +153,8 @@ def draw_history(trials: Sequence[Trial], path: Path) -> None:
         if some:
             at = [trial["number"] for trial in some], [100 * trial["value"] for trial in some]
             axes.plot(*at, marker, color=color, label=state)
-    ended, best = [trial for trial in valued if trial["state"] == "complete"], []
+    ended = [trial for trial in valued if trial["state"] == "complete"]
+    best: list[float] = []
     for trial in ended:
         best.append(max([100 * trial["value"], *best[-1:]]))
     axes.step([trial["number"] for trial in ended], best, where="post", color="tab:orange", label="best so far")

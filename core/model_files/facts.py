@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from core import __version__
 from core.console import UserError
@@ -35,6 +35,8 @@ class Facts(TypedDict, total=False):
     per_token: bool  # whether its logits are (batch, seq, …), token by token; False where it is absent
     vocab: list[str]  # tokens in the order of their ids
     temperature: float  # that logits are divided by to give probabilities; 1 where it is absent
+    precision: str  # arithmetic of what is not INT8, in an OpenVINO file: f32, bf16
+    weights: str  # of an INT8 ONNX file: the variant of quantization
     max_length: int  # tokens kept of a text, [CLS] and [SEP] included
     truncation: str  # what is cut: "end", or the middle ("head_tail")
     config: dict[str, Any]  # the resolved knobs of the run
@@ -113,7 +115,7 @@ def is_per_token(model: Any) -> bool:
     return getattr(getattr(model, "module", model), "per_token", False)
 
 
-def provenance() -> dict[str, Any]:
+def provenance() -> Facts:
     """Versions of project and libraries, and the git commit (None outside a clone), that a model is made with."""
     try:
         commit = subprocess.run(
@@ -200,7 +202,7 @@ def check(content: Any, path: Path) -> Facts:
         raise UserError(f"{path} lacks facts about its model, or they do not fit it: make the model again")
     if fault := wrong_kind(content) or misfit(content):
         raise UserError(f"{path} has damaged facts ({fault}): make the model again, or copy it again")
-    return content
+    return cast(Facts, content)
 
 
 def one_line(fault: Exception) -> str:

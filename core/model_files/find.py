@@ -59,13 +59,13 @@ def _find_default(models: Models) -> Path:
     if found and default and found[0] == default.model:
         advised = [models.base / path for path in models[default.model].paths if path.as_posix() == default.file]
         found = default.model, next(filter(_fits, advised), found[1])
-    if found is None and default is None:
-        raise UserError(
-            f"there is no trained model yet: run `{_train(models)}`, or name a file with --model"
-            if _has_torch()
-            else NO_LIGHT.format(what="any model")
-        )
     if found is None:
+        if default is None:
+            raise UserError(
+                f"there is no trained model yet: run `{_train(models)}`, or name a file with --model"
+                if _has_torch()
+                else NO_LIGHT.format(what="any model")
+            )
         raise UserError(
             f"{default_file(models)} names {default.model}, which is gone or cannot be used here, as are all others of "
             f"that training: run `{_train(models)}`, or name a model with --model; here: {_here(models)}"

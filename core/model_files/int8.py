@@ -37,6 +37,6 @@ def load_quantized(model: nn.Module, state_dict: dict[str, Any]) -> None:
     Raises:
         KeyError, RuntimeError: they do not fit each other.
     """
-    versioned = OrderedDict(state_dict)
+    versioned: Any = OrderedDict(state_dict)
     versioned._metadata = model.state_dict()._metadata  # says that weights are packed, which a plain dict cannot
     model.load_state_dict(versioned)

@@ -120,7 +120,7 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # by name of the fact: 
     **dict.fromkeys(("config", "training", "versions", "teachers"), MAYBE_A_DICT),
     "architecture": (_is_architecture, "a dict with a type and num_labels"),
     "labels": (
-        lambda value: _different(value) and all(map(_can_be_shown, value)),
+        lambda value: bool(_different(value)) and all(map(_can_be_shown, value)),
         "a list of different, visible names",
     ),
     "vocab": (lambda value: _different(value).issuperset(SPECIAL_TOKENS), f"different tokens with {SPECIAL_TOKENS}"),

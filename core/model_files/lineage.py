@@ -82,7 +82,9 @@ def read_default(models: Models) -> Default | None:
 def begin(models: Models, teacher: Path, facts: Facts) -> None:
     """Write down that the teacher of a new training answers; nothing for a teacher in a place of its own."""
     if name_of(teacher, models) == TEACHER:
-        _write(models, Default(facts["lineage"], TEACHER, TRAINING, [TEACHER]))
+        lineage = facts["lineage"]
+        assert lineage is not None  # a training has one
+        _write(models, Default(lineage, TEACHER, TRAINING, [TEACHER]))
 
 
 def descend(models: Models, artefact: Path, facts: Facts) -> None:

@@ -112,7 +112,8 @@ def import_openvino() -> Any:
     Raises:
         UserError: it is not installed.
     """
-    sys.modules.setdefault("openvino_telemetry", None)  # nothing is reported to anybody
+    # Nothing is reported to anybody: None in place of a module is one that cannot be imported.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as fault:

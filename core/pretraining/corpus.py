@@ -207,7 +207,8 @@ class CorpusBatches:
             rows = self.rows[order[self._cuts[batch] : self._cuts[batch + 1]]]
             ids = [self.corpus.text(row) for row in rows]
             columns: dict[str, list] = {}
-            if np.random.default_rng((self.seed or 0, number, batch)).random() < self.character_share:
+            draw = np.random.default_rng((self.seed or 0, number, batch)).random()
+            if self._characters is not None and draw < self.character_share:
                 room = self.positions - 2
                 split = [self._characters.split(text) for text in ids]
                 ids = [characters[:room] for characters, _ in split]

@@ -208,7 +208,11 @@ def write_bert(folder: Path, bert_for_mlm: nn.Module, tokenizer: Tokenizer, reci
     # The weights come last: a kill on the way leaves none, rather than earlier ones beside another vocabulary.
     (folder / "model.safetensors").unlink(missing_ok=True)
     for name, text in texts.items():
-        atomic_write(folder / name, lambda file, text=text: file.write(text.encode("utf-8")))
+        _write_text(folder / name, text)
     write_json(folder / "tokenizer_config.json", tokenizer_config)
     write_json(folder / "config.json", bert_config)
     atomic_write(folder / "model.safetensors", lambda file: file.write(save(weights, {"format": "pt"})))
+
+
+def _write_text(path: Path, text: str) -> None:
+    atomic_write(path, lambda file: file.write(text.encode("utf-8")))

@@ -95,7 +95,7 @@ def read_model(body: dict[str, Any], names: Sequence[str], aliases: Mapping[str,
         return names[0]
     if name not in names and isinstance(name, str):
         name = aliases.get(name)
-    if name not in names:
+    if not isinstance(name, str) or name not in names:
         raise ApiError(404, "unknown_model", f"没有这个模型：请去掉 model，或改为 {'、'.join(names)}")
     return name
 

@@ -184,6 +184,7 @@ class Application:
 
     async def take_feedback(self, request: Request) -> Response:
         """Keep what a text should have been called."""
+        assert self.feedback is not None  # or there is no such route
         text, label = self.feedback.read(
             read_object(request), {label for each in self.labels.values() for label in each}
         )
@@ -207,7 +208,7 @@ class Application:
             predictions = iter(await answers(self.batcher, name, usable, self.settings.timeout))
         found = [item if isinstance(item, ApiError) else next(predictions) for item in asked.items]
         items = list(self.answer_items(request, name, question, asked, found))
-        answer = items[0] if asked.single else {"predictions": items}
+        answer: dict[str, Any] = items[0] if asked.single else {"predictions": items}
         if self.feedback and asked.single:
             self.feedback.remember(request.id, answer["text"])
         return answered(

@@ -54,7 +54,9 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task | None = None
         self._deaf = self._last = False  # what comes is thrown away; there will be no further request
         self._begun, self._in_head, self._head_bytes = False, True, 0  # of the request that is being read
-        self._url, self._pairs, self._chunks, self._body_bytes = b"", [], [], 0
+        self._url, self._body_bytes = b"", 0
+        self._pairs: list[tuple[str, str]] = []
+        self._chunks: list[bytes] = []
 
     @property
     def is_busy(self) -> bool:
@@ -123,7 +125,8 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         if len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._pairs) > MAX_HEAD:
             self._refuse_now(http_error(431))
-        self._in_head, headers = False, {}
+        self._in_head = False
+        headers: dict[str, str] = {}
         for name, value in self._pairs:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         names = [name for name, _ in self._pairs]
@@ -160,6 +163,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         request, self._request = self._request, None  # no longer kept here than it takes to answer it
+        assert request is not None  # its head is complete before
         request.body = b"".join(self._chunks)
         request.keep_alive = self._parser.should_keep_alive()
         self._begun, self._in_head, self._head_bytes, self._chunks = False, True, 0, []

@@ -5,7 +5,7 @@ PROMETHEUS_MULTIPROC_DIR names one when it is imported.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ class HttpMetrics:
         self.sample()
         if self._folder is None:
             registry = self._registry
-            processes = [os.getpid()]
+            processes: Iterable[int] = [os.getpid()]
         else:
             registry = CollectorRegistry()
             MultiProcessCollector(registry, path=self._folder)
@@ -104,14 +104,14 @@ def workers(folder: Path) -> Iterator[int]:
 class Processes:
     """Memory, CPU time and open files of some processes together, on Linux."""
 
-    def __init__(self, pids: Iterator[int] | list[int]) -> None:
+    def __init__(self, pids: Iterable[int]) -> None:
         self._pids = list(pids)
 
     def collect(self) -> Iterator[Any]:
         """The metrics of prometheus_client's ProcessCollector, each the sum over the processes."""
         found: dict[str, Any] = {}
         for pid in self._pids:
-            for metric in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():
+            for metric in _metrics_of(pid):
                 total = found.setdefault(metric.name, metric)
                 if total is not metric and not metric.name.endswith(("start_time_seconds", "max_fds")):
                     total.samples = [
@@ -119,3 +119,7 @@ class Processes:
                         for one, other in zip(total.samples, metric.samples, strict=True)
                     ]
         return iter(found.values())
+
+
+def _metrics_of(pid: int) -> Iterable[Any]:
+    return ProcessCollector(pid=lambda: pid, registry=None).collect()

@@ -9,7 +9,7 @@ from typing import Any
 from core.files import sha256
 from core.model_files.facts import CLASSIFICATION, Facts, licence_of, numbers_of
 
-ROW = (
+ROW: tuple[str, ...] = (
     "name",
     "runtime",
     "file",

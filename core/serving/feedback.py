@@ -85,7 +85,7 @@ class Feedback:
             text = self.recall(request_id)
             if text is None:
                 raise ApiError(404, "unknown_request", "不记得这个 request_id 的标题：请改为发送 text 和 label")
-        if text_fault(text):
+        if not isinstance(text, str) or text_fault(text):
             raise ApiError(
                 422, "text_missing", '请发送 {"request_id": "…", "label": "…"} 或 {"text": "…", "label": "…"}'
             )

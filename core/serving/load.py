@@ -126,7 +126,8 @@ def measure_load(
         return time.perf_counter() - started
 
     taken = asyncio.run(all_clients())
-    report = {"clients": clients, "seconds": round(taken, 2), "requests_per_s": round(len(times) / taken, 1)}
+    report: dict[str, float | None] = {"clients": clients, "seconds": round(taken, 2)}
+    report["requests_per_s"] = round(len(times) / taken, 1)
     for share in PERCENTILES:
         report[f"p{share}_ms"] = round(1e3 * float(np.percentile(times, share)), 2) if times else None
     report["max_ms"] = round(1e3 * max(times), 2) if times else None

@@ -128,10 +128,9 @@ def read_texts(body: dict[str, Any], max_texts: int) -> list[str | None]:
 
 def text_error(text: str | None, max_chars: int) -> ApiError | None:
     """The error of a text that cannot be answered, or None."""
-    fault = text_fault(text)
-    if fault == "not_a_string":
+    if text is None:
         return ApiError(422, "text_not_a_string", "text 的类型不对：应为字符串，或由字符串组成的列表")
-    if fault == "empty":
+    if text_fault(text) == "empty":
         return ApiError(422, "text_empty", "标题是空的：请填写新闻标题")
     if len(text) > max_chars:
         return ApiError(413, "text_too_long", f"标题有 {len(text)} 个字，最多 {max_chars} 个：请缩短后再试")

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import tee
@@ -132,6 +132,7 @@ def open_source(
                 raise UserError(f"--output {output} is the file that is read: give the answers another name")
     if output:
         require_suffix(output, WRITTEN)
+    opened: AbstractContextManager[Text | Table]
     if is_table(path):
         opened = open_table(path, wanted=columns, sheet=sheet)
     elif columns or sheet:

@@ -47,7 +47,7 @@ def join_cells(row: Sequence[object], columns: Sequence[int], between: str) -> s
     return between.join(cell for cell in cells if cell)
 
 
-def is_blank(row: list[Any]) -> bool:
+def is_blank(row: Sequence[Any]) -> bool:
     """Whether nothing stands in any cell of a row."""
     return not any(cell_text(cell).strip() for cell in row)
 

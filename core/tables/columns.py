@@ -9,7 +9,7 @@ from core.tables.cells import cell_text, is_blank
 from core.text.names import name_key
 
 # In the order in which they are taken where a table has several.
-TEXT_NAMES = (
+TEXT_NAMES: tuple[str, ...] = (
     "标题",
     "新闻标题",
     "文章标题",

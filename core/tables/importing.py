@@ -71,6 +71,7 @@ def import_tables(config: ImportConfig) -> None:
     Raises:
         UserError: the folder holds a data set, a table cannot be read, or what it holds cannot be trained on.
     """
+    assert config.to is not None  # it has been refused otherwise
     for name in ("class", *PARTS):
         if (path := config.to / f"{name}.txt").exists():
             raise UserError(f"{path} is there already: choose another folder for --to, or delete it")
@@ -132,6 +133,7 @@ def add_corrections(config: ImportConfig, labels: Sequence[str]) -> None:
     Raises:
         UserError: the corrections cannot be read, or one has a label that is no class.
     """
+    assert config.to is not None and config.add is not None
     rows = read_labelled({"train": [config.add]}, config.text, config.label, config.join, config.sheet)
     keys = {name_key(name) for name in labels}
     ids = {str(index): name for index, name in enumerate(labels)}

@@ -80,7 +80,7 @@ class Wanted(NamedTuple):
         """
         if not self.usual:
             return text_columns(names, self.columns, file)
-        given = [(name,) for name in self.columns] or [()] * len(self.usual)
+        given: list[tuple[str, ...]] = [(name,) for name in self.columns] or [()] * len(self.usual)
         if len(given) != len(self.usual):
             raise UserError(f"--column must name {len(self.usual)} columns, such as {self.examples}")
         found = [choose_columns(names, *of, "--column", file) for of in zip(given, self.usual, strict=True)]
@@ -225,7 +225,9 @@ def _in_parts(
     cells: Iterator, names: Sequence[str], chosen: Sequence[int], wanted: Wanted, rows: int, arrow
 ) -> Iterator[Part]:
     schema = arrow.schema([(name, arrow.string()) for name in names])
-    start, taken, items = 0, [], []
+    start = 0
+    taken: list[Sequence[object]] = []
+    items: list[Any] = []
 
     def part() -> Part:
         columns = zip(*taken, strict=True) if taken else [[] for _ in names]

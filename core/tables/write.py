@@ -86,7 +86,8 @@ def _write_xlsx(file: BinaryIO, rows: Iterable[Iterable[Any]]) -> None:
 
 def _sheet_cell(cell: Any) -> Any:
     """What a sheet can hold of a cell: numbers, days and times as such, anything else as text that does not run."""
-    is_number = isinstance(cell, Real) and cell == cell and abs(cell) < EXACT
+    is_real = isinstance(cell, Real)
+    is_number = is_real and cell == cell and abs(cell) < EXACT
     is_time = isinstance(cell, date | time) and getattr(cell, "tzinfo", None) is None
     if is_number or (is_time and (not isinstance(cell, date) or cell.year >= 1900)):
         return cell
@@ -107,8 +108,9 @@ def _write_parquet(
         rows = iter(rows)
         while part := list(islice(rows, BATCH)):
             arrays = []
-            for field, cells in zip(schema, zip(*part, strict=True), strict=True):
+            for field, column in zip(schema, zip(*part, strict=True), strict=True):
+                cells: Sequence[Any] = column
                 if field.type == pyarrow.string():
-                    cells = [None if cell is None else cell_text(cell) for cell in cells]
+                    cells = [None if cell is None else cell_text(cell) for cell in column]
                 arrays.append(pyarrow.array(cells, field.type))
             writer.write_batch(pyarrow.record_batch(arrays, schema=schema))

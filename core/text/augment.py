@@ -52,7 +52,7 @@ def _mask(inner: np.ndarray, mask_id: int, rng: np.random.Generator) -> np.ndarr
 
 
 def _ngram(inner: np.ndarray, _mask_id: int, rng: np.random.Generator) -> np.ndarray:
-    length = min(len(inner) - 1, rng.integers(*NGRAM, endpoint=True))
+    length = min(len(inner) - 1, int(rng.integers(*NGRAM, endpoint=True)))
     start = rng.integers(len(inner) - length + 1)
     return inner[start : start + length]
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 from core.console import UserError
 from core.text.strange import FOREIGN, count_strange, guess
@@ -53,7 +53,7 @@ class Text(AbstractContextManager):
     def __init__(self, file: BinaryIO, name: str, may_be_json: bool = False) -> None:
         self.name, self._may_be_json = name, may_be_json
         self.warnings: list[str] = []
-        self._file = file
+        self._file: IO[Any] = file  # of bytes; of text once `parts` gives them out
         self._start = file.tell()
         self._head = file.read(CHUNK_BYTES)
         self._start += 3 * self._head.startswith(codecs.BOM_UTF8)
@@ -183,7 +183,7 @@ class Text(AbstractContextManager):
             if strange > max(HOPELESS, characters) / 2:
                 break
         if strange > 1 + characters * MAX_STRANGE_SHARE or broken > 1 + lines // 20:
-            kind = FOREIGN.get(guess(self._head), "neither UTF-8 nor GB18030 text")
+            kind = FOREIGN.get(guess(self._head) or "", "neither UTF-8 nor GB18030 text")
             raise UserError(f"{self.name} is {kind}: {SAVE_IT}")
         usual, other = ("UTF-8", "GB18030") if self.encoding == UTF8 else ("GB18030", "UTF-8")
         counts = {

@@ -6,6 +6,7 @@ So the end of an entity never lies within a token, whatever words a vocabulary h
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from core.text.tokenizer import CHARACTERS_A_TOKEN, CHUNK, Tokenizer, replace_surrogates
 from core.text.windows import cut_windows
@@ -58,7 +59,8 @@ def encode_words_apart(tokenizer: Tokenizer, sentences: Sequence[Sequence[str]])
         encodings = tokenizer.tokenizer.encode_batch(chunk, is_pretokenized=True)
         for words, encoding in zip(part, encodings, strict=True):
             tokens: list[list[int]] = [[] for _ in words]
-            for token_id, word in zip(encoding.ids, encoding.word_ids, strict=True):
+            places = cast(list[int], encoding.word_ids)  # None at special tokens alone, and none are added
+            for token_id, word in zip(encoding.ids, places, strict=True):
                 tokens[word].append(token_id)
             # Of a blank or an invisible character nothing is left.
             yield [ids or [tokenizer.unknown_id] for ids in tokens]

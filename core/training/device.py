@@ -19,8 +19,8 @@ from torch import nn
 from core.console import UserError
 from core.model_files.module import CPU, pick_device
 
-CPU_FLAGS = ("avx2", "avx512_f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16")
-CPU_FLAGS += ("neon", "dot", "i8mm", "bf16", "sve")  # ARM
+X86_FLAGS = ("avx2", "avx512_f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16")
+CPU_FLAGS = (*X86_FLAGS, "neon", "dot", "i8mm", "bf16", "sve")  # the others are of ARM
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

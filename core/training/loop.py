@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ class Budget(NamedTuple):
     @classmethod
     def of(cls, knobs: LoopConfig, batches: int) -> "Budget":
         """The budget of a run of so many batches in an epoch."""
-        steps = math.inf if knobs.minutes else batches * knobs.num_epochs
+        steps = math.inf if knobs.minutes else batches * cast(int, knobs.num_epochs)
         return cls(min(steps, knobs.max_steps or math.inf), knobs.minutes and knobs.minutes * 60)
 
     def position(self, now: Progress, devices: Devices) -> tuple[float, float]:
@@ -48,7 +48,7 @@ class Budget(NamedTuple):
     def bar(self, now: Progress, devices: Devices) -> Any:
         """The progress bar of a run."""
         total = None if self.seconds else self.steps
-        shown = {} if devices.is_main else {"disable": True}
+        shown: dict[str, Any] = {} if devices.is_main else {"disable": True}
         return progress(total=total, initial=now.step, desc="training", unit="step", **shown)
 
     def told(self, step: int) -> str:
@@ -108,7 +108,7 @@ def fit(
         while at < end and now.step < budget.steps and now.misses < patience:
             epoch, done = divmod(now.step, len(batches))
             for batch in batches.epoch(epoch, skip=done):
-                rate = learning_rate(at, end, knobs.learning_rate, knobs.warmup_ratio)
+                rate = learning_rate(at, end, cast(float, knobs.learning_rate), knobs.warmup_ratio)
                 parts = updater.step(batch, rate)
                 now.count(parts, int(batch["attention_mask"].sum()), time.perf_counter() - clock)
                 clock = time.perf_counter()

@@ -83,7 +83,8 @@ class Updater:
         Raises:
             UserError: out of memory with nothing left to halve, or a loss that is not a number.
         """
-        rank, world, units = self.devices.rank, self.devices.world, self.units(batch)
+        rank, world = self.devices.rank, self.devices.world
+        units: float = self.units(batch)
         own = slice(rank, None, world)
         if rank >= len(batch["row"]):  # a process without a row of a small last batch computes one, as nothing of it
             own, units = slice(1), inf
