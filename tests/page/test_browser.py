@@ -402,6 +402,7 @@ def test_pictures(page: Page, servers: Servers):
         for view, button in {"entities": "识别", "aspects": "判断", "questions": "回答"}.items():
             page.open("" if view == "entities" else view)  # which comes first
             if view == "aspects":
+                page.click("//p[contains(., '一行一条评论')]")
                 with (ROOT / "data" / "aspect_sentiment" / "dev.csv").open(encoding="utf-8", newline="") as file:
                     page.fill("评论", "\n".join(row[0] for row in list(csv.reader(file))[1:31]))
             page.press(button)
