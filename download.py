@@ -14,7 +14,6 @@ What broke off goes on when the command is run again. `train.py --bert-path rbt3
 
 import argparse
 import itertools
-import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -205,7 +204,7 @@ def install(target: Target, part: Path, files: Iterable[str], origin: str) -> No
         shutil.rmtree(part, ignore_errors=True)
         raise UserError(str(fault).replace(str(part), origin)) from fault
     for file in files:
-        os.replace(part / file, target.folder / file)
+        (part / file).replace(target.folder / file)
     shutil.rmtree(target.folder / ".part", ignore_errors=True)
     if target.is_encoder:
         write_sums(target.folder, files)

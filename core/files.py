@@ -64,7 +64,7 @@ def _replace(target: Path, write: Callable[[BinaryIO], object], mode: int | None
             os.fsync(file.fileno())
         if mode is not None:
             temporary.chmod(stat.S_IMODE(mode))
-        os.replace(temporary, target)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
     for left in target.parent.glob(".*.tmp"):

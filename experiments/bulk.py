@@ -84,7 +84,7 @@ def write_input(config: BulkTrialConfig, rows: int) -> Path:
     with open_text(config.titles) as text:
         titles = [line.partition("\t")[0] for line in text.lines() if line.strip()]
     for start in range(0, rows, FILE_ROWS):
-        with open(folder / f"{start // FILE_ROWS:05}.csv", "w", encoding="utf-8", newline="") as file:
+        with (folder / f"{start // FILE_ROWS:05}.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("id", "title"))
             for row in range(start, min(start + FILE_ROWS, rows)):
@@ -181,7 +181,7 @@ def kill(config: BulkTrialConfig, rows: int, rng: random.Random) -> dict[str, An
             classes[name] = found
     other = compared = 0
     for path in (config.work / f"predict_fun_{rows}").glob("*.csv"):
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             for row in csv.DictReader(file):
                 compared += 1
                 other += classes.get(row["id"]) != row["类别"]

@@ -104,7 +104,7 @@ class Feedback:
                 for number in range(OLDER_FILES, 0, -1):
                     older = self._older(number - 1)
                     if older.exists():
-                        os.replace(older, self._older(number))
+                        older.replace(self._older(number))
                 size = 0
             with self._path.open("a+b") as file:
                 if not size:

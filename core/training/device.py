@@ -11,6 +11,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ class Devices:
             state = PartialState(cpu=target.type == "cpu")
             rank, world, target = state.process_index, state.num_processes, state.device
             if rank:
-                sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - one process speaks for all
+                sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - one process speaks for all
         if precision == "auto":
             precision = "bf16" if has_native_bf16(target) else "fp32"
         if precision == "fp16" and target.type == "cpu":

@@ -1,6 +1,5 @@
 """Resuming: the state of a training run on disk, and a Ctrl-C that waits for the step to end."""
 
-import os
 import re
 import shutil
 import signal
@@ -109,8 +108,8 @@ class RunState:
         fresh = self.folder / "fresh.pt"
         write_tensors(fresh, {"identity": self.identity, "project": __version__, **state})
         if self._last.is_file():
-            os.replace(self._last, self._before)
-        os.replace(fresh, self._last)
+            self._last.replace(self._before)
+        fresh.replace(self._last)
 
     def load(self) -> dict[str, Any]:
         """Read what was saved last.
