@@ -75,7 +75,10 @@ class Servers:
 
     def predict(self, text: str | list[str], model: str | None = None) -> dict:
         """What the API says, asked past the page."""
-        question = {"text": text, "top_k": 10} | ({"model": model} if model else {})
+        return self.ask({"text": text, "top_k": 10} | ({"model": model} if model else {}))
+
+    def ask(self, question: dict) -> dict:
+        """What the API says to a question of any task."""
         return requests.post(f"{self.api}/predict", json=question, timeout=SECONDS).json()
 
     def log(self) -> str:

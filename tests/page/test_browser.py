@@ -15,11 +15,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import COMMON, LABELS, WORDS
+from aspect_reviews import VOCAB as REVIEWS_VOCAB
+from aspect_reviews import flags as review_flags
+from aspect_reviews import write_reviews
+from conftest import COMMON, LABELS, WORDS, write_bert
 from openpyxl import load_workbook
 from page_driver import BROWSER, DESKTOP, DRIVER, MAIN, NEEDS, PHONE, ROOT, SIDEBAR, Page, Servers, browser
 from selenium.webdriver.common.keys import Keys
 
+from aspect_sentiment import train as aspects_train
 from core.compression import export
 from core.model_files.module import load_module
 from core.tables.write import write_table
@@ -344,6 +348,50 @@ def show(page: Page, view: str, title: str, file: Path) -> None:
         ask(page, title)
     charts = {"": 2, "batch": 2, "compare": 1, "models": 0}[view]
     page.wait(lambda: page.count(CHART) >= charts, "no charts")
+
+
+def test_the_other_tasks(page: Page, servers: Servers, models: list[str], tagger: Path, reader: Path, tmp_path: Path):
+    """Entities, aspects and questions, as they are served; what is shown is what the API says."""
+    reviews, encoder = write_reviews(tmp_path / "reviews"), write_bert(tmp_path / "bert", list(REVIEWS_VOCAB))
+    aspects_train.main([*review_flags(reviews, tmp_path), "--bert-path", str(encoder), "--num-epochs", "4"])
+    servers.start_api(f"e={tagger}", f"a={tmp_path / 'save' / 'bert_aspects.pt'}", f"q={reader}")
+    servers.wait()
+    page.open()
+    page.wait(lambda: page.texts("stHeading") == ["实体识别"], "the first view is not that of the first model")
+    words = page.text(SIDEBAR).split()  # each view after the name of its icon
+    assert words[1:8:2] == ["实体识别", "方面情感", "阅读理解", "模型信息"]
+
+    sentence = "王芳昨天到了北京。"
+    found = servers.predict(sentence, "e")["entities"]
+    page.fill("文字，一行一段", f"{sentence}\n{TITLE}")
+    page.press("识别")
+    page.wait(lambda: "2 段里有" in page.text() and len((page.tables() or [[]])[0]) >= len(found), "no entities")
+    shown = [row[1:3] for row in page.tables()[0]]
+    assert found and shown[: len(found)] == [[each["text"], each["label"]] for each in found]
+    assert_inert(page)
+
+    review = "菜很香，人冷淡。"
+    page.go("方面情感", "方面情感")
+    page.fill("评论", review)
+    page.press("判断")
+    page.wait(lambda: page.count(CHART) == 1, "no aspects")
+    overall = servers.predict(review, "a")["overall"]
+    assert page.metrics() == {"总体": overall["state"], "置信度": f"{overall['confidence']:.1%}"}
+    page.click("//p[contains(., '一行一条评论')]")
+    page.fill("评论", f"{review}\n菜太咸。\n{TITLE}")
+    page.press("判断")
+    page.wait(lambda: "共 3 条" in page.text() and list(map(len, page.tables())) == [2, 3], "no strip")
+
+    passage, asked = "今日新的。李小明喜欢上海市。", "他喜欢哪里？"
+    page.go("阅读理解", "阅读理解")
+    page.fill("文章", passage)
+    page.fill("问题", asked)
+    page.press("回答")
+    page.wait(lambda: "答案" in page.metrics(), "no answer")
+    answer = servers.ask({"context": passage, "question": asked, "model": "q"})
+    assert page.metrics() == {"答案": answer["answer"], "置信度": f"{answer['confidence']:.1%}"}
+    servers.start_api(*models)
+    servers.wait()
 
 
 def test_the_api_stops_in_the_middle(page: Page, servers: Servers, models: list[str], tmp_path: Path):
