@@ -35,6 +35,7 @@ from experiments.trials import Trials, as_array, write_views
 from utils import read_data
 
 PARTS = ("gain", "pruning", "kills")
+MANY = 1000  # trials, which no search comes to
 
 
 @dataclass
@@ -54,7 +55,7 @@ class TuningConfig:
     minutes: float = 20.0
     """Of each of them."""
     trials: int = 12
-    """Trials of the searches of the other parts."""
+    """Trials of each search of the part pruning."""
     kills: int = 5
     """How often a search is killed."""
     output: Path = Config.output
@@ -98,26 +99,26 @@ def search(config: TuningConfig, folder: Path, *more: str) -> dict[str, Any]:
 
 def killed(config: TuningConfig, folder: Path) -> dict[str, Any]:
     """Kill a search at random moments and let it end; how many trials had ended at each kill, and how many are lost."""
-    command = [sys.executable, str(PROJECT / "tune.py"), *flags(config, folder, "--trials", str(config.trials))]
+    command = [sys.executable, str(PROJECT / "tune.py"), *flags(config, folder), "--trials"]
     rng, known, ended, lost = random.Random(1), {}, [], 0
     folder.mkdir(parents=True, exist_ok=True)
     for _ in range(config.kills):
         before = len(known)
         with (folder / "kills.log").open("a", encoding="utf-8") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
+            process = subprocess.Popen([*command, str(MANY)], stdout=log, stderr=log)
         try:
             while len(known) <= before and process.poll() is None:  # until a trial of its own has ended
                 time.sleep(0.5)
                 lost += _look(folder, known)
             time.sleep(rng.uniform(0, max((trial["seconds"] for trial in known.values()), default=0)))
             if process.poll() is not None:
-                raise UserError(f"the search ended before it was killed ({folder / 'kills.log'}): give more --trials")
+                raise UserError(f"the search ended before it was killed: see {folder / 'kills.log'}")
         finally:
             process.kill()
             process.wait()
         lost += _look(folder, known)
         ended.append(len(known))
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, str(len(known) + 1)], check=True, stdout=subprocess.DEVNULL)
     lost += _look(folder, known)
     return {"ended": ended, "lost": lost, "found": len(known)}
 
@@ -183,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     trials = Trials(config.output / "tuning_work", settings, PARTS, path, config.device)
     if "gain" in config.parts:
         for seed in range(1, config.seeds + 1):
-            limits = ("--seed", str(seed), "--minutes", str(config.minutes), "--trials", "1000")
+            limits = ("--seed", str(seed), "--minutes", str(config.minutes), "--trials", str(MANY))
             trials.once("gain", {"seed": seed}, lambda folder, limits=limits: search(config, folder, *limits))
         gain, true = trials.report["gain"], titles["test"].labels
         trials.report["summary"] = summarise(gain, true)
