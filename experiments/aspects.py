@@ -197,17 +197,22 @@ def table(report: dict[str, Any], words: Words) -> str:
     """The summary as a table, and below it the differences to the linear model on test."""
     lines, tests = [], []
     for entry in report["summary"]:
-        cells = [entry["model"], percent(np.mean(entry["dev"]))]
+        cells = [words.get(entry["model"], entry["model"]), percent(np.mean(entry["dev"]))]
         cells += [each_seed(entry["dev"]) if entry["dev"][1:] else "–", percent(entry["dev_aspects"])]
         told = ["–"] * 3
         if "against" in entry:
-            told = [entry["against"], interval(entry, words["an interval"], 2), f"{entry['p']:.4f}"]
+            told = [
+                words.get(entry["against"], entry["against"]),
+                interval(entry, words["an interval"], 2),
+                f"{entry['p']:.4f}",
+            ]
         found = entry.get("test", {})
         shown = [percent(found[name]) if name in found else "–" for name in ("pooled_f1", "aspect_f1", "merged_f1")]
         lines.append([*cells, *told, *shown, f"{entry['seconds']:.0f}" if entry["seconds"] else "–"])
         if found.get("against_linear"):
             own = interval(found["against_linear"], words["an interval"], 2)
-            tests.append(f"- {entry['model']} – {LINEAR}, test pooled F1: {own}, p {found['against_linear']['p']:.4f}")
+            name, p = words.get(entry["model"], entry["model"]), found["against_linear"]["p"]
+            tests.append(words["against the linear model"].format(name, own, p))
     return "\n".join([markdown(words["table aspects"], lines), "", *tests])
 
 

@@ -24,7 +24,7 @@ from core.console import UserError, parse, run
 from core.files import sha256, write_picture
 from core.measure.stats import interval, paired_bootstrap_counts
 from core.model_files.checkpoint import load
-from experiments.readme_words import Words, each_seed, markdown, percent
+from experiments.readme_words import ENGLISH, Words, each_seed, markdown, percent
 from experiments.trials import Trials, knobs_of, write_views
 from ner.baseline import Crf, Dictionary
 from ner.data import BUNDLED_DATA, Sentences, find_file, read_data
@@ -155,7 +155,7 @@ def table(report: dict[str, Any], words: Words) -> str:
     return markdown(words["table ner"], lines)
 
 
-def draw(report: dict[str, Any], path: Path) -> None:
+def draw(report: dict[str, Any], path: Path, words: Words = ENGLISH) -> None:
     """F1 of the models trained on all sentences as a PNG, a dot for each seed and a line at the CRF."""
     from matplotlib.figure import Figure
 
@@ -165,15 +165,14 @@ def draw(report: dict[str, Any], path: Path) -> None:
     axes = figure.subplots()
     for entry in entries:
         f1, mean = [100 * each for each in entry["f1"]], 100 * float(np.mean(entry["f1"]))
-        axes.plot(f1, [entry["model"]] * len(f1), "k.", markersize=4)
-        axes.plot(mean, entry["model"], "o", color="tab:blue", alpha=0.5, markersize=11)
-        axes.annotate(
-            f"{mean:.1f}", (mean, entry["model"]), (0, 8), textcoords="offset points", ha="center", fontsize=8
-        )
+        name = words.get(entry["model"], entry["model"])
+        axes.plot(f1, [name] * len(f1), "k.", markersize=4)
+        axes.plot(mean, name, "o", color="tab:blue", alpha=0.5, markersize=11)
+        axes.annotate(f"{mean:.1f}", (mean, name), (0, 8), textcoords="offset points", ha="center", fontsize=8)
         if entry["model"] == "crf":
             axes.axvline(mean, color="gray", linestyle=":", linewidth=1)
     axes.margins(x=0.1, y=0.12)
-    axes.set_xlabel("entity F1 on test, % (small dots: each seed; dotted: the CRF)")
+    axes.set_xlabel(words["entity F1 on test, % (small dots: each seed; dotted: the CRF)"])
     write_picture(path, figure)
 
 

@@ -24,7 +24,7 @@ from core.files import sha256, write_picture
 from core.measure.stats import interval, paired_bootstrap
 from core.model_files.checkpoint import load
 from core.model_files.predictor import predict_all
-from experiments.readme_words import Words, each_seed, markdown, percent
+from experiments.readme_words import ENGLISH, Words, each_seed, markdown, percent
 from experiments.trials import Trials, knobs_of, write_views
 from qa.baseline import MODELS as BASELINES
 from qa.baseline import Clauses
@@ -138,7 +138,7 @@ def table(report: dict[str, Any], words: Words) -> str:
     return markdown(words["table qa"], lines)
 
 
-def draw(report: dict[str, Any], path: Path) -> None:
+def draw(report: dict[str, Any], path: Path, words: Words = ENGLISH) -> None:
     """F1 by the number of training questions as a PNG, a dot for each seed."""
     from matplotlib.figure import Figure
 
@@ -146,14 +146,13 @@ def draw(report: dict[str, Any], path: Path) -> None:
     axes = figure.subplots()
     for name in dict.fromkeys(entry["model"] for entry in report["summary"]):
         entries = [entry for entry in report["summary"] if entry["model"] == name]
-        line = axes.plot(
-            [entry["rows"] for entry in entries], [100 * np.mean(entry["f1"]) for entry in entries], "o-", label=name
-        )
+        counts, means = zip(*((entry["rows"], 100 * np.mean(entry["f1"])) for entry in entries), strict=True)
+        line = axes.plot(counts, means, "o-", label=words.get(name, name))
         for entry in entries:
             dots = [100 * each for each in entry["f1"]]
             axes.plot([entry["rows"]] * len(dots), dots, ".", color=line[0].get_color(), markersize=4)
-    axes.set_xlabel("training questions")
-    axes.set_ylabel("F1 on test, % (small dots: each seed)")
+    axes.set_xlabel(words["training questions"])
+    axes.set_ylabel(words["F1 on test, % (small dots: each seed)"])
     axes.legend()
     write_picture(path, figure)
 

@@ -26,17 +26,27 @@ from core.console import UserError, parse, run
 from core.files import atomic_write
 from core.measure import benchmark_report
 from core.measure.plots import cjk_font, class_axis
-from experiments import ablation_report, bulk_report, calibration, label_errors, least_sure, rows, speed, students
+from experiments import (
+    ablation_report,
+    aspects,
+    bulk_report,
+    calibration,
+    label_errors,
+    least_sure,
+    ner,
+    qa,
+    rows,
+    serving_report,
+    speed,
+    students,
+)
 from experiments import tuning as tuning_report
 from experiments.readme_words import CHINESE, ENGLISH, Words, markdown, model_name, percent
 
 RESULTS = Path("results")
 PAGES = {Path("README.md"): CHINESE, Path("README_EN.md"): ENGLISH, RESULTS / "README.md": CHINESE}
-PAGES |= {
-    Path(f"docs/{name}{end}"): words
-    for name in ("bulk", "confidence", "distillation", "results", "serving", "training", "tuning")
-    for end, words in ((".md", CHINESE), (".en.md", ENGLISH))
-}
+DOCS = ("bulk", "confidence", "distillation", "qa", "results", "serving", "training", "tuning")
+PAGES |= {Path(f"docs/{name}{end}"): words for name in DOCS for end, words in ((".md", CHINESE), (".en.md", ENGLISH))}
 SHORTLIST = {"linear": "scikit-learn", "teacher": "torch"}  # names and runtimes; the others as they are deployed
 SHORTLIST |= dict.fromkeys(("teacher_int8", "bert_2_layers_int8", "soft_int8"), "onnxruntime")
 TABLE = re.compile(r"^(<!-- table: (\S+) (\S+) -->)$((?:(?!^<!--).)*)(?=^<!-- /table -->$)", re.MULTILINE | re.DOTALL)
@@ -115,35 +125,6 @@ def teacher_once(report: dict[str, Any], words: Words) -> str:
     return f"{table}\n\n{words['from one pass'].format(report['titles'])}"
 
 
-def serving(report: dict[str, Any], words: Words) -> str:
-    """The rates of the server, and how it bears load, of the parts that were measured."""
-
-    def answers(found: dict[str, Any]) -> str:
-        statuses = " · ".join(f"{status} × {count:,}" for status, count in sorted(found["statuses"].items()))
-        return words["all answers"].format(statuses, sum(found["errors"].values()))
-
-    lines = []
-    for part in ("predictor", "server", "nothing", "flask"):
-        for ask, found in report.get(part, {}).items():
-            times = [f"{found[name]:,.1f}" if name in found else "–" for name in ("p50_ms", "p95_ms", "p99_ms")]
-            rate = f"{found['requests_per_s']:,.0f}"
-            lines.append([words[f"part {part}"], re.sub(r"\D+", "", ask), rate, *times])
-    told = []
-    if found := report.get("overload"):
-        crowd = found["crowd"]
-        memory = found["before_mb"], found["during_mb"]
-        told.append(words["a crowd"].format(crowd["clients"], crowd["seconds"], answers(crowd), *memory))
-    if found := report.get("soak"):
-        told.append(words["a soak"].format(found["seconds"] / 60, answers(found), found["growth_mb"]))
-    if found := report.get("restart"):
-        told.append(words["a restart"].format(found["seconds_to_ready"]))
-    if found := report.get("equal"):
-        told.append(words["equal answers"].format(found["same_class"], found["titles"]))
-    title = f"**{model_name({'name': report['model']}, words)}**"
-    table = [markdown(words["table serving"], lines)] if lines else []
-    return "\n\n".join(filter(None, [title, *table, "\n".join(told)]))
-
-
 KINDS = {
     "speed": Kind("python -m experiments.speed", speed.table),
     "benchmark": Kind("python benchmark.py", benchmark, draw_benchmark),
@@ -152,12 +133,15 @@ KINDS = {
     "students": Kind("python -m experiments.students", students.table, students.draw),
     "teacher_once": Kind("git restore results/teacher_once", teacher_once),  # its command is gone, its figures stay
     "ablation": Kind("python -m experiments.ablation", ablation, ablation_report.draw),
-    "serving": Kind("python -m experiments.serving", serving),
+    "serving": Kind("python -m experiments.serving", serving_report.table),
     "calibration": Kind("python -m experiments.calibration", calibration.table),
     "label_errors": Kind("python -m experiments.label_errors", label_errors.table),
     "least_sure": Kind("python -m experiments.least_sure", least_sure.table),
     "bulk": Kind("python -m experiments.bulk", bulk_report.table),
     "tuning": Kind("python -m experiments.tuning", tuning_report.table),
+    "ner": Kind("python -m experiments.ner", ner.table, ner.draw),
+    "aspects": Kind("python -m experiments.aspects", aspects.table),
+    "qa": Kind("python -m experiments.qa", qa.table, qa.draw),
 }
 
 

@@ -39,6 +39,7 @@ ENGLISH: Words = {
     "| Difference, 95 % interval | p | Training, s",
     "table qa": "Model | Training questions | Test EM | F1 | Each seed | Against | F1 difference, 95 % interval | p "
     "| Training, s",
+    "against the linear model": "- {} against the linear model on test, pooled F1: {}, p {:.4f}",
     "table aspects": "Model | Dev pooled F1 | Each seed | Dev F1 of aspects | Against | Difference, 95 % interval | p "
     "| Test pooled F1 | F1 of aspects | merged | Training, s",
     "table bulk": "Way | Titles | Seconds | Titles/s | Ratio | Seconds to the first part | Memory of the driver, MB",
@@ -88,6 +89,7 @@ CHINESE: Words = {
     "table calibration": "模型 | 准确率 | 校准误差，之前 | 之后 | 单凭偶然 | 温度 | 置信度 ≥ 0.8 的占 | 其中答对",
     "table label_errors": "模型 | 标题 | 改错 | 次数 | 列出 | 前若干行（与改错的一样多）里找到 | 整个清单里找到",
     "table least_sure": "训练数据 | 测试准确率 | 各个种子 | 差值（95 % 置信区间） | Macro-F1",
+    "against the linear model": "- {}与线性模型相比，测试集合并 F1：{}，p {:.4f}",
     "table aspects": "模型 | 开发集合并 F1 | 各个种子 | 开发集各方面 F1 | 对比 | 差值（95 % 置信区间） | p "
     "| 测试集合并 F1 | 各方面 F1 | 并中性 | 训练，秒",
     "table ner": "模型 | 训练句子 | 测试 F1 | 各个种子 | 训练里没有的实体 | 对比 | 差值（95 % 置信区间） | p | 秒",
@@ -136,6 +138,31 @@ NAMES |= {"first, taught": ("student from the first layers, taught", "学生，�
 NAMES |= {"spread, alone": ("student from every other layer, alone", "学生，隔层取，没有教师")}
 NAMES |= {"spread, taught": ("student from every other layer, taught", "学生，隔层取，有教师")}
 NAMES |= {"bert": ("BERT", "BERT")}
+NAMES |= {
+    "clause": ("the nearest clause", "最像的分句"),
+    "clause, rules": ("the nearest clause, cut by rules", "最像的分句，按规则截取"),
+}
+NAMES |= {"reader": ("small BERT", "小 BERT")}
+NAMES |= {"attention": ("BERT, each aspect attends by itself", "BERT，每个方面各自注意")}
+NAMES |= {
+    "mean": ("BERT, plain mean", "BERT，平均"),
+    "original": ("the original design: 128 tokens", "原来的设计：128 个 token"),
+}
+NAMES |= {"head_tail": ("head and tail of long reviews", "长点评只留头尾")}
+NAMES |= {
+    "class_weights": ("weights of states", "按状态加权"),
+    "focal": ("focal loss", "焦点损失"),
+    "r_drop": ("R-Drop", "R-Drop"),
+}
+NAMES |= {"oversample": ("oversampling", "过采样"), "undersample": ("undersampling", "欠采样"), "eda": ("EDA", "EDA")}
+NAMES |= {"alone": ("student of two layers, alone", "两层的学生，没有教师")}
+NAMES |= {"taught": ("student of two layers, taught", "两层的学生，有教师")}
+NAMES |= {
+    "matched": ("taught, states matched", "有教师，对齐隐状态"),
+    "ensemble": ("taught by all seeds", "几个种子一起教"),
+}
+NAMES |= {"taught_linear": ("taught by the linear model too", "线性模型也当老师")}
+NAMES |= {"unlabeled": ("taught, with unlabelled reviews", "有教师，加没有标签的点评")}
 NAMES |= {"majority": ("always the most frequent class", "总猜最多的类"), "linear": ("linear model", "线性模型")}
 NAMES |= {"torch": ("PyTorch", "PyTorch"), "onnxruntime": ("ONNX Runtime", "ONNX Runtime")}
 NAMES |= {"onnxruntime (plain)": ("ONNX Runtime, all defaults", "ONNX Runtime，全部默认设置")}
@@ -170,6 +197,9 @@ PICTURES = {
     "test accuracy, % (small dots: each seed)": "测试集准确率，%（小点：每个种子）",
     "one title on the CPU, ms": "CPU 上单条延迟，毫秒",
     "{}, {:,} training rows, {}: against {}": "{}，训练 {:,} 条，{}：与 {} 相比",
+    "entity F1 on test, % (small dots: each seed; dotted: the CRF)": "测试集实体 F1，%（小点：每个种子；虚线：CRF）",
+    "training questions": "训练问题，个",
+    "F1 on test, % (small dots: each seed)": "测试集 F1，%（小点：每个种子）",
     "difference in macro-F1, points (95 % interval)": "Macro-F1 的差别，百分点（95 % 置信区间）",
 }
 ENGLISH |= {text: text for text in PICTURES}
