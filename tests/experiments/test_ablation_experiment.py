@@ -41,6 +41,7 @@ def count_trainings(monkeypatch: pytest.MonkeyPatch, stop_at: int | None = None)
     return seen
 
 
+@pytest.mark.measurement
 def test_the_whole_plan_stopped_and_gone_on_with(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -97,6 +98,7 @@ def test_the_whole_plan_stopped_and_gone_on_with(
     assert json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))["rows"] == report["rows"]
 
 
+@pytest.mark.measurement
 def test_recipes_distilled_once_more(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     data = write_data(tmp_path / "one", 24)
     monkeypatch.setattr("core.measure.stats.F1_RESAMPLES", 100)
@@ -146,6 +148,7 @@ def test_recipes_distilled_once_more(bert: Path, tmp_path: Path, monkeypatch: py
     assert {name[:-2] for name in left} == {"12-plain", "12-fgm@2", "24-plain"}  # the teachers
 
 
+@pytest.mark.measurement
 def test_an_ensemble_of_another_number_of_seeds_is_made_again(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -163,6 +166,7 @@ def test_an_ensemble_of_another_number_of_seeds_is_made_again(
     assert seeds == [(1, 2), (2, 2), (1, 3), (2, 3), (3, 3)]
 
 
+@pytest.mark.measurement
 def test_a_stopped_student_is_in_nobodys_way(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     args = arguments(tmp_path, [write_data(tmp_path / "one", 12)], bert, "--recipes")
     real_step, steps, judged = Updater.step, itertools.count(1), []
@@ -187,6 +191,7 @@ def test_a_stopped_student_is_in_nobodys_way(bert: Path, tmp_path: Path, monkeyp
     assert not list((tmp_path / "save").rglob("resume"))
 
 
+@pytest.mark.measurement
 def test_recipes_that_are_gone_keep_their_figures(
     bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -18,6 +18,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_reviews(folder / "data", 30), write_bert(folder / "bert", VOCAB, max_position_embeddings=16)
 
 
+@pytest.mark.measurement
 def test_models_are_chosen_on_dev_and_the_best_is_scored_on_test(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -15,6 +15,7 @@ def args(bert: Path, data: Path, output: Path, *more: str) -> list[str]:
     return [*paths, "--rows", "20", "--add", "8", "--seeds", "1", "--device", "cpu", *more]
 
 
+@pytest.mark.measurement
 def test_from_end_to_end_and_again(bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     real, trained = least_sure.fine_tune, []
 

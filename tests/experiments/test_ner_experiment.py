@@ -14,6 +14,7 @@ def args(bert: Path, data: Path, output: Path, *more: str) -> list[str]:
     return [*paths, "--seeds", "1", "--num-epochs", "1", "--device", "cpu", *more]
 
 
+@pytest.mark.measurement
 def test_from_end_to_end_and_again(words_bert: Path, sentences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked = ["--models", "dictionary", "both", "students", "--rows", "20"]
     monkeypatch.setattr(ner, "STUDENTS", {name: ner.STUDENTS[name] for name in ("first, alone", "first, taught")})

@@ -14,6 +14,7 @@ def args(bert: Path, data: Path, output: Path, *more: str) -> list[str]:
     return [*paths, "--seeds", "1", "--num-epochs", "1", "--max-length", "48", "--device", "cpu", *more]
 
 
+@pytest.mark.measurement
 def test_from_end_to_end_and_again(qa_bert: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked = ["--models", "clause, rules", "reader", "students", "--rows", "20"]
     qa.main(args(qa_bert, questions, tmp_path, *asked))

@@ -15,6 +15,7 @@ def args(bert: Path, data: Path, output: Path, *more: str) -> list[str]:
     return [*paths, "--rows", "30", "--seeds", "2", "--device", "cpu", *more]
 
 
+@pytest.mark.measurement
 def test_from_end_to_end_and_again(bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     rows.main(args(bert, data, tmp_path))
     report = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
