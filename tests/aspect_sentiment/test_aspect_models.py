@@ -68,6 +68,16 @@ def test_it_learns_and_says_all_about_itself(model: Path):
     assert facts["max_length"] == 64 and facts["temperature"] != 1, "more than the 16 positions of the encoder"
 
 
+def test_each_clause_is_left_out_where_it_stands_and_of_long_reviews_none(model: Path, monkeypatch: pytest.MonkeyPatch):
+    predictor, seen = SentimentPredictor.load(model), []
+    real = predictor.encode
+    monkeypatch.setattr(predictor, "encode", lambda texts: seen.extend(texts) or real(texts))
+    predictor.evidence("人和菜很香，菜很香，")
+    assert seen == ["人和菜很香，菜很香，", "菜很香，", "人和菜很香，"]
+    seen.clear()
+    assert {entry["words"] for entry in predictor.predict("菜很香，" * 1500)["aspects"]} == {""} and len(seen) == 1
+
+
 def test_answers_with_the_words_that_spoke_for_them(model: Path):
     predictor = SentimentPredictor.load(model)
     answer = predictor.predict(TEXT)
