@@ -12,7 +12,8 @@ From Python:
     # {"overall": {"state", "confidence"}, "aspects": [{"aspect", "state", "confidence", "words"}, …]}
 
 Of one text, the words are told that spoke for each state: the clause without which it would be least likely. A list of
-texts, or one of more than 5,000 characters, is answered without them, many times faster. A review that is longer than the model is read in windows.
+texts, or one of more than 5,000 characters, is answered without them, many times faster. A review that is longer than
+the model is read in windows.
 """
 
 import re
