@@ -9,7 +9,7 @@ import torch
 from conftest import ROOT
 
 from core.console import UserError
-from core.files import atomic_write
+from core.files import atomic_write, write_picture
 
 
 def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path):
@@ -49,3 +49,15 @@ def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path):
     assert result.returncode == 1
     assert result.stderr.startswith(f"error: cannot write {target}")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_is_sharp_and_small(tmp_path: Path):
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    figure = Figure(figsize=(4, 3))
+    figure.subplots().plot([1, 2], color="red")
+    write_picture(tmp_path / "it.png", figure)
+    picture = Image.open(tmp_path / "it.png")
+    assert picture.size == (800, 600) and picture.mode == "P"
+    assert (255, 0, 0) in {color for _, color in picture.convert("RGB").getcolors()}
