@@ -10,9 +10,8 @@
 Needs requirements-tune.txt. Flags that are not listed below go to the stage, such as --bert-path, --limit, --model,
 --unlabeled, --bert-layers, --device or --config. Trial 0 is the stage as it is without a search (the default); what
 falls behind the other trials is stopped early. At the end the best and the default are scored on dev and, once, on
-test: best.json holds the best where it is significantly better on dev, else the default. Writes to reports/tune/:
-best.json, tune.json, history.png, importance.png, study.db (the trials so far), trials/ (the log of each, the models
-of these two). More: docs/tuning.en.md.
+test: best.json holds the best where it is significantly better on dev, else the default. Writes best.json, tune.json,
+pictures, study.db (the trials so far), and the log of each trial to reports/tune/. More: docs/tuning.en.md.
 """
 
 import importlib
@@ -25,6 +24,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from filelock import FileLock
 
 import evaluate
 import tasks
@@ -67,14 +68,10 @@ STAGES = {
     "train": Stage("train", "TrainConfig", "fine_tune", FINE_TUNING | {"recipe": "plain,fgm,class_weights"}),
     "soft": Stage("soft_label_distillation", "SoftConfig", "distil_soft", SOFT_STUDENT),
     "hard": Stage("hard_label_distillation", "DistillConfig", "distil_hard", STUDENT),
-    "ner.train": Stage("ner.train", "TrainConfig", "fine_tune", FINE_TUNING),
-    "ner.distillation": Stage("ner.distillation", "DistillConfig", "distil", SOFT_STUDENT),
-    "aspect_sentiment.train": Stage("aspect_sentiment.train", "TrainConfig", "fine_tune", ASPECTS),
-    "aspect_sentiment.distillation": Stage("aspect_sentiment.distillation", "DistillConfig", "distil", SOFT_STUDENT),
-    "qa.train": Stage("qa.train", "TrainConfig", "fine_tune", FINE_TUNING),
-    "qa.distillation": Stage("qa.distillation", "DistillConfig", "distil", SOFT_STUDENT),
 }
-CHECKPOINTS = (".pt", ".pth")
+for task, training in {"ner": FINE_TUNING, "aspect_sentiment": ASPECTS, "qa": FINE_TUNING}.items():
+    STAGES[f"{task}.train"] = Stage(f"{task}.train", "TrainConfig", "fine_tune", training)
+    STAGES[f"{task}.distillation"] = Stage(f"{task}.distillation", "DistillConfig", "distil", SOFT_STUDENT)
 
 
 @dataclass
@@ -121,12 +118,12 @@ class Search:
         self.deadline = time.monotonic() + 60 * (config.minutes or float("inf"))
         self.folder, self.work = config.output / "tune", config.output / "tune" / "trials"
         self.module = importlib.import_module(self.stage.module)
+        function = getattr(self.module, self.stage.function)
+        self.train = lambda config: function(config, False)  # without a look at the test data
         self.argv = [*argv, *(("--data-dir", str(config.data_dir)) if config.data_dir else ())]
         given = self.given()
         if getattr(given, "adapt_minutes", None):
-            raise UserError(
-                "--adapt-minutes would pretrain in each trial: run pretrain_mlm.py once, and give --bert-path"
-            )
+            raise UserError("--adapt-minutes would pretrain in each trial: run pretrain_mlm.py, and give --bert-path")
         Devices.alone(given.device, given.precision)
         require_folder(self.work)
         folder = self.work / f"probe-{os.getpid()}"
@@ -137,7 +134,8 @@ class Search:
             shutil.rmtree(folder, ignore_errors=True)
         usual = self.stage.space.items()  # of which a run may not have all: no layers where the student is no BERT
         usual = {name: text for name, text in usual if self.default(name) or not has_multiples(text)}
-        self.space = read_space(usual if config.space is None else split_entries(config.space), self.defaults)
+        plain = replace(self.defaults, gradient_accumulation=1)  # any batch will do
+        self.space = read_space(usual if config.space is None else split_entries(config.space), plain)
         shown = {name: str(knob) for name, knob in self.space.items()}
         for name, text in shown.items():
             print(f"searching {name} = {text} (default: {self.default(name)})")
@@ -145,7 +143,10 @@ class Search:
         where = "--storage" if config.storage else str(self.folder / "study.db")
         identity = {"stage": config.stage, "space": shown, **identity}
         inside = {name: self.default(name) for name, knob in self.space.items() if knob.holds(self.default(name))}
-        self.study = tune_study.open_study(url, where, config.resume, config.pruner, identity, inside)
+        self.lock = FileLock(self.folder / ".lock")  # for who shares the folder
+        with self.lock:
+            self.study = tune_study.open_study(url, where, config.resume, config.pruner, identity, inside)
+            tune_study.own_folder(self.work, self.study)
 
     def given(self) -> Any:
         """The config of the stage, as its flags say."""
@@ -158,16 +159,15 @@ class Search:
 
     def configure(self, knobs: Mapping[str, Any], folder: Path) -> Any:
         """The config of a run in a folder."""
-        own = {"save_dir": folder, "output": folder / "reports", "seed": self.config.seed, "resume": False}
+        given = self.given()
         knobs = {name: Path(value) if self.space[name].kind is Path else value for name, value in knobs.items()}
-        config = replace(self.given(), **knobs, **own)
+        own = {"save_dir": folder, "output": folder / "reports", "seed": self.config.seed, "resume": False}
+        most = knobs.get("batch_size", given.batch_size)  # pieces of a batch
+        own["gradient_accumulation"] = min(knobs.get("gradient_accumulation", given.gradient_accumulation), most)
+        config = replace(given, **(knobs | own))
         if hasattr(config, "logits_dir"):
             config.logits_dir = self.work / "teacher_logits"  # computed once for all runs
         return config
-
-    def train(self, config: Any) -> None:
-        """Run the stage, without a look at the test data."""
-        getattr(self.module, self.stage.function)(config, False)
 
     def try_out(self, number: int, knobs: Mapping[str, Any], watch: Watch) -> None:
         """Run a trial; what it prints goes to its log."""
@@ -183,7 +183,9 @@ class Search:
 
         def ended(trial: Any) -> None:
             found = tune_study.read_trials(self.study, self.space)
-            self.clear(found)
+            kept = [trial["number"] for trial in (report.best_of(found), report.default_of(found)) if trial]
+            with self.lock:
+                tune_study.clear(self.work, self.study, kept)
             if own := next((each for each in found if each["number"] == trial.number), None):
                 bar.n = len(found)
                 bar.write(report.trial_in_words(own))
@@ -193,18 +195,11 @@ class Search:
         with bar:
             tune_study.search(self.study, self.space, self.try_out, limits, seed, bar.set_postfix_str, ended)
 
-    def clear(self, found: Sequence[dict[str, Any]]) -> None:
-        """Remove what trials have left, but for their logs and the models of the best and of the default one."""
-        kept = [trial["number"] for trial in (report.best_of(found), report.default_of(found)) if trial]
-        for trial in found:
-            if trial["number"] not in kept:
-                shutil.rmtree(self.work / str(trial["number"]), ignore_errors=True)
-
     def model(self, trial: Mapping[str, Any]) -> Path:
         """The model of a trial, trained again where another process has it or a kill came between."""
         folder = self.work / str(trial["number"])
         for _ in range(2):
-            if model := next((path for path in folder.glob("*") if path.suffix in CHECKPOINTS), None):
+            if model := next((path for path in folder.glob("*") if path.suffix in (".pt", ".pth")), None):
                 return model
             self.try_out(trial["number"], {} if trial["default"] else trial["knobs"], Watch())
         raise UserError(f"{folder} has no model: is it on a full disk?")
@@ -227,27 +222,30 @@ class Search:
         facts |= {"space": {name: str(knob) for name, knob in self.space.items()}}
         facts |= report.conclusion(found, found_on.get("dev"), found_on.get("test"))
         facts |= {"importance": tune_study.importances(self.study, self.space), "trials": found}
-        write_json(self.folder / "best.json", self.settings() | (best["knobs"] if facts["advised"] == "best" else {}))
+        write_json(self.folder / "best.json", self.settings(best["knobs"] if facts["advised"] == "best" else {}))
         report.write(self.folder, facts | measured_on(pick_device(self.given().device)))
         script = f"-m {self.stage.module}" if "." in self.stage.module else f"{self.stage.module}.py"
         print(f"train with it: python {script} --config {self.folder / 'best.json'}")
 
-    def settings(self) -> dict[str, Any]:
-        """What the flags of the stage change, and a run with the best knobs needs too."""
+    def settings(self, knobs: Mapping[str, Any]) -> dict[str, Any]:
+        """Some knobs, and what the flags of the stage change and a run with these knobs needs too."""
         given, usual = self.given().plain() | {"seed": self.config.seed}, type(self.given())().plain()
-        return {k: v for k, v in given.items() if v != usual[k] and k not in ("config", "device", "output", "save_dir")}
+        own = {k: v for k, v in given.items() if v != usual[k] and k not in ("config", "device", "output", "save_dir")}
+        size, pieces = knobs.get("batch_size", given["batch_size"]), "gradient_accumulation"
+        return own | ({pieces: min(own[pieces], size)} if pieces in own else {}) | dict(knobs)
 
     def compare(self, default: Mapping[str, Any], best: Mapping[str, Any], split: str) -> dict[str, Any] | None:
         """Metrics of the default and the best trial on the dev or the test data; None: there are no such data."""
         data = tasks.task_of(load(self.model(default))[1]).file(self.given().data_dir, split)
         if not data.is_file():
             return None
-        given = ("--data", str(data), "--device", self.given().device)
+        given = ["--data", str(data), "--device", self.given().device]
+        given += ["--batch-size", str(min(32, self.given().batch_size))]  # what training has held, this will hold
         scored, more = {}, []
         for name, trial in {"default": default, "best": best}.items():
             folder = self.folder / split / name
             with printing_to(self.work / f"{name}_{split}.log"):
-                evaluate.main(["--model", str(self.model(trial)), *given, "--output", str(folder), *more])
+                evaluate.main(["--model", str(self.model(trial)), "--output", str(folder), *given, *more])
             scored[name] = json.loads((folder / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
             more = ["--against", str(folder / "evaluate")]
         return scored
@@ -262,7 +260,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         search.run()
     except Stopped as stop:
         raise UserError("stopped; the trials so far are kept: go on with the same flags and --resume") from stop
-    search.conclude()
+    with search.lock:
+        search.conclude()
 
 
 if __name__ == "__main__":

@@ -5,11 +5,14 @@ the training without a search. The study lies in a database, so that several pro
 one loses only the trial that it was at: whoever comes next does it again (Optuna's heartbeat).
 """
 
+import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 from core.console import Stopped, UserError, is_out_of_memory
 from core.training.space import Knob
@@ -44,16 +47,18 @@ class Reporter(Watch):
 
     def __init__(self, trial: "Trial", may_stop: bool, deadline: float, told: Callable[[str], None]) -> None:
         self.trial, self.may_stop, self.deadline, self.told = trial, may_stop, deadline, told
-        self.best, self.step = float("-inf"), 0
+        self.best, self.step = float("-inf"), -1
 
     def evaluated(self, done: float, metrics: Mapping[str, Any], best_by: str) -> None:
         from optuna import TrialPruned
 
-        self.best = max(self.best, float(metrics[best_by]))
+        before, self.best = self.best, max(self.best, float(metrics[best_by]))
         self.told(f"trial {self.trial.number}: {done:.0%}, {self.best:.4f}")
         if (step := int(STEPS * done + 1e-6)) > self.step:
-            self.step = step
+            for passed in range(self.step + 1, step) if self.step >= 0 else ():  # in which others may have been judged
+                self.trial.report(before, passed)
             self.trial.report(self.best, step)
+            self.step = step
         self.trial.set_user_attr("done", done)
         self.trial.set_user_attr("metric", best_by)
         late = time.monotonic() > self.deadline
@@ -105,7 +110,7 @@ def open_study(
     from sqlalchemy.exc import SQLAlchemyError
 
     pruners = {
-        "median": lambda: optuna.pruners.MedianPruner(FREE_TRIALS, FREE_STEPS),
+        "median": lambda: optuna.pruners.MedianPruner(FREE_TRIALS, FREE_STEPS, n_min_trials=FREE_TRIALS),
         "hyperband": lambda: optuna.pruners.HyperbandPruner(1, STEPS),
         "none": optuna.pruners.NopPruner,
     }
@@ -129,6 +134,7 @@ def open_study(
         if (found := study.user_attrs.get("identity")) is None:
             study.enqueue_trial(default, user_attrs={"default": default}, skip_if_exists=True)
             study.set_user_attr("identity", identity)
+            study.set_user_attr("id", uuid4().hex)
         elif differ := [key for key in {**found, **identity} if found.get(key) != identity.get(key)]:
             one, other = (str(each.get(differ[0]))[:200] for each in (found, identity))
             raise UserError(
@@ -136,6 +142,22 @@ def open_study(
                 "give another --output"
             )
     return study
+
+
+def own_folder(folder: Path, study: "Study") -> None:
+    """Make the folder of a study's trials; what the trials of another study have left in it is removed."""
+    mark, own = folder / "study", study.user_attrs.get("id", "")
+    if own and (not mark.is_file() or mark.read_text(encoding="utf-8") != own):
+        for left in folder.glob("[0-9]*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        mark.write_text(own, encoding="utf-8")
+
+
+def clear(folder: Path, study: "Study", kept: Collection[int]) -> None:
+    """Remove what trials that have ended left in a folder, but for their logs and what some of them left."""
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state.is_finished() and trial.number not in kept:
+            shutil.rmtree(folder / str(trial.number), ignore_errors=True)
 
 
 def _sampler(study: "Study", seed: int) -> Any:

@@ -179,6 +179,91 @@ def test_no_trial_comes_to_its_end(bert: Path, data: Path, tmp_path: Path):
         tune.main(flags)
 
 
+class Told:
+    """A trial as Optuna gives it, which notes what it is told and is never to be pruned."""
+
+    number = 1
+
+    def __init__(self) -> None:
+        self.values: dict[int, float] = {}
+
+    def report(self, value: float, step: int) -> None:
+        assert step not in self.values
+        self.values[step] = value
+
+    def set_user_attr(self, name: str, value: object) -> None:
+        pass
+
+    def should_prune(self) -> bool:
+        return False
+
+
+def test_every_tenth_has_a_value_from_the_first_evaluation_on():
+    """So that trials with other numbers of epochs are compared at the same tenths; one that ends early has one too."""
+    told = Told()
+    watch = tune_study.Reporter(told, may_stop=True, deadline=float("inf"), told=lambda _: None)
+    for done, value in ((0.25, 0.5), (0.5, 0.4), (0.75, 0.6), (1.0, 0.7)):
+        watch.evaluated(done, {"f1": value}, "f1")
+    assert told.values == {2: 0.5, 3: 0.5, 4: 0.5, 5: 0.5, 6: 0.5, 7: 0.6, 8: 0.6, 9: 0.6, 10: 0.7}
+    late = Told()
+    watch = tune_study.Reporter(late, may_stop=True, deadline=0, told=lambda _: None)
+    with pytest.raises(optuna.TrialPruned):
+        watch.evaluated(0.05, {"f1": 0.3}, "f1")
+    assert late.values == {0: 0.3}
+
+
+def test_models_of_another_study_are_not_taken_for_its_own(tmp_path: Path):
+    def study(name: str) -> "optuna.Study":
+        return tune_study.open_study(f"sqlite:///{tmp_path / name}.db", name, True, "none", {}, {})
+
+    one, other = study("one"), study("other")
+    (tmp_path / "trials" / "0").mkdir(parents=True)
+    for found, left in ((one, False), (one, True), (other, False), (one, False)):
+        tune_study.own_folder(tmp_path / "trials", found)
+        assert (tmp_path / "trials" / "0").is_dir() == left
+        (tmp_path / "trials" / "0").mkdir(exist_ok=True)
+
+
+def test_what_a_killed_trial_left_is_removed(tmp_path: Path):
+    study = optuna.create_study()
+    for state in (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL):
+        study.add_trial(optuna.trial.create_trial(state=state, value=1.0 if state.name == "COMPLETE" else None))
+    study.ask()  # is running
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+    tune_study.clear(tmp_path, study, [0])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "2"]
+
+
+def test_processes_that_begin_a_study_at_once(bert: Path, data: Path, tmp_path: Path):
+    begin = (
+        "import sys, tune\n"
+        "search = tune.Search(tune.parse(tune.TuneConfig, ['--resume', '--output', sys.argv[1]], ''), sys.argv[2:])\n"
+        "print(search.study.user_attrs['id'], len(search.study.get_trials()))"
+    )
+    flags = ["--bert-path", str(bert), "--data-dir", str(data), "--batch-size", "16", "--device", "cpu"]
+    some = [
+        subprocess.Popen(
+            [sys.executable, "-c", begin, str(tmp_path), *flags], cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8"
+        )
+        for _ in range(2)
+    ]
+    told = [process.communicate()[0].split("\n")[-2] for process in some]
+    assert len(set(told)) == 1 and told[0].endswith(" 1"), told  # one study, with the default trial once
+
+
+def test_gradient_accumulation_fits_smaller_batches(bert: Path, data: Path, tmp_path: Path):
+    flags = args(bert, data, tmp_path, "--gradient-accumulation", "16", "--num-epochs", "1", "--trials", "2")
+    tune.main([*flags, "--space", "batch_size=4,8"])
+    found = report(tmp_path)["trials"]
+    assert [trial["state"] for trial in found] == ["complete", "complete"]
+    search = tune.Search(
+        tune.parse(tune.TuneConfig, ["--output", str(tmp_path / "other"), "--space", "batch_size=4,8"], ""),
+        [*args(bert, data, tmp_path)[:4], "--batch-size", "16", "--gradient-accumulation", "16"],
+    )
+    assert search.settings({"batch_size": 4})["gradient_accumulation"] == 4
+
+
 def test_time_is_up(bert: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     tune.main(args(bert, data, tmp_path, "--minutes", "0.0001"))
     [only] = report(tmp_path)["trials"]  # without the default there would be nothing to say

@@ -40,7 +40,7 @@ def trial_in_words(trial: Trial) -> str:
     what = "default" if trial["default"] else knobs_in_words(trial["knobs"])
     found = {
         "complete": lambda: f"dev {readable(trial['metric'])} {trial['value']:.4f}",
-        "pruned": lambda: f"pruned at {trial['done']:.0%}, {trial['value']:.4f}",
+        "pruned": lambda: f"pruned at {trial['done']:.0%}" + (f", {trial['value']:.4f}" if trial["value"] else ""),
         "failed": lambda: f"failed: {trial['fault']}",
     }
     return f"trial {trial['number']}: {found[trial['state']]()}  ({trial['seconds']:.0f} s; {what})"

@@ -24,7 +24,7 @@ from core.training.units import Batch, count_rows
 from core.training.updater import BatchSource, LossFn, Updater, learning_rate
 
 # A run may be resumed although these have changed.
-MAY_CHANGE = ("config", "resume", "minutes", "save_minutes", "output", "save_dir", "data_dir", "device")
+MAY_CHANGE = ("config", "resume", "minutes", "save_minutes", "output", "save_dir", "data_dir", "logits_dir", "device")
 
 SAVE_SECONDS = 20.0  # at least between two saves of the state at the ends of epochs: short epochs need none each
 

@@ -20,6 +20,7 @@ from core.training.knobs import LoopConfig
 DIGITS = 3  # of the numbers that a search tries: more make no difference, and are hard to read
 KINDS = (bool, int, float, str, Path)  # of knobs that can be searched
 NO_KNOBS = ("config", "output", "save_dir", "data_dir", "resume", "seed", "device", "limit", "minutes", "save_minutes")
+NO_KNOBS += ("adapt_minutes",)  # which would pretrain in each trial
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _read(name: str, text: str, kind: Any, default: Any) -> Knob:
             return max(1, round(value)) if times else int(value)
         return float(f"{value:.{DIGITS}g}") if times else value
 
-    parts = [part.strip() for part in text.split(":")]
+    parts = [part.strip() for part in text.split(":")] if kind in (int, float) else [text]  # C:/models is no range
     if len(parts) == 1:
         words = [word.strip() for word in text.split(",")]
         if kind is bool:
@@ -148,8 +149,6 @@ def _read(name: str, text: str, kind: Any, default: Any) -> Knob:
         if "" in words:
             raise UserError(f"--space {name}={text}: a value between the commas is empty")
         return Knob(name, str if get_origin(kind) is Literal else kind, tuple(dict.fromkeys(values)))
-    if kind not in (int, float):
-        raise UserError(f"--space {name}={text}: {name} has no range: write its values with commas, such as a,b")
     if len(parts) > 3 or (len(parts) == 3 and parts[2] != "log"):
         raise UserError(f"--space {name}={text}: write low:high or low:high:log")
     low, high, log = number(parts[0]), number(parts[1]), len(parts) == 3

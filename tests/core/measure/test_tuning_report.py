@@ -61,6 +61,7 @@ def test_no_gain_and_no_default():
 def test_lines_for_people():
     assert trial_in_words(TRIALS[0]) == "trial 0: dev macro-F1 0.8000  (10 s; default)"
     assert trial_in_words(TRIALS[1]) == "trial 1: pruned at 50%, 0.9000  (10 s; learning rate 0.0004, recipe fgm)"
+    assert trial_in_words(trial(1, None, "pruned", 0.05)).startswith("trial 1: pruned at 5%  (")
     assert "failed: out of memory" in trial_in_words(trial(4, None, "failed", fault="out of memory"))
     line = standing(TRIALS, 20, 1e9)
     assert "best so far 0.8200 (trial 2), default 0.8000, 1 pruned, 1 failed; 5 of 20 trials, about 2.5 minutes" in line

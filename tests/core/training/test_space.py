@@ -72,7 +72,7 @@ def test_has_multiples():
         (["num_epochs=1.5:2"], "a whole number, 1.5 is none"),
         (["layers=1:x1"], "layers has no number here to be multiplied"),
         (["start=first,last"], "last is none of first, spread"),
-        (["start=a:b"], "start has no range"),
+        (["adapt_minutes=1:2"], "there is no knob adapt_minutes"),
         (["start=first,"], "a value between the commas is empty"),
         (["fast=yes"], "write true,false"),
         (["warmup_ratio=0:1"], "--warmup-ratio is 1.0: it must be"),
