@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+MOST_CHARS = 20_000  # of the texts of a batch, one alone aside: long passages make a batch that others wait for
 LAST_BATCH_SECONDS = 1  # that the batch being computed has to end in, once the batcher is closed
 PredictFn = Callable[[Sequence[str]], Sequence[Any]]
 
@@ -184,11 +185,11 @@ class MicroBatcher:
 
     def _take(self) -> tuple[str, list[tuple[Job, Sequence[str]]]]:
         """A batch for the model of the first job: [(job, its texts in this batch), …]."""
-        model, room, pieces = "", self.max_batch, []
+        model, room, chars, pieces = "", self.max_batch, MOST_CHARS, []
         others: list[Job] = []
         unfinished: list[Job] = []
         now = self._clock()
-        while self._jobs and room:
+        while self._jobs and room and chars > 0:
             job = self._jobs.popleft()
             if job.deadline <= now:
                 continue
@@ -196,7 +197,17 @@ class MicroBatcher:
             if job.model != model:
                 others.append(job)
                 continue
-            texts = job.texts[job.taken : job.taken + room]
+            texts = []
+            for text in job.texts[job.taken : job.taken + room]:
+                size = sum(map(len, text)) if isinstance(text, tuple) else len(text)
+                if size > chars and (texts or pieces):  # it begins another batch
+                    chars = 0
+                    break
+                texts.append(text)
+                chars -= size
+            if not texts:  # the first of its own is too long beside the others
+                others.append(job)
+                continue
             pieces.append((job, texts))
             room -= len(texts)
             job.taken += len(texts)

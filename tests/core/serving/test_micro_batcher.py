@@ -70,6 +70,20 @@ def test_a_long_list_delays_others_by_one_batch_only(batcher, model):
     assert len(model.batches) == 3
 
 
+@pytest.mark.parametrize(("length", "size"), [(3_000, 6), (15_000, 1), (90_000, 1)])
+def test_long_texts_make_small_batches(clock, length, size):
+    """So that a list of long passages delays others by a few of them only; a question is a pair of texts."""
+    batches = []
+    batcher = MicroBatcher({"m": lambda items: batches.append(items) or items}, 32, 3, clock=clock)
+    some = [("q", str(number % 10) * length) for number in range(12)]
+    long, short = batcher.submit("m", some, 60), batcher.submit("m", ["x"], 60)
+    while not (long.done.is_set() and short.done.is_set()):
+        batcher.step()
+    assert batcher.wait(long) == some and batcher.wait(short) == ["x"]
+    assert next(len([each for each in batch if each != "x"]) for batch in batches if batch != ["x"]) == size
+    assert "x" in batches[0] + batches[1] and max(map(len, batches)) <= size + 1
+
+
 def test_models_never_share_a_batch_and_take_turns(clock):
     one, other = FakeModel(), FakeModel()
     batcher = MicroBatcher({"one": one, "other": other}, max_batch=2, max_waiting=9, clock=clock)
