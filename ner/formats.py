@@ -75,9 +75,13 @@ def _lines(file: Text) -> Iterator[str]:
 def _conll_rows(
     lines: Iterator[tuple[int, str]], faults: list[str], counts: Counter[str], path: Path
 ) -> Iterator[tuple[str, list[Entity]]]:
-    """The sentences of a CoNLL file; the scheme of its tags is found over all of them."""
+    """The sentences of a CoNLL file; the scheme of its tags is found over all of them.
+
+    A line that begins with # is a token where it ends in a tag and has as many columns as the last token before it that
+    begins otherwise (two where there is none), else a comment.
+    """
     sentences: list[tuple[list[str], list[str]]] = []
-    tokens, tags = [], []
+    tokens, tags, width = [], [], 2
     for number, line in lines:
         columns = line.split("\t") if "\t" in line else line.split(" ") if " " in line.strip() else [line]
         columns = [column for index, column in enumerate(columns) if column.strip() or index == 0]
@@ -85,16 +89,17 @@ def _conll_rows(
         if not line.strip() or token == "-DOCSTART-":
             sentences.append((tokens, tags))
             tokens, tags = [], []
+        elif line.startswith("#") and not (len(columns) == width and is_tag(tag)):
+            counts["comment(s), skipped"] += 1
         elif len(columns) > 1 and is_tag(tag):
             if token:
+                width = width if token.startswith("#") else len(columns)
                 tokens.append(token)
                 tags.append(tag)
             else:
                 counts["empty token(s), skipped"] += 1
         elif len(columns) == 1 and is_tag(tag) and line[0].isspace():
             counts["empty token(s), skipped"] += 1
-        elif token.startswith("#") and len(columns) != 1:
-            counts["comment(s), skipped"] += 1
         else:
             faults.append(f"line {number}: no tag such as O or B-LOC at its end: {_shorten(line)}")
     sentences = [sentence for sentence in [*sentences, (tokens, tags)] if sentence[0]]

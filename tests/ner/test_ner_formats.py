@@ -57,6 +57,33 @@ def test_english_words_stand_apart_and_keep_their_columns(tmp_path: Path):
     assert [found.texts[0][start:end] for start, end, _ in found.entities[0]] == ["Mr. Smith", "U.N."]
 
 
+@pytest.mark.parametrize(
+    ("line", "is_token"),
+    [
+        ("#", False),
+        ("#doc1", False),
+        ("# Blood group O", False),
+        ("#\tsource\tB-LOC", False),
+        ("# O", True),
+        ("#\tO", True),
+        ("#\tB-MISC", True),
+        ("#北京 B-MISC", True),
+    ],
+)
+@pytest.mark.parametrize("before", ["", CONLL, CONLL.replace(" ", "\t")])
+def test_a_line_that_begins_with_a_hash_is_a_comment_unless_it_is_a_token(
+    line: str, is_token: bool, before: str, tmp_path: Path
+):
+    found = read_labelled(write(tmp_path / "train.txt", f"{before}{line}\n{CONLL}"))
+    assert ("#" in found.texts[0], found.counts["comment(s), skipped"]) == (is_token, not is_token)
+    assert ("MISC" in {entity.label for entity in found.entities[0]}) == (is_token and "MISC" in line)
+
+
+def test_a_hash_among_words_of_four_columns_is_a_token(tmp_path: Path):
+    found = read_labelled(write(tmp_path / "train.conll", ENGLISH + "# # B-NP O\n# O\n#doc2\n"))
+    assert found.texts[0].endswith("U.N. . #") and found.counts["comment(s), skipped"] == 2
+
+
 def test_json_lines_and_those_of_cluener(tmp_path: Path):
     spans = [{"start": 3, "end": 5, "label": "LOC", "text": "北京"}, {"start": 0, "end": 2, "label": "PER"}]
     ours = json.dumps({"text": TEXT, "entities": spans}, ensure_ascii=True)
@@ -76,9 +103,11 @@ def test_json_lines_and_those_of_cluener(tmp_path: Path):
         ({"text": TEXT, "entities": [{"start": "0", "end": 2, "label": "A"}]}, "must be whole numbers"),
         ({"text": TEXT, "entities": [{"start": 0, "end": 1, "label": "A", "text": "芳"}]}, "'芳' is not at 0 to 1"),
     ],
+    ids=lambda value: str(value)[:60],
 )
-def test_bad_rows_are_listed(row: dict, says: str, tmp_path: Path):
-    path = write(tmp_path / "train.jsonl", json.dumps({"text": "好", "entities": []}) + "\n" + json.dumps(row) + "\n")
+def test_bad_rows_are_listed(row: dict | str, says: str, tmp_path: Path):
+    line = row if isinstance(row, str) else json.dumps(row)
+    path = write(tmp_path / "train.jsonl", json.dumps({"text": "好", "entities": []}) + "\n" + line + "\n")
     with pytest.raises(UserError, match="1 bad line") as refusal:
         read_labelled(path)
     assert "line 2: " in str(refusal.value) and says in str(refusal.value)
