@@ -15,6 +15,7 @@ from typing import Any
 
 from core.console import UserError
 from core.text.decode import Text, open_text
+from core.text.tokenizer import replace_surrogates
 from core.text.units import is_ideographic
 from ner.tags import Entity, drop_overlaps, find_scheme, is_tag, read_tags
 
@@ -152,11 +153,8 @@ def _json_rows(
             text = row["text"]
             if not isinstance(text, str):
                 raise TypeError("text is not a string")
-            spans = list(_cluener_spans(row["label"]) if isinstance(row.get("label"), dict) else _spans(row, text))
-            for entity in spans:
-                if not 0 <= entity.start < entity.end <= len(text):
-                    raise ValueError(f"{entity.start} to {entity.end} is not within its {len(text)} characters")
-        except (ValueError, KeyError, TypeError, AttributeError) as fault:
+            spans = list(_spans(row, text))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
             told = f"{fault} is missing" if isinstance(fault, KeyError) else fault
             faults.append(f"line {number}: {told}: {_shorten(line)}")
             continue
@@ -168,27 +166,32 @@ def _json_rows(
         kept, dropped = drop_overlaps(kept)
         counts["entities within or across a longer one, dropped"] += dropped
         if text.strip():
-            yield text, kept
+            yield replace_surrogates(text), kept
         else:
             counts["text(s) with nothing in them, skipped"] += 1
 
 
 def _spans(row: dict[str, Any], text: str) -> Iterator[Entity]:
-    for each in row["entities"]:
-        start, end, label = (each[name] for name in ("start", "end", "label"))
-        if type(start) is not int or type(end) is not int or not isinstance(label, str) or not label.strip():
-            raise TypeError("start and end must be whole numbers, and label a name")
-        if isinstance(each.get("text"), str) and each["text"] != text[start:end]:
-            raise ValueError(f"{each['text']!r} is not at {start} to {end}, where {text[start:end]!r} stands")
-        yield Entity(start, end, label.strip())
+    if isinstance(types := row.get("label"), dict):
+        for label, names in types.items():
+            for name, places in names.items():
+                for first, last in places:
+                    yield _entity(text, first, last, label, name, is_last=True)
+    else:
+        for each in row["entities"]:
+            yield _entity(text, each["start"], each["end"], each["label"], each.get("text"))
 
 
-def _cluener_spans(types: dict[str, dict[str, list[list[int]]]]) -> Iterator[Entity]:
-    """Those of CLUENER, whose ends are the places of last characters."""
-    for label, names in types.items():
-        for places in names.values():
-            for first, last in places:
-                yield Entity(first, last + 1, label)
+def _entity(text: str, start: Any, end: Any, label: Any, name: Any, is_last: bool = False) -> Entity:
+    """An entity of a row, checked; `is_last`: its end is the place of its last character, as in CLUENER."""
+    if type(start) is not int or type(end) is not int or not isinstance(label, str) or not label.strip():
+        raise TypeError("start and end must be whole numbers, and label a name")
+    end += is_last
+    if not 0 <= start < end <= len(text):
+        raise ValueError(f"{start} to {end} is not within its {len(text)} characters")
+    if isinstance(name, str) and name != text[start:end]:
+        raise ValueError(f"{name!r} is not at {start} to {end}, where {text[start:end]!r} stands")
+    return Entity(start, end, replace_surrogates(label.strip()))
 
 
 def _trim(entity: Entity, text: str) -> Entity:

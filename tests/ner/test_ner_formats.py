@@ -84,6 +84,16 @@ def test_a_hash_among_words_of_four_columns_is_a_token(tmp_path: Path):
     assert found.texts[0].endswith("U.N. . #") and found.counts["comment(s), skipped"] == 2
 
 
+def test_half_a_surrogate_pair_is_a_lost_character(tmp_path: Path):
+    """In a text, a type or a name, as nothing that is written or handed to C could hold it; places stay."""
+    spans = [{"start": 0, "end": 3, "label": "PER\ud83d", "text": "王芳\ud83d"}, {"start": 5, "end": 7, "label": "LOC"}]
+    ours = {"text": "王芳\ud83d在🙂北京", "entities": spans}
+    theirs = {"text": ours["text"], "label": {"LOC": {"北京": [[5, 6]]}, "PER\ud83d": {"王芳\ud83d": [[0, 2]]}}}
+    found = read_labelled(write(tmp_path / "a.jsonl", f"{json.dumps(ours)}\n{json.dumps(theirs)}\n"))
+    assert found.texts == ["王芳\ufffd在🙂北京"] * 2
+    assert found.entities == [[Entity(0, 3, "PER\ufffd"), Entity(5, 7, "LOC")]] * 2
+
+
 def test_json_lines_and_those_of_cluener(tmp_path: Path):
     spans = [{"start": 3, "end": 5, "label": "LOC", "text": "北京"}, {"start": 0, "end": 2, "label": "PER"}]
     ours = json.dumps({"text": TEXT, "entities": spans}, ensure_ascii=True)
@@ -102,6 +112,15 @@ def test_json_lines_and_those_of_cluener(tmp_path: Path):
         ({"text": TEXT, "entities": [{"start": 2, "end": 2, "label": "A"}]}, "2 to 2 is not within"),
         ({"text": TEXT, "entities": [{"start": "0", "end": 2, "label": "A"}]}, "must be whole numbers"),
         ({"text": TEXT, "entities": [{"start": 0, "end": 1, "label": "A", "text": "芳"}]}, "'芳' is not at 0 to 1"),
+        *(
+            ({"text": TEXT, "label": {"PER": {"王芳": [place]}}}, "must be whole numbers")
+            for place in ([0.0, 1.0], [False, True], ["0", "1"], [0, None])
+        ),
+        ({"text": TEXT, "label": {"PER": {"王芳": [[0, 2]]}}}, "'王芳' is not at 0 to 3, where '王芳在' stands"),
+        ({"text": TEXT, "label": {"PER": {"王芳": [[0, 7]]}}}, "0 to 8 is not within its 7 characters"),
+        ({"text": TEXT, "label": {" ": {"王芳": [[0, 1]]}}}, "and label a name"),
+        ({"text": TEXT, "label": {"PER": {"王芳": [0, 1]}}}, "unpack"),
+        ('{"text": ' + "[" * 200_000, "recursion"),
     ],
     ids=lambda value: str(value)[:60],
 )

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import evaluate
 import tasks
 from core.console import UserError, parse
 from core.model_files import checkpoint
-from ner import baseline, data, distillation, train
+from ner import baseline, data, distillation, lesson, train
 from ner.predict import NerPredictor
 
 TEXT = "王芳昨天到了上海市。"
@@ -142,6 +143,19 @@ def test_a_data_set_is_looked_over(words_bert: Path, tmp_path: Path, capsys: pyt
     assert "北京: LOC" in report and "likely label faults" in report and "王芳 (" in report
     assert "sentences both in train and dev: " in report and "read in overlapping windows, none cut" in report
     assert report in capsys.readouterr().out
+
+
+def test_half_a_surrogate_pair_stops_no_command(words_bert: Path, tmp_path: Path):
+    folder, row = write_sentences(tmp_path / "data", 6), {"text": "王芳\ud83d在北京"}
+    row["entities"] = [{"start": 0, "end": 3, "label": "PER\ud83d"}]
+    for path in folder.iterdir():
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    data.main(["check", str(folder), "--bert-path", str(words_bert), "--output", str(tmp_path)])
+    assert "    王芳\ufffd在北京\n" in (tmp_path / "ner_check/report.txt").read_text(encoding="utf-8")
+    baseline.main(["--data-dir", str(folder), "--output", str(tmp_path), "--iterations", "2"])
+    found = json.loads((tmp_path / "ner_baseline/metrics.json").read_text(encoding="utf-8"))
+    assert set(found["per_class"]) == {"LOC", "PER", "PER\ufffd"}
 
 
 def test_types_that_only_dev_or_only_the_model_has(tagger: Path, sentences: Path, tmp_path: Path):
