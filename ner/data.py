@@ -192,6 +192,10 @@ class CheckConfig:
     output: Path = Config.output
     """Folder for the report: ner_check/ is made in it."""
 
+    def __post_init__(self) -> None:
+        if self.max_length < 3:
+            raise UserError(f"--max-length is {self.max_length}: it must be 3 or more ([CLS], a token, [SEP])")
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     from core.text.tokenizer import read_vocab

@@ -158,6 +158,13 @@ def test_half_a_surrogate_pair_stops_no_command(words_bert: Path, tmp_path: Path
     assert set(found["per_class"]) == {"LOC", "PER", "PER\ufffd"}
 
 
+@pytest.mark.parametrize("max_length", [2, 1, 0, -1])
+def test_windows_without_room_for_a_token_are_refused(max_length: int):
+    for build in (partial(data.CheckConfig, "check"), train.TrainConfig):
+        with pytest.raises(UserError, match=f"--max-length is {max_length}: it must be 3 or more"):
+            build(max_length=max_length)
+
+
 def test_types_that_only_dev_or_only_the_model_has(tagger: Path, sentences: Path, tmp_path: Path):
     folder = write_sentences(tmp_path / "data", 6)
     row = '{"text": "王芳", "entities": [{"start": 0, "end": 2, "label": "ORG"}]}\n'
