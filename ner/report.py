@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.files import atomic_write
+from core.tables.split import near_key
 from core.text.tokenizer import Tokenizer
 from ner.tags import count_types
 from ner.units import encode, entities_in_units
@@ -65,13 +66,13 @@ def _lengths(splits: Mapping[str, "Sentences"], tokenizer: Tokenizer) -> str:
 
 
 def _leaks(splits: Mapping[str, "Sentences"]) -> str:
-    """Sentences in two splits."""
-    texts = {name: set(split.items) for name, split in splits.items()}
+    """Sentences in two splits, near repeats included."""
+    texts = {name: {near_key(text): text for text in split.items} for name, split in splits.items()}
     lines = []
     for one, other in combinations(splits, 2):
-        shared = sorted(texts[one] & texts[other])
+        shared = sorted(texts[other][key] for key in texts[one].keys() & texts[other].keys())
         examples = "".join(f"\n    {text}" for text in shared[:3])
-        lines.append(f"sentences both in {one} and {other}: {len(shared)}{examples}")
+        lines.append(f"sentences both in {one} and {other}: {len(shared)}, near repeats included{examples}")
     return "\n".join(lines)
 
 

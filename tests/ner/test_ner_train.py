@@ -165,6 +165,20 @@ def test_windows_without_room_for_a_token_are_refused(max_length: int):
             build(max_length=max_length)
 
 
+def test_near_repeats_of_labelled_sentences_are_found(words_bert: Path, tmp_path: Path):
+    """The check tells of them, and no student learns from them."""
+    folder = write_sentences(tmp_path / "data", 6)
+    texts = ["王芳昨天到了Oslo（图）", "李小明喜欢上海市"]
+    for split, text in (("train", texts[0]), ("dev", "王芳昨天到了oslo！"), ("test", texts[1])):
+        row = json.dumps({"text": f" {text} ", "entities": [{"start": 1, "end": 2, "label": "PER"}]})
+        (folder / f"{split}.jsonl").write_text(f"{row}\n", encoding="utf-8")
+    data.main(["check", str(folder), "--bert-path", str(words_bert), "--output", str(tmp_path)])
+    report = (tmp_path / "ner_check/report.txt").read_text(encoding="utf-8")
+    assert "both in train and dev: 1" in report and "both in train and test: 0" in report
+    (tmp_path / "more.txt").write_text("\n".join([*texts, "李小明，喜欢上海市。", "张三来自北京"]), encoding="utf-8")
+    assert lesson.read_unlabeled(tmp_path / "more.txt", data.read_data(folder)[1]) == ["张三来自北京"]
+
+
 def test_types_that_only_dev_or_only_the_model_has(tagger: Path, sentences: Path, tmp_path: Path):
     folder = write_sentences(tmp_path / "data", 6)
     row = '{"text": "王芳", "entities": [{"start": 0, "end": 2, "label": "ORG"}]}\n'
