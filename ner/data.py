@@ -120,7 +120,7 @@ def read_data(folder: Path, limit: int | None = None) -> tuple[list[str], dict[s
 
     Args:
         folder: with train, dev and, where there is one, test.
-        limit: keep only the first so many sentences of train.
+        limit: keep only the first so many sentences of train; the types are those of all of it.
 
     Returns:
         The types, and {"train": …, "dev": …, "test": … where there is one}.
@@ -137,12 +137,13 @@ def read_data(folder: Path, limit: int | None = None) -> tuple[list[str], dict[s
         if path is None:
             names = " or ".join(f"{name}{suffix}" for suffix in SUFFIXES[:3])
             raise UserError(f"{folder} has no {names}: put labelled sentences there, or give another --data-dir")
-        splits[name] = read(path, tags_of(types) if types else None, limit if name == "train" else None)
-        types = types or read_types(folder, splits[name])
-        splits[name].labels = tags_of(types)
-        entities = sum(map(len, splits[name].entities))
-        print(f"{path}: {len(splits[name])} sentences, {entities} entities")
-        for warning in splits[name].warnings:
+        splits[name] = split = read(path, tags_of(types) if types else None)
+        types = types or read_types(folder, split)
+        split.labels = tags_of(types)
+        if name == "train":
+            split.items, split.entities = split.items[:limit], split.entities[:limit]
+        print(f"{path}: {len(split)} sentences, {sum(map(len, split.entities))} entities")
+        for warning in split.warnings:
             print(f"  warning: {warning}")
     return types, splits
 

@@ -179,6 +179,16 @@ def test_near_repeats_of_labelled_sentences_are_found(words_bert: Path, tmp_path
     assert lesson.read_unlabeled(tmp_path / "more.txt", data.read_data(folder)[1]) == ["张三来自北京"]
 
 
+def test_a_limit_cuts_sentences_of_train_and_no_types(tmp_path: Path):
+    folder = write_sentences(tmp_path / "data", 6)
+    content = (folder / "train.jsonl").read_text(encoding="utf-8")
+    (folder / "train.jsonl").write_text('{"text": "好", "entities": []}\n' + content, encoding="utf-8")
+    for limit in (1, 2, None):
+        types, splits = data.read_data(folder, limit)
+        assert types == ["LOC", "PER"] and [len(splits[name]) for name in splits] == [limit or 7, 2, 2]
+        assert all(len(split.entities) == len(split) for split in splits.values())
+
+
 def test_types_that_only_dev_or_only_the_model_has(tagger: Path, sentences: Path, tmp_path: Path):
     folder = write_sentences(tmp_path / "data", 6)
     row = '{"text": "王芳", "entities": [{"start": 0, "end": 2, "label": "ORG"}]}\n'
