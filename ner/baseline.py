@@ -61,8 +61,7 @@ def kind_of(word: str) -> str:
 def features(words: Sequence[str]) -> list[list[str]]:
     """What the CRF knows of each unit: itself and two on each side, pairs and triples of them, their kinds."""
     padded = ["<<", "<", *(word.lower() for word in words), ">", ">>"]
-    kinds = [kind_of(word) for word in padded[2:-2]]
-    kinds = ["<", "<", *kinds, ">", ">"]
+    kinds = ["<", "<", *map(kind_of, words), ">", ">"]
     found = []
     for at in range(2, len(padded) - 2):
         two, one, own, next_one, next_two = padded[at - 2 : at + 3]
