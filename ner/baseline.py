@@ -142,12 +142,12 @@ class Dictionary:
         for text, entities in zip(train.items, train.entities, strict=True):
             for start, end, label in entities:
                 types[text[start:end]][label] += 1
-        self._longest = max(map(len, types), default=0)
+        self._lengths = sorted({len(string) for string in types}, reverse=True)
         seen: Counter[str] = Counter()
         for text in train.items:
-            for start in range(len(text)):
-                ends = range(start + 1, min(len(text), start + self._longest) + 1)
-                seen.update(text[start:end] for end in ends if text[start:end] in types)
+            for length in self._lengths:
+                strings = (text[start : start + length] for start in range(len(text) - length + 1))
+                seen.update(string for string in strings if string in types)
         self.labels = {
             string: count.most_common(1)[0][0] for string, count in types.items() if 2 * count.total() > seen[string]
         }
@@ -160,11 +160,11 @@ class Dictionary:
     def _find(self, text: str) -> Iterator[Entity]:
         start = 0
         while start < len(text):
-            ends = range(min(len(text), start + self._longest), start, -1)
-            end = next((end for end in ends if text[start:end] in self.labels), None)
-            if end is not None:
-                yield Entity(start, end, self.labels[text[start:end]])
-            start = end or start + 1
+            strings = (text[start : start + length] for length in self._lengths)
+            own = next((string for string in strings if string in self.labels), "")
+            if own:
+                yield Entity(start, start + len(own), self.labels[own])
+            start += len(own) or 1
 
 
 def competitors(

@@ -48,8 +48,9 @@ def entity_metrics(
             for entity in some:
                 counts[entity.label][place] += 1
                 unseen[place] += known is not None and text[entity.start : entity.end] not in known
-        partial[0] += sum(any(map(entity_touches(entity), wanted)) for entity in given)
-        partial[1] += sum(any(map(entity_touches(entity), given)) for entity in wanted)
+        for place, (some, others) in enumerate(((given, wanted), (wanted, given))):
+            held = {each for entity in others for each in _characters(entity)}
+            partial[place] += sum(not held.isdisjoint(_characters(entity)) for entity in some)
     right, predicted, total = (sum(column) for column in zip(*counts.values(), strict=True)) if counts else (0, 0, 0)
     per_class = {name: f_score(*its) for name, its in counts.items()}
     present = [scores for scores in per_class.values() if scores["n"]]
@@ -62,9 +63,9 @@ def entity_metrics(
     return {**metrics, "n": len(texts), "entities": total, "per_class": per_class}
 
 
-def entity_touches(entity: Entity):
-    """Whether another entity of the same type shares a character with this one, as a function of it."""
-    return lambda other: other.label == entity.label and other.start < entity.end and entity.start < other.end
+def _characters(entity: Entity) -> list[tuple[int, str]]:
+    """The places of an entity's characters, with its type."""
+    return [(place, entity.label) for place in range(entity.start, entity.end)]
 
 
 def row_counts(true: Found, found: Found) -> list[list[int]]:

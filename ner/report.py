@@ -99,17 +99,18 @@ def _missed(splits: Mapping[str, "Sentences"]) -> str:
         for text, entities in zip(split.items, split.entities, strict=True):
             seen.update(text[start:end] for start, end, _ in entities)
     usual = {string for string, count in seen.items() if count >= MIN_SEEN and len(string) >= MIN_LENGTH}
-    longest, found = max(map(len, usual), default=0), []
+    lengths, found = sorted({len(string) for string in usual}, reverse=True), []
     total: Counter[str] = Counter()
     for name, split in splits.items():
         for text, entities in zip(split.items, split.entities, strict=True):
             taken = {place for start, end, _ in entities for place in range(start, end)}
             for start in range(len(text)):
-                for end in range(min(len(text), start + longest), start + MIN_LENGTH - 1, -1):
-                    if text[start:end] in usual and taken.isdisjoint(range(start, end)):
-                        total[text[start:end]] += 1
-                        found.append((text[start:end], name, text))
-                        taken.update(range(start, end))
+                for string in (text[start : start + length] for length in lengths):
+                    places = range(start, start + len(string))
+                    if string in usual and taken.isdisjoint(places):
+                        total[string] += 1
+                        found.append((string, name, text))
+                        taken.update(places)
                         break
     likely = [each for each in found if seen[each[0]] > total[each[0]]]  # more often labelled than not
     likely.sort(key=lambda each: total[each[0]] / seen[each[0]])

@@ -5,6 +5,7 @@ BIOES (BILOU) marks the last token and entities of one token too, and BMES write
 """
 
 import re
+from bisect import bisect
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -97,9 +98,10 @@ def drop_overlaps(entities: Sequence[Entity]) -> tuple[list[Entity], int]:
     """The entities in order, without those that overlap a longer one or stand twice; and how many these are."""
     kept: list[Entity] = []
     for each in sorted(entities, key=lambda entity: (entity.start - entity.end, entity.start)):
-        if all(each.end <= other.start or other.end <= each.start for other in kept):
-            kept.append(each)
-    return sorted(kept), len(entities) - len(kept)
+        at = bisect(kept, each)
+        if all(each.end <= other.start or other.end <= each.start for other in kept[max(at - 1, 0) : at + 1]):
+            kept.insert(at, each)
+    return kept, len(entities) - len(kept)
 
 
 def count_types(sentences: Sequence[Sequence[Entity]]) -> Counter[str]:
