@@ -38,7 +38,8 @@ def read_unlabeled(path: Path, splits: dict[str, Sentences]) -> list[str]:
     texts = [text for text in dict.fromkeys(lines) if near_key(text) not in known]
     if not texts:
         raise UserError(f"{path} has no text that the labelled files lack: write others into it, one a line")
-    print(f"{path}: {len(texts)} texts ({len(lines) - len(texts)} left out: repeated, or in the labelled files)")
+    left_out = len(lines) - len(texts)
+    print(f"{path}: {len(texts)} texts ({left_out} left out: repeated, or near repeats of labelled ones)")
     return texts
 
 

@@ -72,7 +72,7 @@ def _leaks(splits: Mapping[str, "Sentences"]) -> str:
     for one, other in combinations(splits, 2):
         shared = sorted(texts[other][key] for key in texts[one].keys() & texts[other].keys())
         examples = "".join(f"\n    {text}" for text in shared[:3])
-        lines.append(f"sentences both in {one} and {other}: {len(shared)}{examples}")
+        lines.append(f"sentences both in {one} and {other}: {len(shared)}, near repeats included{examples}")
     return "\n".join(lines)
 
 

@@ -57,6 +57,43 @@ def test_english_words_stand_apart_and_keep_their_columns(tmp_path: Path):
     assert [found.texts[0][start:end] for start, end, _ in found.entities[0]] == ["Mr. Smith", "U.N."]
 
 
+@pytest.mark.parametrize(
+    ("line", "is_token"),
+    [
+        ("#", False),
+        ("#doc1", False),
+        ("# Blood group O", False),
+        ("#\tsource\tB-LOC", False),
+        ("# O", True),
+        ("#\tO", True),
+        ("#\tB-MISC", True),
+        ("#北京 B-MISC", True),
+    ],
+)
+@pytest.mark.parametrize("before", ["", CONLL, CONLL.replace(" ", "\t")])
+def test_a_line_that_begins_with_a_hash_is_a_comment_unless_it_is_a_token(
+    line: str, is_token: bool, before: str, tmp_path: Path
+):
+    found = read_labelled(write(tmp_path / "train.txt", f"{before}{line}\n{CONLL}"))
+    assert ("#" in found.texts[0], found.counts["comment(s), skipped"]) == (is_token, not is_token)
+    assert ("MISC" in {entity.label for entity in found.entities[0]}) == (is_token and "MISC" in line)
+
+
+def test_a_hash_among_words_of_four_columns_is_a_token(tmp_path: Path):
+    found = read_labelled(write(tmp_path / "train.conll", ENGLISH + "# # B-NP O\n# O\n#doc2\n"))
+    assert found.texts[0].endswith("U.N. . #") and found.counts["comment(s), skipped"] == 2
+
+
+def test_half_a_surrogate_pair_is_a_lost_character(tmp_path: Path):
+    """In a text, a type or a name, as nothing that is written or handed to C could hold it; places stay."""
+    spans = [{"start": 0, "end": 3, "label": "PER\ud83d", "text": "王芳\ud83d"}, {"start": 5, "end": 7, "label": "LOC"}]
+    ours = {"text": "王芳\ud83d在🙂北京", "entities": spans}
+    theirs = {"text": ours["text"], "label": {"LOC": {"北京": [[5, 6]]}, "PER\ud83d": {"王芳\ud83d": [[0, 2]]}}}
+    found = read_labelled(write(tmp_path / "a.jsonl", f"{json.dumps(ours)}\n{json.dumps(theirs)}\n"))
+    assert found.texts == ["王芳\ufffd在🙂北京"] * 2
+    assert found.entities == [[Entity(0, 3, "PER\ufffd"), Entity(5, 7, "LOC")]] * 2
+
+
 def test_json_lines_and_those_of_cluener(tmp_path: Path):
     spans = [{"start": 3, "end": 5, "label": "LOC", "text": "北京"}, {"start": 0, "end": 2, "label": "PER"}]
     ours = json.dumps({"text": TEXT, "entities": spans}, ensure_ascii=True)
@@ -75,10 +112,21 @@ def test_json_lines_and_those_of_cluener(tmp_path: Path):
         ({"text": TEXT, "entities": [{"start": 2, "end": 2, "label": "A"}]}, "2 to 2 is not within"),
         ({"text": TEXT, "entities": [{"start": "0", "end": 2, "label": "A"}]}, "must be whole numbers"),
         ({"text": TEXT, "entities": [{"start": 0, "end": 1, "label": "A", "text": "芳"}]}, "'芳' is not at 0 to 1"),
+        *(
+            ({"text": TEXT, "label": {"PER": {"王芳": [place]}}}, "must be whole numbers")
+            for place in ([0.0, 1.0], [False, True], ["0", "1"], [0, None])
+        ),
+        ({"text": TEXT, "label": {"PER": {"王芳": [[0, 2]]}}}, "'王芳' is not at 0 to 3, where '王芳在' stands"),
+        ({"text": TEXT, "label": {"PER": {"王芳": [[0, 7]]}}}, "0 to 8 is not within its 7 characters"),
+        ({"text": TEXT, "label": {" ": {"王芳": [[0, 1]]}}}, "and label a name"),
+        ({"text": TEXT, "label": {"PER": {"王芳": [0, 1]}}}, "unpack"),
+        ('{"text": ' + "[" * 200_000, "recursion"),
     ],
+    ids=lambda value: str(value)[:60],
 )
-def test_bad_rows_are_listed(row: dict, says: str, tmp_path: Path):
-    path = write(tmp_path / "train.jsonl", json.dumps({"text": "好", "entities": []}) + "\n" + json.dumps(row) + "\n")
+def test_bad_rows_are_listed(row: dict | str, says: str, tmp_path: Path):
+    line = row if isinstance(row, str) else json.dumps(row)
+    path = write(tmp_path / "train.jsonl", json.dumps({"text": "好", "entities": []}) + "\n" + line + "\n")
     with pytest.raises(UserError, match="1 bad line") as refusal:
         read_labelled(path)
     assert "line 2: " in str(refusal.value) and says in str(refusal.value)

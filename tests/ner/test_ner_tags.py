@@ -1,5 +1,7 @@
 """Tag schemes: each is recognised and means the same entities; what it has no place for is mended and counted."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,3 +67,12 @@ def test_bio_and_back(case: tuple[list[Entity], int]):
 def test_of_entities_that_overlap_the_longest_stays():
     entities = [Entity(0, 2, "A"), Entity(1, 5, "B"), Entity(5, 6, "A"), Entity(5, 6, "B")]
     assert drop_overlaps(entities) == ([Entity(1, 5, "B"), Entity(5, 6, "A")], 2)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9), st.sampled_from("AB"))))
+def test_what_is_kept_touches_nothing_and_what_is_dropped_something(spans: list[tuple[int, int, str]]):
+    entities = [Entity(start, start + size, label) for start, size, label in spans]
+    kept, dropped = drop_overlaps(entities)
+    assert all(one.end <= other.start for one, other in pairwise(kept)) and len(kept) + dropped == len(entities)
+    for each in entities:
+        assert any(other.start < each.end and each.start < other.end for other in kept)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import evaluate
 import tasks
 from core.console import UserError, parse
 from core.model_files import checkpoint
-from ner import baseline, data, distillation, train
+from ner import baseline, data, distillation, lesson, train
 from ner.predict import NerPredictor
 
 TEXT = "王芳昨天到了上海市。"
@@ -142,6 +143,50 @@ def test_a_data_set_is_looked_over(words_bert: Path, tmp_path: Path, capsys: pyt
     assert "北京: LOC" in report and "likely label faults" in report and "王芳 (" in report
     assert "sentences both in train and dev: " in report and "read in overlapping windows, none cut" in report
     assert report in capsys.readouterr().out
+
+
+def test_half_a_surrogate_pair_stops_no_command(words_bert: Path, tmp_path: Path):
+    folder, row = write_sentences(tmp_path / "data", 6), {"text": "王芳\ud83d在北京"}
+    row["entities"] = [{"start": 0, "end": 3, "label": "PER\ud83d"}]
+    for path in folder.iterdir():
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    data.main(["check", str(folder), "--bert-path", str(words_bert), "--output", str(tmp_path)])
+    assert "    王芳\ufffd在北京\n" in (tmp_path / "ner_check/report.txt").read_text(encoding="utf-8")
+    baseline.main(["--data-dir", str(folder), "--output", str(tmp_path), "--iterations", "2"])
+    found = json.loads((tmp_path / "ner_baseline/metrics.json").read_text(encoding="utf-8"))
+    assert set(found["per_class"]) == {"LOC", "PER", "PER\ufffd"}
+
+
+@pytest.mark.parametrize("max_length", [2, 1, 0, -1])
+def test_windows_without_room_for_a_token_are_refused(max_length: int):
+    for build in (partial(data.CheckConfig, "check"), train.TrainConfig):
+        with pytest.raises(UserError, match=f"--max-length is {max_length}: it must be 3 or more"):
+            build(max_length=max_length)
+
+
+def test_near_repeats_of_labelled_sentences_are_found(words_bert: Path, tmp_path: Path):
+    """The check tells of them, and no student learns from them."""
+    folder = write_sentences(tmp_path / "data", 6)
+    texts = ["王芳昨天到了Oslo（图）", "李小明喜欢上海市"]
+    for split, text in (("train", texts[0]), ("dev", "王芳昨天到了oslo！"), ("test", texts[1])):
+        row = json.dumps({"text": f" {text} ", "entities": [{"start": 1, "end": 2, "label": "PER"}]})
+        (folder / f"{split}.jsonl").write_text(f"{row}\n", encoding="utf-8")
+    data.main(["check", str(folder), "--bert-path", str(words_bert), "--output", str(tmp_path)])
+    report = (tmp_path / "ner_check/report.txt").read_text(encoding="utf-8")
+    assert "both in train and dev: 1" in report and "both in train and test: 0" in report
+    (tmp_path / "more.txt").write_text("\n".join([*texts, "李小明，喜欢上海市。", "张三来自北京"]), encoding="utf-8")
+    assert lesson.read_unlabeled(tmp_path / "more.txt", data.read_data(folder)[1]) == ["张三来自北京"]
+
+
+def test_a_limit_cuts_sentences_of_train_and_no_types(tmp_path: Path):
+    folder = write_sentences(tmp_path / "data", 6)
+    content = (folder / "train.jsonl").read_text(encoding="utf-8")
+    (folder / "train.jsonl").write_text('{"text": "好", "entities": []}\n' + content, encoding="utf-8")
+    for limit in (1, 2, None):
+        types, splits = data.read_data(folder, limit)
+        assert types == ["LOC", "PER"] and [len(splits[name]) for name in splits] == [limit or 7, 2, 2]
+        assert all(len(split.entities) == len(split) for split in splits.values())
 
 
 def test_types_that_only_dev_or_only_the_model_has(tagger: Path, sentences: Path, tmp_path: Path):
