@@ -92,7 +92,12 @@ def _sheet_cell(cell: Any) -> Any:
     if is_number or (is_time and (not isinstance(cell, date) or cell.year >= 1900)):
         return cell
     text = "".join(c for c in cell_text(cell) if c >= " " or c in "\t\n\r")
-    return inert(text.encode("utf-8", "replace").decode("utf-8"))[:SHEET_CHARACTERS] or None
+    return inert(_plain(text))[:SHEET_CHARACTERS] or None
+
+
+def _plain(text: str) -> str:
+    """A text without lone surrogates, which no file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _write_parquet(
@@ -111,6 +116,6 @@ def _write_parquet(
             for field, column in zip(schema, zip(*part, strict=True), strict=True):
                 cells: Sequence[Any] = column
                 if field.type == pyarrow.string():
-                    cells = [None if cell is None else cell_text(cell) for cell in column]
+                    cells = [None if cell is None else _plain(cell_text(cell)) for cell in column]
                 arrays.append(pyarrow.array(cells, field.type))
             writer.write_batch(pyarrow.record_batch(arrays, schema=schema))

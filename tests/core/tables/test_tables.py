@@ -36,6 +36,14 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path, suffix: str):
     assert [[cell or None for cell in row] for row in rows] == ROWS
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".xlsx", ".jsonl", ".parquet"])
+def test_half_a_surrogate_pair_stops_no_file(tmp_path: Path, suffix: str):
+    path = tmp_path / f"news{suffix}"
+    write_table(path, ["标题", "类别"], [["央行\ud83d", "财经"]])
+    [[title, label]] = read(path)[1]
+    assert title.startswith("央行") and len(title) == 3 and label == "财经"
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk", "gb18030", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".jsonl"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
