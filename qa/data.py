@@ -18,9 +18,9 @@ from tyro.conf import Positional, arg
 from config import BUNDLED_BERT, PROJECT, Config
 from core.bert.hub import located
 from core.console import UserError, parse, run
-from core.text.pairs import EncodedPairs, encode_pairs
+from core.text.pairs import EncodedPairs, encode_pairs, visible_units
 from core.text.tokenizer import Tokenizer, is_word_vocab
-from core.text.units import Units, find_units
+from core.text.units import Units
 from core.text.words import NO_WORD
 from core.training.units import Batch
 from qa.formats import Pair, read_labelled
@@ -140,7 +140,7 @@ def longest_answer(split: Questions) -> int:
         split: the training data.
     """
     known = [(item.context, spans[0]) for item, spans in zip(split.items, split.spans, strict=True) if spans]
-    lengths = sorted(len(find_units(context[start:end])) for context, (start, end) in known)
+    lengths = sorted(len(visible_units(context[start:end])) for context, (start, end) in known)
     return lengths[math.ceil(LONGEST_SHARE * len(lengths)) - 1] if lengths else 1
 
 
