@@ -150,15 +150,18 @@ def test_spans_by_hand():
     logits[2] = 4, 1
     logits[4] = 1, 3
     tokens, units = np.array([2, 3, 4, 5]), np.array([10, 11, 12, 13])
-    found = spans.window_spans(logits, tokens, units, (10, 14), 3)
+    found, others = spans.window_spans(logits, tokens, units, (10, 14), 3)
     assert found[0] == (10, 12, 4 + 3 - 1.5) and all(0 <= last - first < 3 for first, last, _ in found)
-    assert len(found) == 4 + 3 + 2 and len(spans.window_spans(logits, tokens, units, (10, 14), 99)) == 10
-    assert all((first + last) // 2 >= 12 for first, last, _ in spans.window_spans(logits, tokens, units, (12, 14), 3))
+    assert len(found) == 4 + 3 + 2 and len(spans.window_spans(logits, tokens, units, (10, 14), 99)[0]) == 10
+    assert all(
+        (first + last) // 2 >= 12 for first, last, _ in spans.window_spans(logits, tokens, units, (12, 14), 3)[0]
+    )
+    assert others.shape == (2, 0)
 
 
 def test_the_same_answer_twice_is_one_with_the_odds_of_both():
     places = [(0, 2), (2, 3), (3, 5)]
-    found = spans.best_answers("北京和北京", places, [spans.Candidate(0, 0, 1.0), spans.Candidate(2, 2, 2.0)])
+    found = spans.best_answers("北京和北京", places, [spans.Candidate(2, 2, 2.0), spans.Candidate(0, 0, 1.0)])
     assert found == [(3, 5, np.logaddexp(1.0, 2.0))]
     assert spans.confidences([0.0, 0.0], 2.0).tolist() == [0.5, 0.5]
 
