@@ -14,7 +14,7 @@ Where OpenVINO is installed (requirements-openvino.txt), a BERT also becomes ber
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ class Form:
         predictor: the model.
         size: of the file in bytes; None: not written.
         path: of the file to write; None: it is only measured.
-        temperature: of its probabilities; None: it is only measured.
+        fitted: the facts that are fitted to it; none where it is only measured.
         write: writes the model with its facts to a file.
     """
 
@@ -83,7 +83,7 @@ class Form:
     predictor: Predictor
     size: int | None = None
     path: Path | None = None
-    temperature: float | None = None
+    fitted: dict[str, Any] = field(default_factory=dict)
     write: Callable[[Path, Facts], None] | None = None
 
 
@@ -182,7 +182,7 @@ def write_forms(
                 continue
             print(f"warning: {form.path}: {fault}, but {rows} rows are too few to judge by")
         try:
-            own = {"metrics": {"dev": found, "test": None}, "temperature": form.temperature}
+            own = {"metrics": {"dev": found, "test": None}, **form.fitted}
             form.write(form.path, {**facts, **own})
         except Exception as fault:
             if form.runtime != "OpenVINO":
@@ -229,10 +229,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             forms.append(torch_form(model, predictor, state_dict))
         except UserError as fault:
             print(f"warning: {state_dict.name} is not made: {fault}")
-    metrics = [task.score(form.predictor, dev, None) for form in forms]
     for form in forms:
         if form.write:
-            form.temperature = task.temperature(form.predictor, dev)
+            form.fitted = task.refit(form.predictor, dev)
+            form.predictor = task.predictor({**form.predictor.facts, **form.fitted}, form.predictor.run)
+    metrics = [task.score(form.predictor, dev, None) for form in forms]
     speeds = compare_speed([form.predictor.predict for form in forms], spread_sample(dev.items, TIMED))
 
     int8 = {**facts, **provenance(), "stage": f"{facts['stage']}_int8", "parent_sha256": sha256(path)}

@@ -231,8 +231,8 @@ def prune(config: PruneConfig, run_state: RunState, devices: Devices) -> None:
     files = [task.file(config.data_dir, name) for name in ("train", "dev")]
     run_state.identity |= {file.name: sha256(file) for file in files} | {"parent": original.sha256}
 
-    def score(model: nn.Module, tokenizer: Tokenizer, split: str = "dev") -> dict[str, Any]:
-        return task.score(original.predictor(model, tokenizer, devices), splits[split], None)
+    def score(model: nn.Module, tokenizer: Tokenizer) -> dict[str, Any]:
+        return task.score(original.predictor(model, tokenizer, devices), splits["dev"], None)
 
     report: dict[str, Any] = {"method": "structured" if config.structured else "unstructured"}
     report["model"], training = original.path.as_posix(), None
@@ -243,12 +243,13 @@ def prune(config: PruneConfig, run_state: RunState, devices: Devices) -> None:
     else:
         model = copy.deepcopy(original.model)
         report |= {"scope": config.scope, "amount": config.amount, **prune_weights(model, config.amount, config.scope)}
-    metrics = {"dev": score(model, kept), "test": score(model, kept, "test") if "test" in splits else None}
+    after = original.predictor(model, kept, devices)
+    fitted = task.refit(after, splits["dev"])
+    after = task.predictor({**after.facts, **fitted}, after.run)
+    metrics = {"test": None} | {name: task.score(after, splits[name], None) for name in splits if name != "train"}
     knobs, parent, by, name = config.plain(), original.sha256, task.best_by, artefact.stem.removesuffix("_model")
     made = new_facts(name, model, facts["labels"], kept, knobs, metrics, training, parent, by, before.task)
-    made |= {name: facts[name] for name in facts.keys() - made.keys()} | {"licence": licence_of(facts)}
-    after = original.predictor(model, kept, devices)
-    made["temperature"] = task.temperature(after, splits["dev"])
+    made |= {name: facts[name] for name in facts.keys() - made.keys()} | {"licence": licence_of(facts)} | fitted
     descend = partial(lineage.descend, task.models, artefact, made)
     finish(artefact, model, made, run_state, made_from(artefact, task.models), descend)
     times = [found["p50_ms"] for found in compare_speed([before.predict, after.predict], timed)]

@@ -105,6 +105,10 @@ class Task(NamedTuple):
         batches = self.batches(split, predictor.tokenizer, predictor.batch_size, None)
         return fit_temperature(predictor.logits(batches.columns), batches, self.units)
 
+    def refit(self, predictor: Predictor, split: Any) -> dict[str, Any]:
+        """The facts that are fitted on dev data, for a model that was made from another."""
+        return {"temperature": self.temperature(predictor, split)}
+
     def read_splits(self, folder: Path, labels: Sequence[str], limit: int | None = None) -> dict[str, Any]:
         """The labelled files of a data folder, of train the first so many rows; test may be missing.
 

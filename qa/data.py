@@ -18,9 +18,9 @@ from tyro.conf import Positional, arg
 from config import BUNDLED_BERT, PROJECT, Config
 from core.bert.hub import located
 from core.console import UserError, parse, run
-from core.text.pairs import EncodedPairs, encode_pairs
+from core.text.pairs import EncodedPairs, encode_pairs, visible_units
 from core.text.tokenizer import Tokenizer, is_word_vocab
-from core.text.units import Units, find_units
+from core.text.units import Units
 from core.text.words import NO_WORD
 from core.training.units import Batch
 from qa.formats import Pair, read_labelled
@@ -38,6 +38,7 @@ if not BUNDLED_DATA.is_dir():  # the command runs in another folder than the pro
 NEVER = -1e4  # the score of a token that is no unit, within FP16
 NOWHERE = 0  # the token that both ends of an answer point to where a window has none: [CLS]
 EVERY = 2
+MIN_LENGTH = 16  # of a window
 LONGEST_SHARE = 0.99  # of the training answers are no longer than the longest answer that a model gives
 
 
@@ -98,7 +99,8 @@ def read_data(folder: Path, limit: int | None = None) -> dict[str, Questions]:
         limit: keep only the first so many questions of train.
 
     Raises:
-        UserError: a file is missing or faulty, or train has no answer that its passage has.
+        UserError: a file is missing or faulty; train has no answer that its passage has; or dev has neither one nor a
+            question without an answer.
     """
     splits: dict[str, Questions] = {}
     for name in ("train", "dev", "test"):
@@ -111,9 +113,20 @@ def read_data(folder: Path, limit: int | None = None) -> dict[str, Questions]:
         print(f"{path}: {len(split)} questions on {len({item.context for item in split.items})} passages")
         for warning in split.warnings:
             print(f"  warning: {warning}")
-    if not any(splits["train"].spans):
-        raise UserError(f"{folder / 'train.json'} has not one answer that its passage has: there is nothing to learn")
+    for name in ("train", "dev"):
+        if not any(splits[name].spans) and (name == "train" or not splits[name].has_null):
+            raise UserError(f"{splits[name].path} has no answer that its passage has: copy answers from the passages")
     return splits
+
+
+def require_length(max_length: int) -> None:
+    """Refuse windows that are too short for a question and a part of its passage.
+
+    Raises:
+        UserError: they are.
+    """
+    if max_length < MIN_LENGTH:
+        raise UserError(f"--max-length is {max_length}: it must be {MIN_LENGTH} or more")
 
 
 def what_it_reads(tokenizer: Tokenizer) -> "Reads":
@@ -140,7 +153,7 @@ def longest_answer(split: Questions) -> int:
         split: the training data.
     """
     known = [(item.context, spans[0]) for item, spans in zip(split.items, split.spans, strict=True) if spans]
-    lengths = sorted(len(find_units(context[start:end])) for context, (start, end) in known)
+    lengths = sorted(len(visible_units(context[start:end])) for context, (start, end) in known)
     return lengths[math.ceil(LONGEST_SHARE * len(lengths)) - 1] if lengths else 1
 
 
@@ -207,6 +220,9 @@ class CheckConfig:
     """Tokens of a window, question, [CLS] and twice [SEP] included."""
     output: Path = Config.output
     """Folder for the report: qa_check/ is made in it."""
+
+    def __post_init__(self) -> None:
+        require_length(self.max_length)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

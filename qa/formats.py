@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,34 +101,49 @@ def read_labelled(path: Path, limit: int | None = None) -> LabelledFile:
 
 def _questions(passage: dict[str, Any], counts: Counter[str]) -> Iterator[Labelled]:
     """The questions of a passage that can be used."""
-    context = passage["context"]
+    context = _object(passage, "passage")["context"]
     for asked in passage["qas"]:
-        pair = Pair(_text(asked["question"], "question"), _text(context, "context"))
+        pair = Pair(_text(_object(asked, "question")["question"], "question"), _text(context, "context"))
         if text_fault(pair.question) or text_fault(pair.context):
             counts[NO_TEXT] += 1
             continue
         answers, spans, lost = [], [], []
         impossible = asked.get("is_impossible") is True
-        for answer in () if impossible else asked.get("answers") or ():
-            given = answer["text"]
+        for given, said in () if impossible else _answers(asked.get("answers") or ()):
             counts[NUMBERS] += not isinstance(given, str)
-            text = _text(cell_text(given) if isinstance(given, int | float) else given, "answer")
-            if text_fault(text):
+            whole = _text(cell_text(given) if isinstance(given, int | float) else given, "answer")
+            if text_fault(whole):
                 continue
+            text, start = whole.strip(), _start(said)
+            start += len(whole) - len(whole.lstrip()) if start >= 0 else 0
             answers.append(text)
-            start = _start(answer.get("answer_start"))
             place = find_answer(context, text, start)
             counts[MOVED] += place is not None and place != start
             counts[LOST] += place is None
             if place is None:
-                lost.append(f"{text!r} at {answer.get('answer_start')}")
+                lost.append(f"{text!r} at {said}")
             else:
-                spans.append(_trim(context, place, place + len(text)))
+                spans.append((place, place + len(text)))
         if not answers and not impossible:
             counts[UNLABELLED] += 1
             continue
         note = f"{asked.get('id')}: {', '.join(lost)} of {shorten(context)}" if lost else ""
         yield Labelled(str(asked.get("id", "")), pair, answers, spans, note)
+
+
+def _answers(given: Any) -> Iterator[tuple[Any, Any]]:
+    """The answers of a question and where each is said to begin; Hugging Face writes a list of either."""
+    if isinstance(given, dict) and isinstance(given.get("text"), list):
+        yield from zip_longest(given["text"], given.get("answer_start") or ())
+        return
+    for answer in given:
+        yield _object(answer, "answer")["text"], answer.get("answer_start")
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f'this {what} is {type(value).__name__}, not {{"…": …}}')
+    return value
 
 
 def _text(value: Any, what: str) -> str:
@@ -168,9 +184,3 @@ def find_answer(context: str, text: str, start: int) -> int | None:
         place = context.find(text, place + 1)
     near = [place for place in places if abs(place - start) <= NEAR] if start >= 0 else []
     return near[0] if len(near) == 1 else places[0] if len(places) == 1 else None
-
-
-def _trim(text: str, start: int, end: int) -> tuple[int, int]:
-    """A stretch of a text without the spaces at its ends."""
-    own = text[start:end]
-    return start + len(own) - len(own.lstrip()), end - len(own) + len(own.rstrip())

@@ -128,9 +128,11 @@ def answer_scores(given: Sequence[str], split: "Questions") -> Scores:
     `answerable_f1` and `null_accuracy`, over those that have and have none.
     """
     measure = measure_of([item.context for item in split.items])
-    references = [own or [""] for own in split.answers]
-    exact = [measure.exact(*pair) for pair in zip(given, references, strict=True)]
-    scores = [measure.f1(*pair) for pair in zip(given, references, strict=True)]
+    exact, scores = (
+        # None is right where there is none: what a measure drops, as a mark, is an answer all the same.
+        [worth(*pair) if all(pair) else float(not any(pair)) for pair in zip(given, split.answers, strict=True)]
+        for worth in (measure.exact, measure.f1)
+    )
     metrics = {"em": sum(exact) / len(exact), "f1": sum(scores) / len(scores)}
     unanswerable = [score for score, own in zip(scores, split.answers, strict=True) if not own]
     if unanswerable:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict
 import numpy as np
 
 from config import Config
-from core.answers import FAULTS, text_fault
 from core.console import UserError, parse, require_one_or_more, run
 from core.model_files.find import find_model
 from core.model_files.names import name_of
@@ -35,20 +34,20 @@ from core.text.words import NO_WORD
 from core.training.units import count_labels
 from qa import spans
 from qa.data import SUFFIXES, Questions, batches, encode, read, span_units
-from qa.fitting import fit_temperature
+from qa.fitting import fit_on
 from qa.formats import Pair
 from qa.metrics import BEST_BY, score
 from qa.names import MODELS
 from qa.question import PairQuestion
-from qa.tables import read_pairs
+from qa.tables import COLUMNS, answer_rows, fault_of, read_pairs, schema_of
 
 if TYPE_CHECKING:
     from torch import nn
 
 NAME = "qa"
 SAMPLE = Pair("展览几点关门？", "县博物馆的农具展从三月开到六月，每天九点开门，十七点关门，周一闭馆。")
-COLUMNS = ("row", "question", "answer", "start", "end", "confidence", "error")
 TOP = 20  # answers of each question that are kept
+GROUP = 100_000  # characters of passages that are encoded at a time: memory grows with them
 LONGEST = 30  # units of an answer, where a model does not say
 
 
@@ -72,6 +71,20 @@ def _build_reader(architecture: dict[str, Any]) -> "nn.Module":
     from qa.model import BertReader
 
     return BertReader.from_architecture(architecture)
+
+
+def grouped(items: Sequence[Pair]) -> Iterator[list[Pair]]:
+    """Items in groups whose passages have no more than `GROUP` characters together, or of one."""
+    group: list[Pair] = []
+    size = 0
+    for item in items:
+        if group and size + len(item[1]) > GROUP:
+            yield group
+            group, size = [], 0
+        group.append(item)
+        size += len(item[1])
+    if group:
+        yield group
 
 
 class QaPredictor(Predictor):
@@ -107,9 +120,15 @@ class QaPredictor(Predictor):
         ]
         return Rows(rows.columns, rows.pairs, notes)
 
+    def predict(self, items: Sequence[Pair], batch_size: int | None = None) -> list[Any]:
+        answers: list[Any] = []
+        for group in grouped(items):
+            answers += super().predict(group, batch_size)
+        return answers
+
     def decode(self, item: Pair, notes: Sequence[Any], logits: Sequence[np.ndarray]) -> Answer:
-        found = self.candidates(item, notes, logits)
-        shares = spans.confidences([each.odds for each in found], self.temperature)
+        found, others = self.candidates(item, notes, logits)
+        shares = spans.confidences([each.odds for each in found], self.temperature, others)
         top: list[Span] = []
         for (start, end, _), share in zip(found[:TOP], shares.tolist(), strict=False):
             text = item[1][start:end]
@@ -121,24 +140,39 @@ class QaPredictor(Predictor):
         """(2,) the likeliest tokens of a window to begin and to end an answer."""
         return logits.argmax(0)
 
-    def candidates(self, item: Pair, notes: Sequence[Any], logits: Sequence[np.ndarray]) -> list[spans.Candidate]:
-        """The possible answers to a question, the likeliest first; that there is none is among them as 0 to 0."""
+    def candidates(
+        self, item: Pair, notes: Sequence[Any], logits: Sequence[np.ndarray]
+    ) -> tuple[list[spans.Candidate], np.ndarray]:
+        """The possible answers to a question, the likeliest first, and the stretches that are none, counted.
+
+        That there is no answer is among them as 0 to 0.
+        """
         found: list[spans.Candidate] = []
+        others = [spans.NONE]
         for (units, told, _, _), values in zip(notes, logits, strict=True):
             tokens = np.flatnonzero(units != NO_WORD)
-            found += spans.window_spans(values, tokens, units[tokens], told, self.longest)
-        answers = spans.best_answers(item[1], notes[0][2] if notes else [], found)
+            best, rest = spans.window_spans(values, tokens, units[tokens], told, self.longest)
+            found += best
+            others.append(rest)
+        found.sort(key=lambda each: -each.odds)
+        others.append(spans.counted(np.array([each.odds for each in found[spans.BEST :]])))
+        answers = spans.best_answers(item[1], notes[0][2] if notes else [], found[: spans.BEST])
         if self.threshold is not None or not answers:
             answers.append(spans.Candidate(0, 0, self.threshold or 0.0))
             answers.sort(key=lambda each: -each.odds)
-        return answers
+        return answers, np.concatenate(others, 1)
 
 
 class QaTask(Task):
     """The task, whose confidences are of whole answers: so is the temperature that is fitted on them."""
 
     def temperature(self, predictor: QaPredictor, split: Questions) -> float:
-        return fit_temperature(predictor, split)
+        return self.refit(predictor, split)["temperature"]
+
+    def refit(self, predictor: QaPredictor, split: Questions) -> dict[str, Any]:
+        fitted = fit_on(predictor, split, predictor.threshold is not None)
+        answers = {"longest": predictor.longest, "threshold": fitted.threshold}
+        return {"answers": answers, "temperature": fitted.temperature}
 
 
 TASK = QaTask(
@@ -199,22 +233,6 @@ class PredictConfig:
             raise UserError(f"--output {self.output} is the file that is read: give the answers another name")
 
 
-def answer_rows(pairs: Sequence[Pair], answers: Sequence[Answer | None]) -> Iterator[list[Any]]:
-    """A row for each question; without an answer it says why."""
-    for number, (pair, found) in enumerate(zip(pairs, answers, strict=True), start=1):
-        if found is None:
-            yield [number, pair.question, "", None, None, None, fault_of(pair)]
-            continue
-        note = "" if found["answer"] else "no answer in the passage"
-        yield [number, pair.question, *(found[name] for name in ("answer", "start", "end", "confidence")), note]
-
-
-def fault_of(pair: Pair) -> str:
-    """Why a question cannot be answered; "" where it can."""
-    faults = {name: text_fault(text) for name, text in zip(("question", "passage"), pair, strict=True)}
-    return next((f"the {name} is {FAULTS[fault]}" for name, fault in faults.items() if fault), "")
-
-
 def show(pairs: Sequence[Pair], answers: Sequence[Answer | None], top_k: int) -> None:
     """Print each question, and below it its likeliest answers with their places."""
     for pair, found in zip(pairs, answers, strict=True):
@@ -241,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.output is None:
         show(pairs, answers, config.top_k)
     else:
-        write_table(config.output, COLUMNS, answer_rows(pairs, answers))
+        write_table(config.output, COLUMNS, answer_rows(pairs, answers), schema_of(config.output))
         print(f"wrote the answers to {len(pairs)} questions to {config.output}")
 
 

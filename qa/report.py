@@ -10,8 +10,8 @@ import numpy as np
 
 from core.console import listed
 from core.files import atomic_write
+from core.text.pairs import visible_units
 from core.text.tokenizer import Tokenizer
-from core.text.units import find_units
 
 if TYPE_CHECKING:
     from qa.data import Questions
@@ -76,7 +76,7 @@ def _answers(splits: Mapping[str, "Questions"]) -> str:
     lines = []
     for name, split in splits.items():
         known = [(item.context, *spans[0]) for item, spans in zip(split.items, split.spans, strict=True) if spans]
-        lengths = [len(find_units(context[start:end])) for context, start, end in known]
+        lengths = [len(visible_units(context[start:end])) for context, start, end in known]
         if not lengths:
             continue
         shown = "  ".join(f"p{share} {np.percentile(lengths, share):.0f}" for share in (50, 90, 95, 99, 100))

@@ -1,18 +1,26 @@
-"""Questions and passages read from a file: a text that is one passage, or a table with many."""
+"""Questions and passages read from a file, a text that is one passage or a table with many, and answers as a table."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from core.answers import FAULTS, text_fault
 from core.console import UserError
 from core.tables.cells import cell_text
 from core.tables.columns import choose_columns
-from core.tables.formats import is_table
+from core.tables.formats import is_table, need
 from core.tables.read import open_table
 from core.text.decode import open_text
 from qa.formats import Pair
 from qa.question import CONTEXT_NAMES, QUESTION_NAMES
 
+if TYPE_CHECKING:
+    import pyarrow
+
+    from qa.predict import Answer
+
+COLUMNS = ("row", "question", "answer", "start", "end", "confidence", "error")
 CHUNK = 1 << 20  # characters read at a time
 
 
@@ -48,3 +56,30 @@ def read_pairs(path: Path, question: str | None, columns: Sequence[str] | None =
     for warning in warnings:
         print(f"warning: {path}: {warning}", file=sys.stderr)
     return pairs
+
+
+def answer_rows(pairs: Sequence[Pair], answers: Sequence["Answer | None"]) -> Iterator[list[Any]]:
+    """A row for each question; without an answer it says why."""
+    for number, (pair, found) in enumerate(zip(pairs, answers, strict=True), start=1):
+        if found is None:
+            yield [number, pair.question, "", None, None, None, fault_of(pair)]
+            continue
+        note = "" if found["answer"] else "no answer in the passage"
+        yield [number, pair.question, *(found[name] for name in ("answer", "start", "end", "confidence")), note]
+
+
+def schema_of(path: Path) -> "pyarrow.Schema | None":
+    """The types of the columns that are numbers, where the table is a Parquet file."""
+    if path.suffix.lower() != ".parquet":
+        return None
+    need("pyarrow")
+    import pyarrow
+
+    whole = dict.fromkeys(("row", "start", "end"), pyarrow.int64())
+    return pyarrow.schema({**whole, "confidence": pyarrow.float64()})
+
+
+def fault_of(pair: Pair) -> str:
+    """Why a question cannot be answered; "" where it can."""
+    faults = {name: text_fault(text) for name, text in zip(("question", "passage"), pair, strict=True)}
+    return next((f"the {name} is {FAULTS[fault]}" for name, fault in faults.items() if fault), "")

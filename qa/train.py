@@ -37,14 +37,21 @@ from core.training.recipes import cross_entropy
 from core.training.resume import RunState, finish
 from core.training.stage import run_stage
 from core.training.units import count_labels
-from qa.data import BUNDLED_DATA, Questions, batches, longest_answer, read_data, span_units, what_it_reads
+from qa.data import (
+    BUNDLED_DATA,
+    Questions,
+    batches,
+    longest_answer,
+    read_data,
+    require_length,
+    span_units,
+    what_it_reads,
+)
 from qa.fitting import fit_on
 from qa.metrics import BEST_BY, score
 from qa.model import LABELS, BertReader
 from qa.names import MODELS, TEACHER
 from qa.predict import NAME, QaPredictor
-
-MIN_LENGTH = 16  # of a window
 
 
 @dataclass
@@ -68,8 +75,7 @@ class TrainConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_length < MIN_LENGTH:
-            raise UserError(f"--max-length is {self.max_length}: it must be {MIN_LENGTH} or more")
+        require_length(self.max_length)
         if self.adapt_minutes is not None and not self.adapt_minutes > 0:
             raise UserError(f"--adapt-minutes is {self.adapt_minutes}: it must be above 0")
 
@@ -143,7 +149,7 @@ def _fine_tune(config: TrainConfig, score_test: bool, run_state: RunState, devic
     parent = sha256(find_weights(bert_path))
     facts = new_facts("teacher", model, LABELS, tokenizer, config.plain(), {}, None, parent, BEST_BY, NAME)
     facts["answers"] = {"longest": longest_answer(train), "threshold": None}
-    run_state.identity |= {"answers": facts["answers"], "encoder": fingerprint(bert_path)}
+    run_state.identity |= {"longest answer": facts["answers"]["longest"], "encoder": fingerprint(bert_path)}
     run_state.identity["dev rows"] = batches(splits["dev"], tokenizer, config.batch_size).sha256()
     reports = config.output / "qa_train"
     judge = partial(judge_on_dev, facts=facts, splits=splits, devices=devices)

@@ -70,6 +70,16 @@ def reader(tmp_path_factory: pytest.TempPathFactory, qa_bert: Path, questions: P
     return folder / "save" / "bert_qa.pt"
 
 
+def held_back(model: Path, folder: Path) -> Path:
+    """A copy of a model whose threshold is so high that it never gives an answer."""
+    from core.model_files import checkpoint
+
+    weights, facts = checkpoint.load(model)
+    facts["answers"]["threshold"] = 99.0
+    checkpoint.save(folder / model.name, weights, facts)
+    return folder / model.name
+
+
 def flags(data: Path, folder: Path, length: bool = True) -> list[str]:
     """The folders of a stage, and the length of a window."""
     paths = {"--data-dir": data, "--save-dir": folder / "save", "--output": folder / "reports"}

@@ -19,6 +19,12 @@ QUESTION, CONTEXT, SHARED, SHARED_PAIR = range(4)  # kinds of tokens: `token_typ
 KINDS = 4
 STRIDE = 0.65  # of the room of a window is between the beginnings of two
 QUESTION_SHARE = 0.5  # of a row, at most: a longer question is cut at its end
+CROWD = 16  # tokens of units that a word stands for at most
+
+
+def visible_units(text: str) -> Units:
+    """Where the units of a text begin and end that can be seen: an answer neither begins nor ends with another."""
+    return [(start, end) for start, end in find_units(text) if text[start].isprintable()]
 
 
 class Part(NamedTuple):
@@ -147,7 +153,8 @@ class _Row:
 
 def _split(tokenizer: Tokenizer, texts: Sequence[str], as_words: bool, most: int) -> list[Part]:
     """Texts in pieces: their words, or their units, of which so many tokens are kept at most."""
-    units = list(map(find_units, texts))
+    units = list(map(visible_units, texts))
+    most = min(most, CROWD) if as_words else most
     words = [words_of(text, own) for text, own in zip(texts, units, strict=True)]
     distinct = list({word: None for own in words for word in own})
     [encoded] = encode_words_apart(tokenizer, [distinct])
@@ -161,8 +168,29 @@ def _split(tokenizer: Tokenizer, texts: Sequence[str], as_words: bool, most: int
         if not ids:  # what can be seen of the text, its tokenizer does not see
             ids, places = [tokenizer.unknown_id] * bool(own), [(0, 1)] * bool(own)
         piece_of = [word - 1 for word in words_at([start for start, _ in own], places)]
+        ids, piece_of = _spread(ids, piece_of, tokens, tokenizer.unknown_id)
         found.append(Part([[word] for word in ids], own, tokens, piece_of))
     return found
+
+
+def _spread(words: list[int], word_of: list[int], tokens: list[list[int]], unknown: int) -> tuple[list[int], list[int]]:
+    """Words, and of each unit its word, with unknown ones added for units that a word has too many of.
+
+    Those are what the tokenizer does not see, or takes for one unknown word however long it is.
+    """
+    spread: list[int] = []
+    found: list[int] = []
+    taken = size = 0
+    for word, own in zip(word_of, tokens, strict=True):
+        if word >= taken:
+            spread += words[taken : word + 1]
+            taken, size = word + 1, 0
+        elif size + len(own) > CROWD:
+            spread.append(unknown)
+            size = 0
+        size += len(own)
+        found.append(len(spread) - 1)
+    return spread + words[taken:], found
 
 
 def _between(piece_of: Sequence[int], start: int, end: int) -> range:

@@ -51,6 +51,9 @@ def test_where_there_is_no_answer_only_none_is_right():
     split = Questions([Pair("谁", "王芳")] * 3, [["王芳"], [], []], [[(0, 2)], [], []])
     scores = answer_scores(["王芳", "", "王"], split)
     assert scores.f1 == [1, 1, 0] and scores.metrics["null_accuracy"] == 0.5 and scores.metrics["answerable_f1"] == 1
+    for context, given, answers in (("王芳", "，", []), ("Kim", "the", []), ("王芳。", "", ["。"])):
+        scores = answer_scores([given], Questions([Pair("谁", context)], [answers], [[]]))
+        assert scores.f1 == scores.exact == [0], "what a measure drops is an answer all the same"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +88,7 @@ def test_faulty_answers_are_mended_or_told(tmp_path: Path):
     ]
     path = write_squad(tmp_path / "a.json", [{"context": "2008年，到 十七点 关门", "qas": qas}])
     split = read(path)
-    assert split.answers == [["2008"], ["2008"], [" 十七点 ", "没有的"], ["39764.0"], []]
+    assert split.answers == [["2008"], ["2008"], ["十七点", "没有的"], ["39764.0"], []]
     assert split.spans == [[(0, 4)], [(0, 4)], [(8, 11)], [], []]
     told = "\n".join(split.warnings)
     for part in ("2 answer(s) that did not stand", "2 answer(s) that their passage does not have", "1 id(s) that"):
@@ -96,12 +99,42 @@ def test_faulty_answers_are_mended_or_told(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    "answers",
+    [
+        [{"text": "十七点 ", "answer_start": 1}],
+        [{"text": " \u3000十七点\n", "answer_start": -1}],
+        {"text": ["十七点"], "answer_start": [1]},  # of Hugging Face
+        {"text": ["十七点"]},
+    ],
+)
+def test_answers_with_spaces_or_in_lists(answers: list | dict, tmp_path: Path):
+    asked = {"id": "1", "question": "几点？", "answers": answers}
+    split = read(write_squad(tmp_path / "a.json", [{"context": "到十七点关门", "qas": [asked]}]))
+    assert (split.answers, split.spans, split.notes) == ([["十七点"]], [[(1, 4)]], [])
+
+
+def test_spaces_before_an_answer_move_its_place(tmp_path: Path):
+    asked = {"id": "1", "question": "几点？", "answers": [{"text": " 三点 ", "answer_start": 3}]}
+    split = read(write_squad(tmp_path / "a.json", [{"context": "三点 到 三点。", "qas": [asked]}]))
+    assert split.spans == [[]], "at neither place"
+    asked["answers"][0]["answer_start"] = 4
+    split = read(write_squad(tmp_path / "a.json", [{"context": "三点 到 三点。", "qas": [asked]}]))
+    assert split.spans == [[(5, 7)]] and not split.warnings
+
+
+@pytest.mark.parametrize(
     ("content", "says"),
     [
         ("{", "is not the JSON of SQuAD"),
         ('{"data": 3}', "is not the JSON of SQuAD"),
         ('{"data": []}', "has no labelled question"),
         ('{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "1"}]}]}]}', "passage 1: 'question' is missing"),
+        ('{"data": [{"paragraphs": ["a"]}]}', "passage 1: this passage is str, not {"),
+        ('{"data": [{"paragraphs": [{"context": "a", "qas": ["b"]}]}]}', "this question is str, not {"),
+        (
+            '{"data": [{"paragraphs": [{"context": "a", "qas": [{"question": "b", "answers": ["a"]}]}]}]}',
+            "this answer is str, not {",
+        ),
         ('{"data": [{"paragraphs": [{"context": 1, "qas": [{"question": "b"}]}]}]}', "a context is int, not a text"),
     ],
 )
@@ -117,15 +150,18 @@ def test_spans_by_hand():
     logits[2] = 4, 1
     logits[4] = 1, 3
     tokens, units = np.array([2, 3, 4, 5]), np.array([10, 11, 12, 13])
-    found = spans.window_spans(logits, tokens, units, (10, 14), 3)
+    found, others = spans.window_spans(logits, tokens, units, (10, 14), 3)
     assert found[0] == (10, 12, 4 + 3 - 1.5) and all(0 <= last - first < 3 for first, last, _ in found)
-    assert len(found) == 4 + 3 + 2 and len(spans.window_spans(logits, tokens, units, (10, 14), 99)) == 10
-    assert all((first + last) // 2 >= 12 for first, last, _ in spans.window_spans(logits, tokens, units, (12, 14), 3))
+    assert len(found) == 4 + 3 + 2 and len(spans.window_spans(logits, tokens, units, (10, 14), 99)[0]) == 10
+    assert all(
+        (first + last) // 2 >= 12 for first, last, _ in spans.window_spans(logits, tokens, units, (12, 14), 3)[0]
+    )
+    assert others.shape == (2, 0)
 
 
 def test_the_same_answer_twice_is_one_with_the_odds_of_both():
     places = [(0, 2), (2, 3), (3, 5)]
-    found = spans.best_answers("北京和北京", places, [spans.Candidate(0, 0, 1.0), spans.Candidate(2, 2, 2.0)])
+    found = spans.best_answers("北京和北京", places, [spans.Candidate(2, 2, 2.0), spans.Candidate(0, 0, 1.0)])
     assert found == [(3, 5, np.logaddexp(1.0, 2.0))]
     assert spans.confidences([0.0, 0.0], 2.0).tolist() == [0.5, 0.5]
 
