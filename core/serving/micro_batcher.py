@@ -185,7 +185,8 @@ class MicroBatcher:
 
     def _take(self) -> tuple[str, list[tuple[Job, Sequence[str]]]]:
         """A batch for the model of the first job: [(job, its texts in this batch), …]."""
-        model, room, chars, pieces = "", self.max_batch, MOST_CHARS, []
+        model, room, chars = "", self.max_batch, MOST_CHARS
+        pieces: list[tuple[Job, Sequence[str]]] = []
         others: list[Job] = []
         unfinished: list[Job] = []
         now = self._clock()
@@ -197,7 +198,7 @@ class MicroBatcher:
             if job.model != model:
                 others.append(job)
                 continue
-            texts = []
+            texts: list[str] = []
             for text in job.texts[job.taken : job.taken + room]:
                 size = sum(map(len, text)) if isinstance(text, tuple) else len(text)
                 if size > chars and (texts or pieces):  # it begins another batch

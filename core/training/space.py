@@ -19,8 +19,10 @@ from core.training.knobs import LoopConfig
 
 DIGITS = 3  # of the numbers that a search tries: more make no difference, and are hard to read
 KINDS = (bool, int, float, str, Path)  # of knobs that can be searched
-NO_KNOBS = ("config", "output", "save_dir", "data_dir", "resume", "seed", "device", "limit", "minutes", "save_minutes")
-NO_KNOBS += ("adapt_minutes",)  # which would pretrain in each trial
+# What says where a run goes and how long, and what would pretrain in each trial, is not searched.
+NO_KNOBS = frozenset(
+    "config output save_dir data_dir resume seed device limit minutes save_minutes adapt_minutes".split()
+)
 
 
 @dataclass(frozen=True)
