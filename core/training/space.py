@@ -19,10 +19,8 @@ from core.training.knobs import LoopConfig
 
 DIGITS = 3  # of the numbers that a search tries: more make no difference, and are hard to read
 KINDS = (bool, int, float, str, Path)  # of knobs that can be searched
-# What says where a run goes and how long, and what would pretrain in each trial, is not searched.
-NO_KNOBS = frozenset(
-    "config output save_dir data_dir resume seed device limit minutes save_minutes adapt_minutes".split()
-)
+PLACES = ("config", "output", "save_dir", "data_dir", "resume", "device")  # of a run
+NO_KNOBS = (*PLACES, "seed", "limit", "minutes", "save_minutes", "adapt_minutes")  # the last pretrains in each trial
 
 
 @dataclass(frozen=True)
