@@ -1,4 +1,4 @@
-"""Many files of texts, read part by part: each part has a name that stays the same as long as its file does.
+"""Many files of texts, read part by part: each part has a name that stays the same as long as its rows do.
 
 Files lie on disk, or where pyarrow reads them (s3://, hdfs://, gs://).
 """
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (*TABLES, ".txt")
 PARQUET = ".parquet"
+NAMES = 2  # another number where `part_name` names the same rows otherwise than before
 TEXT = "text"  # the column of a file with a text a line
 
 
@@ -32,12 +33,10 @@ class Input(NamedTuple):
     Attributes:
         path: as its file system knows it.
         name: what it is called: the path from the folder that was asked for.
-        version: its size and time: with another one it is another file.
     """
 
     path: str
     name: str
-    version: str
 
 
 class Part(NamedTuple):
@@ -147,7 +146,7 @@ def list_inputs(place: str) -> tuple["FileSystem", list[Input]]:
         hidden = any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
         fits = not pattern or PurePosixPath(name).match(pattern)
         if info.type == FileType.File and not hidden and fits and PurePosixPath(name).suffix.lower() in SUFFIXES:
-            inputs.append(Input(info.path, name, f"{info.size} {info.mtime_ns}"))
+            inputs.append(Input(info.path, name))
     if not inputs:
         raise UserError(f"--input {place} holds no file that ends in {' '.join(SUFFIXES)}")
     return fs, sorted(inputs)
@@ -162,10 +161,15 @@ def refuse_overlap(place: str, output: str) -> None:
         raise UserError(f"--output {output} lies in --input {place}: choose a folder elsewhere")
 
 
-def part_name(file: Input, start: int, what: str) -> str:
-    """The name of what is made of a part; `what` says how."""
-    key = "\n".join((file.name, file.version, str(start), what))
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+def file_key(file: str, what: str) -> str:
+    """How the names begin of all that is made of a file; `what` says how."""
+    return hashlib.sha256(f"{file}\n{what}".encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+def part_name(file: str, what: str, start: int, rows: bytes) -> str:
+    """The name of what is made of a part: it tells the file and its own rows, not their age."""
+    own = hashlib.sha256(f"{start}\n".encode() + rows).hexdigest()
+    return f"{file_key(file, what)}-{own[:20]}"
 
 
 def read_parts(fs: "FileSystem", file: Input, wanted: Wanted, rows: int) -> Iterator[Part]:
@@ -231,10 +235,8 @@ def _in_parts(
 
     def part() -> Part:
         columns = zip(*taken, strict=True) if taken else [[] for _ in names]
-        shown = [
-            [None if cell is None else replace_surrogates(cell_text(cell)) for cell in column] for column in columns
-        ]
-        return Part(start, arrow.table([arrow.array(column, arrow.string()) for column in shown], schema), items)
+        arrays = [arrow.array(map(shown, column), arrow.string()) for column in columns]
+        return Part(start, arrow.table(arrays, schema), items)
 
     for row in cells:
         taken.append(row)
