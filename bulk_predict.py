@@ -30,7 +30,8 @@ from core.model_files.find import find_model
 from core.model_files.names import OPENVINO, ending
 from core.model_files.onnx_model import usable_cores
 from core.model_files.predictor import CHUNK
-from core.tables.parts import NAMES, Wanted, file_key, file_system, list_inputs, read_parts, refuse_overlap
+from core.tables.parts import NAMES, Wanted, file_key, read_parts
+from core.tables.places import file_system, home, list_inputs, refuse_overlap
 from core.tables.scoring import HALF, Reader, Scorer, settle
 from tasks import load
 
@@ -87,8 +88,7 @@ class Run:
         self.sha256 = sha256(self.model)
         flags = [list(config.column), config.join, config.top_k, config.rows]
         self.what = json.dumps([self.sha256, flags, NAMES])
-        base = self.inputs[0].path.removesuffix(self.inputs[0].name)
-        self.places = [Path(base).resolve().as_posix() if self.fs.type_name == "local" else base]
+        self.places = [home(self.fs, self.inputs[0])]
         self.names = self.first_columns()
         self.done = self.look()
 

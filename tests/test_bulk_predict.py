@@ -11,7 +11,8 @@ import pytest
 
 import bulk_predict
 from core.console import UserError
-from core.tables.parts import Wanted, list_inputs, part_name, read_parts
+from core.tables.parts import Wanted, part_name, read_parts
+from core.tables.places import list_inputs
 from core.tables.scoring import Reader
 from predict_fun import NewsClassifier
 
@@ -163,9 +164,7 @@ def test_parts_of_earlier_rows_go_and_nothing_else_does(teacher: Path, tmp_path:
     assert (output / "mine.parquet").exists() and manifest_of(output)["inputs"] == [given.resolve().as_posix()]
 
     other = write_inputs(tmp_path / "day2", copies=1)  # a file of the same name, but not the same one
-    (other / "0.csv").write_text(
-        (other / "0.csv").read_text(encoding="utf-8").replace("球", "棋"), encoding="utf-8"
-    )
+    (other / "0.csv").write_text((other / "0.csv").read_text(encoding="utf-8").replace("球", "棋"), encoding="utf-8")
     for args in (flags(teacher, other, output, "--resume"), resume):
         finish(args)
         assert len(manifest_of(output)["inputs"]) == 2 and len(list(output.glob("*.parquet"))) == 10 + 3

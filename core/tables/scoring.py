@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.answers import text_fault
 from core.console import UserError
-from core.tables.parts import PARQUET, Input, Wanted, file_system, part_name, read_parts
+from core.tables.parts import Wanted, part_name, read_parts
+from core.tables.places import PARQUET, Input, file_system
 
 if TYPE_CHECKING:
     import pyarrow
