@@ -7,7 +7,7 @@
 
 The input is read in parts of --rows rows. Each part becomes one Parquet file in --output with the columns of the input,
 and class and confidence beside them (what other tasks answer, as JSON); a row that cannot be used keeps its place with
-an `error`. The file is called by a hash of part, model and flags, and is there whole or not at all, so that --resume
+an `error`. The file is called by a hash of rows, model and flags, and is there whole or not at all, so that --resume
 does the rest only. _manifest.json says at the end what was done. Below some hundred thousand titles predict_fun.py is
 simpler. Needs `pip install -r requirements-bulk.txt`.
 """
@@ -18,7 +18,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,9 @@ from core.model_files.find import find_model
 from core.model_files.names import OPENVINO, ending
 from core.model_files.onnx_model import usable_cores
 from core.model_files.predictor import CHUNK
-from core.tables.parts import Wanted, file_system, list_inputs, read_parts, refuse_overlap
-from core.tables.scoring import HALF, Reader, Scorer
+from core.tables.parts import NAMES, Wanted, file_key, read_parts
+from core.tables.places import file_system, home, list_inputs, refuse_overlap
+from core.tables.scoring import HALF, Reader, Scorer, settle
 from tasks import load
 
 MANIFEST = "_manifest.json"  # what begins with _ is no part for those who read the folder
@@ -86,7 +87,8 @@ class Run:
         self.wanted = Wanted(config.column, config.join, task.question.columns)
         self.sha256 = sha256(self.model)
         flags = [list(config.column), config.join, config.top_k, config.rows]
-        self.what = json.dumps([self.sha256, flags])
+        self.what = json.dumps([self.sha256, flags, NAMES])
+        self.places = [home(self.fs, self.inputs[0])]
         self.names = self.first_columns()
         self.done = self.look()
 
@@ -115,8 +117,10 @@ class Run:
             )
         if parts and (before or {}).get("what") != self.what:
             raise UserError(
-                f"{self.config.output} was made by another model, or with other flags: choose another --output"
+                f"{self.config.output} was made by another model, version or flags: choose another --output"
             )
+        if parts and before:
+            self.places = sorted({*self.places, *before["inputs"]})
         for name in names:
             if name.startswith(HALF):
                 self.out.delete_file(f"{self.folder}/{name}")
@@ -133,7 +137,8 @@ class Run:
 
     def write_manifest(self, told: dict[str, Any]) -> None:
         """Say what this run does, or did."""
-        own = {"what": self.what, "model": self.model.as_posix(), "model_sha256": self.sha256, **told}
+        own = {"what": self.what, "model": self.model.as_posix(), "model_sha256": self.sha256}
+        own |= {"inputs": self.places, **told}
         half = f"{self.folder}/{HALF}{MANIFEST}"
         with self.out.open_output_stream(half) as file:
             file.write(json.dumps(own, ensure_ascii=False, indent=2).encode("utf-8"))
@@ -165,10 +170,11 @@ class Run:
             compute=ray.data.ActorPoolStrategy(size=workers),
         )
         sums, faults, first = dict.fromkeys(("read", "skipped", "rows", "errors"), 0), [], None
-        nodes: Counter[str] = Counter()
+        nodes, parts = Counter[str](), set[str]()
         with progress(desc="scoring", unit="row", unit_scale=True) as bar:
             for told in data.iter_rows():
                 sums = {name: count + told[name] for name, count in sums.items()}
+                parts.update(told["parts"].split())
                 if told["fault"]:
                     faults.append(told["fault"])
                     bar.write(f"error: {told['fault']}")
@@ -176,22 +182,19 @@ class Run:
                     nodes[told["node"]] += told["rows"]
                     first = first or time.monotonic() - self.started
                 bar.update(told["rows"])
-        return self.close(sums, faults, workers, first, nodes)
+        told = {"faults": faults, "workers": workers, "rows_by_node": dict(nodes)}
+        return self.close(sums, parts, first, told)
 
-    def close(
-        self, sums: dict[str, int], faults: list[str], workers: int, first: float | None, nodes: Mapping[str, int]
-    ) -> dict[str, Any]:
-        """Count what is there, and write the manifest."""
-        from pyarrow.fs import FileSelector
-        from pyarrow.parquet import read_metadata
+    def close(self, sums: dict[str, int], parts: set[str], first: float | None, told: dict[str, Any]) -> dict[str, Any]:
+        """Remove parts of rows that have changed, count what is there, and write the manifest.
 
-        infos = self.out.get_file_info(FileSelector(self.folder))
-        parts = [info.path for info in infos if info.base_name.endswith(".parquet") and info.base_name[0] != "_"]
-        rows_out = sum(read_metadata(path, filesystem=self.out).num_rows for path in parts)
+        In a folder of several inputs nothing is removed: files of one name may be different ones.
+        """
+        changed = {file_key(file.name, self.what) for file in self.inputs if not told["faults"] and not self.places[1:]}
+        there = settle(self.out, self.folder, parts, changed)
         seconds = time.monotonic() - self.started
-        told = {"finished": not faults, "files": len(self.inputs), "parts": len(parts), "rows_in": sums["read"]}
-        told |= {"rows_out": rows_out, "rows_of_this_run": sums["rows"], "errors_of_this_run": sums["errors"]}
-        told |= {"faults": faults, "workers": workers, "rows_by_node": dict(nodes), "seconds": round(seconds, 1)}
+        told |= {"finished": not told["faults"], "files": len(self.inputs), "rows_in": sums["read"], **there}
+        told |= {"rows_of_this_run": sums["rows"], "errors_of_this_run": sums["errors"], "seconds": round(seconds, 1)}
         told |= {"seconds_to_first_part": first and round(first, 1), "rows_per_s": round(sums["rows"] / seconds, 1)}
         self.write_manifest(told)
         return told
@@ -251,6 +254,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"this run: {told['rows_of_this_run']:,} rows, {told['errors_of_this_run']:,} of them unusable, "
         f"{told['seconds']:.0f} s, {told['rows_per_s']:,.0f} rows/s"
     )
+    if others := told["other_parquet_files"]:
+        print(f"{config.output} holds {others:,} more Parquet file(s), of other or earlier files: see docs/bulk.md")
     if told["faults"]:
         raise UserError(f"not all could be scored; mend these and run again with --resume:{listed(told['faults'])}")
 

@@ -1,6 +1,7 @@
 """Bulk scoring: many files on two workers, kills and what is left to do, inputs that are none."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 
 import bulk_predict
 from core.console import UserError
-from core.tables.parts import Wanted, list_inputs, part_name, read_parts
+from core.tables.parts import Wanted, part_name, read_parts
+from core.tables.places import list_inputs
+from core.tables.scoring import Reader
 from predict_fun import NewsClassifier
 
 TITLES = ["球赛夺冠军胜", "银行利率今日", "", "手机芯片发布", "\u200b", "球队胜"]
@@ -36,6 +39,19 @@ def flags(model: Path, given: Path, output: Path, *more: str) -> list[str]:
 
 def rows_of(output: Path) -> list[dict]:
     return [row for path in sorted(output.glob("*.parquet")) for row in pyarrow.parquet.read_table(path).to_pylist()]
+
+
+def parts_of(place: Path | str, done: frozenset[str] = frozenset(), what: str = "model") -> dict[str, list[str]]:
+    """The names of the parts of each file, and below "new" those that a run would score."""
+    fs, files = list_inputs(str(place))
+    reader, found = Reader(fs, (Wanted(), 10), what, ["编号", "标题"], done), {"new": []}
+    for file in files:
+        told = reader(pyarrow.table([[each] for each in file], [*file._fields]))
+        *parts, last = [row for each in told for row in each.to_pylist()]
+        assert not last["fault"] and last["read"] == 24
+        found[file.name] = last["parts"].split()
+        found["new"] += [part["name"] for part in parts]
+    return found
 
 
 def manifest_of(output: Path) -> dict:
@@ -72,13 +88,18 @@ def test_two_formats_beside_bad_files_and_what_is_missing(
 
     for name in ("broken.parquet", "other.csv"):
         (given / name).unlink()
+    (given / "1.parquet").touch()
+    mended = (given / "2.csv").read_text(encoding="utf-8").replace("23,", "32,")  # in the last of its parts
+    (given / "2.csv").write_text(mended, encoding="utf-8")
     before = {path.name: path.stat().st_mtime_ns for path in output.glob("*.parquet")}
     next(output.glob("*.parquet")).unlink()
     (output / "_half_x.parquet.1").write_bytes(b"PAR1")
     capsys.readouterr()
     bulk_predict.main([*args, "--resume"])
     again = {path.name: path.stat().st_mtime_ns for path in output.glob("*.parquet")}
-    assert again.keys() == before.keys() and sum(again[name] != before[name] for name in again) == 1
+    assert len(again.keys() & before.keys()) == len(again) - 1 == len(before) - 1
+    assert sum(again[name] != before.get(name) for name in again) == 2
+    assert [row["编号"] for row in rows_of(output)].count("32") == 1
     assert manifest_of(output)["finished"] and manifest_of(output)["rows_in"] == manifest_of(output)["rows_out"] == 192
     assert "192 of 192 rows in 24 parts" in capsys.readouterr().out and not list(output.glob("_half*"))
 
@@ -91,9 +112,8 @@ def test_parts_have_names_of_their_own(tmp_path: Path):
         assert [(part.start, len(part.items)) for part in parts] == [(0, 10), (10, 10), (20, 4)]
         assert sum((part.items for part in parts), [])[:2] == TITLES[:2]
         assert parts[0].table.column_names == ["编号", "标题"]
-    names = {part_name(file, start, "model") for file in files for start in (0, 10)}
-    names |= {part_name(files[0], 0, "another"), part_name(files[0]._replace(version="newer"), 0, "model")}
-    assert len(names) == 4 * 2 + 2
+    ways = [("a", "model", 0, b"1"), ("b", "model", 0, b"1"), ("a", "other", 0, b"1"), ("a", "model", 10, b"1")]
+    assert len({part_name(*way) for way in [*ways, ("a", "model", 0, b"2")]}) == 5
     (tmp_path / "lines.txt").write_text("一\n\n二\n", encoding="gb18030")
     fs, (file,) = list_inputs(str(tmp_path / "*.txt"))
     assert [part.items for part in read_parts(fs, file, Wanted(), 2)] == [["一", ""], ["二"]]
@@ -101,6 +121,53 @@ def test_parts_have_names_of_their_own(tmp_path: Path):
     fs, (file,) = list_inputs(str(tmp_path / "pairs.jsonl"))
     (part,) = read_parts(fs, file, Wanted(("title", "n"), "-"), 5)
     assert part.items[1] == "b" and part.table.column("title").to_pylist()[1] == "b"
+
+
+def test_only_rows_that_changed_are_scored_again(tmp_path: Path):
+    given = write_inputs(tmp_path / "in")
+    before = parts_of(given)
+    done = frozenset(before["new"])
+    assert len(done) == 4 * 3
+    for file in given.iterdir():
+        file.rename(tmp_path / "moved")
+        shutil.copyfile(tmp_path / "moved", file)  # another time, the same rows
+    shutil.copytree(given, tmp_path / "elsewhere")
+    assert parts_of(given, done)["new"] == parts_of(tmp_path / "elsewhere", done)["new"] == []
+    csv = (given / "0.csv").read_text(encoding="utf-8")
+    (given / "0.csv").write_text(csv.replace("12,", "21,"), encoding="utf-8")  # amid the file, as long as before
+    after = parts_of(given, done)
+    assert after["new"] == [after["0.csv"][1]] and after["0.csv"][::2] == before["0.csv"][::2]
+    assert len({name.partition("-")[0] for name in after["0.csv"] + before["0.csv"]}) == 1
+
+
+def test_parts_of_earlier_rows_go_and_nothing_else_does(teacher: Path, tmp_path: Path):
+    given, output = write_inputs(tmp_path / "in", copies=2), tmp_path / "out"
+    told = {"read": 0, "rows": 0, "errors": 0}
+    resume = flags(teacher, given, output, "--resume")
+
+    def finish(args: list[str], fault: str = "") -> dict:
+        job = bulk_predict.Run(bulk_predict.parse(bulk_predict.BulkConfig, args, ""))
+        job.write_manifest({"finished": False})
+        found = parts_of(args[3], what=job.what)["new"]
+        for name in found:
+            pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), output / f"{name}.parquet")
+        return job.close(told, set(found), None, {"faults": [fault] if fault else []})
+
+    assert finish(resume)["rows_out"] == 6
+    pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), output / "mine.parquet")
+    (given / "0.csv").write_text((given / "0.csv").read_text(encoding="utf-8").replace("9,", "99,"), encoding="utf-8")
+    (given / "1.parquet").rename(given / "renamed.parquet")  # its parts may be wanted
+    for fault, others in (("x", 6), ("", 4)):  # with a fault nothing goes; without one, the two parts of earlier rows
+        done = finish(resume, fault)
+        assert (done["rows_out"], done["other_parquet_files"]) == (6, others)
+        assert len(list(output.glob("*.parquet"))) == 6 + others
+    assert (output / "mine.parquet").exists() and manifest_of(output)["inputs"] == [given.resolve().as_posix()]
+
+    other = write_inputs(tmp_path / "day2", copies=1)  # a file of the same name, but not the same one
+    (other / "0.csv").write_text((other / "0.csv").read_text(encoding="utf-8").replace("球", "棋"), encoding="utf-8")
+    for args in (flags(teacher, other, output, "--resume"), resume):
+        finish(args)
+        assert len(manifest_of(output)["inputs"]) == 2 and len(list(output.glob("*.parquet"))) == 10 + 3
 
 
 def test_questions_have_two_columns(tmp_path: Path):
@@ -155,5 +222,5 @@ def test_an_output_of_another_run_and_no_ray(teacher: Path, tmp_path: Path, monk
         bulk_predict.main(flags(teacher, given, output))
     for manifest in ('{"what": "another"}', "{", "[]"):
         (output / "_manifest.json").write_text(manifest, encoding="utf-8")
-        with pytest.raises(UserError, match="was made by another model, or with other flags"):
+        with pytest.raises(UserError, match="was made by another model, version or flags"):
             bulk_predict.main(flags(teacher, given, output, "--resume"))

@@ -1,18 +1,15 @@
-"""Many files of texts, read part by part: each part has a name that stays the same as long as its file does.
-
-Files lie on disk, or where pyarrow reads them (s3://, hdfs://, gs://).
-"""
+"""Many files of texts, read part by part: each part has a name that stays the same as long as its rows do."""
 
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.console import UserError
 from core.tables.cells import cell_text, join_cells
 from core.tables.columns import choose_columns, text_columns
-from core.tables.formats import TABLES, need
+from core.tables.places import PARQUET, Input
 from core.tables.read import open_table
 from core.text.decode import open_text
 from core.text.tokenizer import replace_surrogates
@@ -21,23 +18,8 @@ if TYPE_CHECKING:
     import pyarrow
     from pyarrow.fs import FileSystem
 
-SUFFIXES = (*TABLES, ".txt")
-PARQUET = ".parquet"
+NAMES = 2  # another number where `part_name` names the same rows otherwise than before
 TEXT = "text"  # the column of a file with a text a line
-
-
-class Input(NamedTuple):
-    """A file to be read.
-
-    Attributes:
-        path: as its file system knows it.
-        name: what it is called: the path from the folder that was asked for.
-        version: its size and time: with another one it is another file.
-    """
-
-    path: str
-    name: str
-    version: str
 
 
 class Part(NamedTuple):
@@ -102,70 +84,15 @@ class Wanted(NamedTuple):
         return [cell_text(row[place]) for place in chosen] if self.usual else join_cells(row, chosen, self.join)
 
 
-def file_system(place: str) -> tuple["FileSystem", str]:
-    """The file system of a path or an address, and the path on it.
-
-    Raises:
-        UserError: pyarrow does not know it, or cannot reach it.
-    """
-    need("pyarrow")
-    from pyarrow.fs import FileSystem, LocalFileSystem
-
-    if "://" not in place:
-        return LocalFileSystem(), Path(place).absolute().as_posix()
-    try:
-        return FileSystem.from_uri(place)
-    except Exception as fault:  # of whichever storage it is
-        raise UserError(f"{place} cannot be reached ({fault}): check the address and the credentials") from fault
+def file_key(file: str, what: str) -> str:
+    """How the names begin of all that is made of a file; `what` says how."""
+    return hashlib.sha256(f"{file}\n{what}".encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
-def list_inputs(place: str) -> tuple["FileSystem", list[Input]]:
-    """The files of a folder and all below it, or those that a pattern names, in order.
-
-    Raises:
-        UserError: there is none that can be read.
-    """
-    from pyarrow.fs import FileSelector, FileType
-
-    fs, path = file_system(place)
-    base, pattern = path, ""
-    if any(sign in path for sign in "*?["):
-        parts = PurePosixPath(path).parts
-        first = next(index for index, part in enumerate(parts) if any(sign in part for sign in "*?["))
-        base, pattern = PurePosixPath(*parts[:first]).as_posix(), PurePosixPath(*parts[first:]).as_posix()
-    try:
-        found = fs.get_file_info(base)
-        if found.type == FileType.File:
-            infos, base = [found], PurePosixPath(base).parent.as_posix()
-        else:
-            infos = fs.get_file_info(FileSelector(base, recursive=True))
-    except OSError as fault:
-        raise UserError(f"--input {place} cannot be read ({fault}): give a folder, a file or a pattern") from fault
-    inputs = []
-    for info in infos:
-        name = PurePosixPath(info.path).relative_to(base).as_posix()
-        hidden = any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
-        fits = not pattern or PurePosixPath(name).match(pattern)
-        if info.type == FileType.File and not hidden and fits and PurePosixPath(name).suffix.lower() in SUFFIXES:
-            inputs.append(Input(info.path, name, f"{info.size} {info.mtime_ns}"))
-    if not inputs:
-        raise UserError(f"--input {place} holds no file that ends in {' '.join(SUFFIXES)}")
-    return fs, sorted(inputs)
-
-
-def refuse_overlap(place: str, output: str) -> None:
-    """Refuse an output folder within the input, where it would be read the next time."""
-    if "://" in place or "://" in output:
-        return
-    given, folder = Path(place).absolute(), Path(output).absolute()
-    if given.is_dir() and folder.resolve().is_relative_to(given.resolve()):
-        raise UserError(f"--output {output} lies in --input {place}: choose a folder elsewhere")
-
-
-def part_name(file: Input, start: int, what: str) -> str:
-    """The name of what is made of a part; `what` says how."""
-    key = "\n".join((file.name, file.version, str(start), what))
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+def part_name(file: str, what: str, start: int, rows: bytes) -> str:
+    """The name of what is made of a part: it tells the file and its own rows, not their age."""
+    own = hashlib.sha256(f"{start}\n".encode() + rows).hexdigest()
+    return f"{file_key(file, what)}-{own[:20]}"
 
 
 def read_parts(fs: "FileSystem", file: Input, wanted: Wanted, rows: int) -> Iterator[Part]:
@@ -231,10 +158,8 @@ def _in_parts(
 
     def part() -> Part:
         columns = zip(*taken, strict=True) if taken else [[] for _ in names]
-        shown = [
-            [None if cell is None else replace_surrogates(cell_text(cell)) for cell in column] for column in columns
-        ]
-        return Part(start, arrow.table([arrow.array(column, arrow.string()) for column in shown], schema), items)
+        arrays = [arrow.array(map(shown, column), arrow.string()) for column in columns]
+        return Part(start, arrow.table(arrays, schema), items)
 
     for row in cells:
         taken.append(row)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.answers import text_fault
 from core.console import UserError
-from core.tables.parts import Input, Wanted, file_system, part_name, read_parts
+from core.tables.parts import Wanted, part_name, read_parts
+from core.tables.places import PARQUET, Input, file_system
 
 if TYPE_CHECKING:
     import pyarrow
@@ -36,32 +37,34 @@ class Reader:
         self.fs, self.wanted, self.what, self.names, self.done = fs, wanted, what, names, done
 
     def __call__(self, batch: "pyarrow.Table") -> Iterator["pyarrow.Table"]:
-        """The parts of a file, one by one, and at last how many rows it has, or why it could be read no further."""
+        """The parts of a file, one by one; at last the names of all, its rows, or why it could be read no further."""
         from pyarrow import BufferOutputStream, ipc
 
         file, total, skipped, fault = Input(**batch.to_pylist()[0]), 0, 0, ""
+        names: list[str] = []
         try:
             for part in read_parts(self.fs, file, *self.wanted):
                 if (found := part.table.column_names) != self.names:
                     raise UserError(f"{file.name} has other columns than the first file: {', '.join(found)}")
-                name, total = part_name(file, part.start, self.what), total + len(part.items)
-                if name in self.done:
-                    skipped += len(part.items)
-                    continue
-                sink = BufferOutputStream()
+                sink, items = BufferOutputStream(), json.dumps(part.items)
                 with ipc.new_stream(sink, part.table.schema) as stream:
                     stream.write_table(part.table)
-                yield record(file.name, name, sink.getvalue().to_pybytes(), json.dumps(part.items))
+                table, total = sink.getvalue().to_pybytes(), total + len(part.items)
+                names.append(part_name(file.name, self.what, part.start, table + items.encode()))
+                if names[-1] in self.done:
+                    skipped += len(part.items)
+                    continue
+                yield record(file.name, names[-1], table, items)
         except UserError as caught:
             fault = str(caught)
-        yield record(file.name, read=total, skipped=skipped, fault=fault)
+        yield record(file.name, read=total, skipped=skipped, fault=fault, parts=" ".join(names))
 
 
 def record(file: str, name: str = "", table: bytes = b"", items: str = "", **told: Any) -> "pyarrow.Table":
     """What goes from one step to the next: a part, or what is known of a file or a part."""
     import pyarrow
 
-    counts = {"read": 0, "skipped": 0, "rows": 0, "errors": 0, "node": "", "fault": "", **told}
+    counts = {"read": 0, "skipped": 0, "rows": 0, "errors": 0, "node": "", "fault": "", "parts": "", **told}
     row = {"file": file, "name": name, "table": table, "items": items, **counts}
     return pyarrow.table({key: [value] for key, value in row.items()})
 
@@ -140,3 +143,26 @@ def write_part(fs: "FileSystem", path: str, table: "pyarrow.Table") -> None:
     with fs.open_output_stream(half) as sink:
         write_table(table, sink, compression="zstd")
     fs.move(half, path)
+
+
+def settle(fs: "FileSystem", folder: str, parts: set[str], keys: set[str]) -> dict[str, int]:
+    """Remove what is left of earlier rows of the input; how many parts, rows and other Parquet files are there then.
+
+    Args:
+        fs: that the output lies on.
+        folder: of the output.
+        parts: names of those of the input as it is.
+        keys: of the files whose other parts go; see `file_key`.
+    """
+    from pyarrow.fs import FileSelector
+    from pyarrow.parquet import read_metadata
+
+    infos = fs.get_file_info(FileSelector(folder))
+    there = {info.base_name.removesuffix(PARQUET): info.path for info in infos if info.base_name.endswith(PARQUET)}
+    others = {name for name in there if name not in parts and not name.startswith("_")}
+    earlier = {name for name in others if name.partition("-")[0] in keys}
+    for name in earlier:
+        fs.delete_file(there[name])
+    kept = there.keys() & parts
+    rows = sum(read_metadata(there[name], filesystem=fs).num_rows for name in kept)
+    return {"parts": len(kept), "rows_out": rows, "other_parquet_files": len(others - earlier)}

@@ -1,0 +1,91 @@
+"""Places of many files: what a pattern names, names with brackets, outputs that would be read as input."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from core.console import UserError
+from core.tables.places import list_inputs, refuse_overlap, split_pattern
+
+FILES = ("a.csv", "b1.csv", "b[1].csv", "sub/y.csv", "2026-01/q.csv", "old/2026-01/q.csv", "x[1]/c.csv", "x1/c.csv")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A folder with files in it and below."""
+    for name in FILES:
+        path = tmp_path / "t" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "t"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*.csv", {"a.csv", "b1.csv", "b[1].csv"}),
+        ("2026-*/*.csv", {"2026-01/q.csv"}),
+        ("*/q.csv", {"2026-01/q.csv"}),
+        ("*/2026-*/*", {"old/2026-01/q.csv"}),
+        ("**/q.csv", {"2026-01/q.csv", "old/2026-01/q.csv"}),
+        ("**/2026-01/**", {"2026-01/q.csv", "old/2026-01/q.csv"}),
+        ("**/a.csv", {"a.csv"}),
+        ("**", set(FILES)),
+        ("", set(FILES)),
+        ("b[1].csv", {"b[1].csv"}),
+        ("b[12].csv", {"b1.csv"}),
+        ("x[1]", {"c.csv"}),
+        ("x[1]/*.csv", {"c.csv"}),
+        ("x?/*.csv", {"x1/c.csv"}),
+    ],
+)
+def test_a_pattern_names_whole_paths_and_a_file_with_brackets_itself(pattern: str, names: set[str], base: Path):
+    assert {file.name for file in list_inputs(f"{base}/{pattern}")[1]} == names
+    if not set(pattern) & {*"[?"}:
+        assert {file.name for file in list_inputs(f"{base.as_uri()}/{pattern}")[1]} == names
+
+
+def test_patterns_on_drives_and_in_buckets():
+    class Storage:
+        def get_file_info(self, path: str):
+            raise OSError("no such name")
+
+    assert split_pattern(Storage(), "C:/*.csv") == ("C:/", ("*.csv",))
+    assert split_pattern(Storage(), "C:/t/2026-*/*.csv") == ("C:/t", ("2026-*", "*.csv"))
+    assert split_pattern(Storage(), "//host/share/*.csv") == ("//host/share", ("*.csv",))
+    assert split_pattern(Storage(), "bucket/t/*.csv") == ("bucket/t", ("*.csv",))
+    assert split_pattern(Storage(), "bucket/t") == ("bucket/t", ("**",))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "output", "refused"),
+    [
+        ("", "sub/out", True),
+        ("*.parquet", "", True),
+        ("**/*.parquet", "sub/out", True),
+        ("**", "sub/out", True),
+        ("*", "sub", False),
+        ("*/*.parquet", "scored", True),
+        ("*/*", "scored", True),
+        ("*/[a-f]*", "scored", True),
+        ("[!q]*/*.parquet", "scored", True),
+        ("*/*.csv", "scored", False),
+        ("*/*.parquet", "scored/2", False),
+        ("old/*.parquet", "scored", False),
+        ("*/*.parquet", "_scored", False),
+        ("a.csv", "", False),
+        ("*.parquet", "../scored", False),
+    ],
+)
+def test_an_output_that_would_be_read_is_refused(pattern: str, output: str, refused: bool, base: Path):
+    pairs = [(f"{base}/{pattern}", f"{base}/{output}"), (f"{base}/{pattern}", (base / output).as_uri())]
+    if os.name == "posix":
+        (base.parent / "link").symlink_to(base)
+        pairs.append((f"{base.parent}/link/{pattern}", f"{base}/{output}"))
+    for place, folder in pairs:
+        if refused:
+            with pytest.raises(UserError, match="choose a folder elsewhere"):
+                refuse_overlap(place, folder)
+        else:
+            refuse_overlap(place, folder)
