@@ -26,6 +26,8 @@ def test_scores_by_hand():
     assert found["detect_f1"] == pytest.approx(2 * 4 / (5 + 4))
     assert (found["mean_accuracy"], found["strict_accuracy"], found["n"]) == (5 / 7, 0.5, 4)
     assert found["per_aspect"]["a"]["states"]["中性"] == {"f1": 0.0, "n": 0, "answered": 1}
+    blank = [np.concatenate((rows, filler)) for rows, filler in ((TRUE, [[IGNORED] * 2] * 2), (FOUND, [[0, 0]] * 2))]
+    assert aspect_metrics(*blank, LABELS, ["a", "b"])["strict_accuracy"] == 0.5, "no label, nothing right or wrong"
     assert aspect_metrics(TRUE[3:, :1], FOUND[3:, :1], LABELS, ["a"])["pooled_f1"] == 0.0
 
 
