@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,15 @@ def read_reviews(path: Path, column: str | None) -> tuple[list[str], list[list[A
     for warning in warnings:
         print(f"warning: {path}: {warning}", file=sys.stderr)
     return columns, rows, place
+
+
+def answer_columns(columns: Sequence[str], aspects: Sequence[str]) -> list[str]:
+    """The columns of a table with answers: its own, and those of `answer_rows` under names that are free."""
+    names = list(columns)
+    for name in ("overall", "confidence", *aspects, "error"):
+        tries = chain((name, f"{name}_predicted"), (f"{name}_predicted_{number}" for number in count(2)))
+        names.append(next(free for free in tries if free not in names))
+    return names
 
 
 def answer_rows(
