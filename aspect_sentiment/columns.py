@@ -1,10 +1,11 @@
 """Which columns of a table hold reviews, and which hold the states of aspects."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.console import UserError
+from core.console import UserError, shorten
 from core.tables.columns import TEXT_NAMES
 from core.text.decode import open_text
 from core.text.names import clean_name, name_key
@@ -15,6 +16,8 @@ OTHERS = ("id", "index", "content_id", "source", "star", "stars", "score", "rati
 OTHERS += ("编号", "序号", "来源", "评分", "星级", "总评分", "用户", "日期", "时间", "店铺", "商家")
 OTHER_KEYS = {name_key(name) for name in OTHERS}
 MOST_ASPECTS, MOST_VALUES, LONGEST_VALUE = 60, 6, 20
+NEARLY_ALL = 0.9  # of the cells of a column, which make it an aspect with some cells to mend
+MEASURED = re.compile(r"\d|^\W+$")  # found in a number, a day, or a dash in place of one
 
 
 def read_list(path: Path) -> list[str]:
@@ -23,17 +26,21 @@ def read_list(path: Path) -> list[str]:
         return [line.strip() for line in file.lines() if line.strip()]
 
 
-def refuse_twins(columns: Sequence[str], table: str) -> None:
-    """Refuse a table with two columns of one name, of which the reader has called the second one name_2.
+def refuse_twins(columns: Sequence[str], chosen: Sequence[str], named: Sequence[str] | None, table: str) -> None:
+    """Refuse a table with two columns of a name that is chosen, but for case, width or spaces.
+
+    The reader has called the second of one name name_2, which is no twin where it is `named` itself.
 
     Raises:
         UserError: it has some.
     """
-    keys = {name_key(name) for name in columns}
-    twins = [name for name in columns if (m := re.fullmatch(r"(.+)_\d+", name)) and name_key(m[1]) in keys]
-    if twins:
-        names = ", ".join(sorted({repr(name.rpartition("_")[0]) for name in twins}))
-        raise UserError(f"{table} has two columns named {names}: rename or delete one, each aspect has one column")
+    keys = Counter(map(name_key, columns))
+    again = set(columns) - set(named or ())
+    if twins := [name for name in chosen if keys[name_key(name)] > 1 or f"{name}_2" in again]:
+        raise UserError(
+            f"{table} has two columns named {', '.join(map(repr, twins))} (case, width and spaces do not tell them "
+            "apart): rename or delete one, each aspect has one column"
+        )
 
 
 def find_review(columns: Sequence[str], table: str) -> int:
@@ -53,15 +60,30 @@ def find_review(columns: Sequence[str], table: str) -> int:
 
 
 def find_aspects(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], review: int, named: Sequence[str] | None, table: str
+    columns: Sequence[str],
+    rows: Sequence[tuple[int, Sequence[str]]],
+    review: int,
+    named: Sequence[str] | None,
+    table: str,
 ) -> list[int]:
     """The columns of the aspects: those that are named, else all whose cells hold few different short values.
 
+    Args:
+        columns: names of all.
+        rows: each with its number in the file.
+        review: the column of the reviews.
+        named: names of the aspects.
+        table: what the table is called, for the message.
+
     Raises:
-        UserError: a named one is missing, or there is none, or too many.
+        UserError: a named one is missing or named twice, or there is none, or too many, or a column is one but for
+            some cells.
     """
     keys = [name_key(name) for name in columns]
     if named is not None:
+        counts = Counter(map(name_key, named))
+        if twice := [name for name in named if counts[name_key(name)] > 1]:
+            raise UserError(f"{table}: aspects.txt names {', '.join(twice)} as two aspects: leave one of them")
         if missing := [name for name in named if name_key(name) not in keys]:
             raise UserError(
                 f"{table} has no column for the aspect(s) {', '.join(missing[:20])}: its columns are "
@@ -70,7 +92,9 @@ def find_aspects(
         found = [keys.index(name_key(name)) for name in named]
     else:
         found = [place for place in range(len(columns)) if place != review and keys[place] not in OTHER_KEYS]
-        found = [place for place in found if _holds_states([row[place] for row in rows])]
+        found = [
+            place for place in found if _holds_states(columns[place], [(at, row[place]) for at, row in rows], table)
+        ]
     if not 1 <= len(found) <= MOST_ASPECTS:
         raise UserError(
             f"{table} has {len(found)} column(s) of aspects, and 1 to {MOST_ASPECTS} are possible: give each aspect a "
@@ -79,6 +103,24 @@ def find_aspects(
     return found
 
 
-def _holds_states(cells: Sequence[str]) -> bool:
-    values = {clean_name(cell) for cell in cells} - {""}
-    return 1 <= len(values) <= MOST_VALUES and all(len(value) <= LONGEST_VALUE for value in values)
+def _holds_states(column: str, cells: Sequence[tuple[int, str]], table: str) -> bool:
+    """Whether the numbered cells of a column hold few different short values.
+
+    Raises:
+        UserError: nearly all of them do, and the others are no numbers or days among such.
+    """
+    keys = {cell: name_key(cell) for cell in {cell for _, cell in cells}}
+    counts = Counter(keys[cell] for _, cell in cells if keys[cell])
+    short = [key for key, _ in counts.most_common() if len(key) <= LONGEST_VALUE]
+    usual = short[:MOST_VALUES]
+    odd = next(((number, cell) for number, cell in cells if keys[cell] and keys[cell] not in usual), None)
+    if odd is None:
+        return bool(usual)
+    is_measured = len(short) > MOST_VALUES and all(map(MEASURED.search, short)) and "-2" not in short
+    if sum(counts[key] for key in usual) < NEARLY_ALL * counts.total() or is_measured:
+        return False
+    raise UserError(
+        f"{table} row {odd[0]}: {column!r} holds {shorten(clean_name(odd[1]))}, and nearly everywhere else one of "
+        f"{', '.join(usual)}: mend this cell and its like, or list the aspects in aspects.txt, one a line, if this "
+        "column is none"
+    )

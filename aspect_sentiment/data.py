@@ -7,8 +7,8 @@ A data folder holds train, dev and, where there is one, test: .csv, .tsv, .xlsx,
 reviews (review, content, text, 评论, 内容 …) and a column for each aspect, whose cells name its state; an empty cell is
 left out of training and scores. Two files may say more: aspects.txt, the columns that are aspects, one a line, where
 others could be taken for some; states.txt, the states, one a line, `value<TAB>name` where the cells hold another value
-than the name. Numbers from -2 to 1 are known as ASAP's. Training uses the same reader: what is told here, training
-will meet.
+than the name. Without it numbers from -2 to 1 are known as ASAP's. Training uses the same reader: what is told here,
+training will meet.
 """
 
 import sys
@@ -69,19 +69,23 @@ class Reviews:
         return len(self.items)
 
     def of(self, aspects: Sequence[str]) -> "Reviews":
-        """The same with the columns in the order of a model's aspects.
+        """The same with the columns in the order of a model's aspects, and named as there.
 
         Raises:
             UserError: they are others.
         """
-        if set(aspects) != set(self.aspects):
-            lacking = [name for name in aspects if name not in self.aspects]
-            more = [name for name in self.aspects if name not in aspects]
+        own, wanted = list(map(name_key, self.aspects)), list(map(name_key, aspects))
+        if set(wanted) != set(own):
+            lacking = [name for name in aspects if name_key(name) not in own]
+            more = [name for name in self.aspects if name_key(name) not in wanted]
             told = "; ".join(
                 f"{what} {', '.join(names[:20])}" for what, names in (("it lacks", lacking), ("it adds", more)) if names
             )
-            raise UserError(f"{self.path} has other aspects than the model ({told}): take data with the model's own")
-        order = [self.aspects.index(name) for name in aspects]
+            raise UserError(
+                f"{self.path} has other aspects than the model ({told}): take data with the model's own, or name its "
+                "columns in aspects.txt, one a line"
+            )
+        order = [own.index(key) for key in wanted]
         return Reviews(self.items, self.states[:, order], list(aspects), self.labels, self.warnings, self.path)
 
 
@@ -98,45 +102,44 @@ def read(
     Args:
         path: the file.
         labels: names of the states of a model; None: those of states.txt or of the file.
-        limit: read only the first so many reviews.
+        limit: keep only the first so many reviews; the states are those of all.
         aspects: names of the columns; None: those of aspects.txt, or all that look like one.
 
     Raises:
         UserError: the file is missing or damaged, two columns have one name, a cell names no state, or there is no
-            review or no aspect.
+            review or no aspect; see `find_aspects` too.
     """
     named = aspects or (read_list(list_file) if (list_file := path.parent / "aspects.txt").is_file() else None)
     with open_table(path, wanted=named or ()) as table:
-        refuse_twins(table.columns, table.name)
         review = find_review(table.columns, table.name)
         rows = [[cell_text(cell) for cell in row] for row in table.rows]
         columns, warnings, first = table.columns, list(table.warnings), table.first_row
-    places = find_aspects(columns, rows, review, named, table.name)
-    found = [columns[place] for place in places]
     seen = [(number, row) for number, row in enumerate(rows, start=first) if not text_fault(clean(row[review]))]
-    empty, seen = len(rows) - len(seen), seen[:limit]
+    empty = len(rows) - len(seen)
     if not seen:
         raise UserError(f"{path} has no review in column {columns[review]!r}: write some, or name the column review")
-    values = [clean_name(row[place]) for _, row in seen for place in places]
-    labels, names = names_of([value for value in values if value], labels, path.parent)
+    places = find_aspects(columns, seen, review, named, table.name)
+    found = [columns[place] for place in places]
+    refuse_twins(columns, [columns[review], *found], named, table.name)
+    values = {cell: clean_name(cell) for cell in dict.fromkeys(row[place] for _, row in seen for place in places)}
+    labels, names = names_of(list(filter(None, values.values())), labels, path.parent)
     if not 2 <= len(labels) <= MOST_STATES:
         raise UserError(
             f"{path}: the cells of {', '.join(found[:20])} hold {len(labels)} different states "
             f"({', '.join(labels[:8])} …), and 2 to {MOST_STATES} are possible: name the aspects in aspects.txt, one a "
             "line, or the states in states.txt"
         )
-    ids = {key: labels.index(name) for key, name in names.items() if name in labels}
+    keys = {cell: name_key(value) for cell, value in values.items() if value}
+    ids = {cell: labels.index(names[key]) for cell, key in keys.items() if key in names}
+    seen = seen[:limit]
     states = np.full((len(seen), len(places)), IGNORED)
     faults = []
     for index, (number, row) in enumerate(seen):
         for column, place in enumerate(places):
-            if not (value := clean_name(row[place])):
-                continue
-            state = ids.get(name_key(value))
-            if state is None:
-                faults.append(f"row {number}, {columns[place]}: {shorten(value)}")
-            else:
-                states[index, column] = state
+            if (cell := row[place]) in ids:
+                states[index, column] = ids[cell]
+            elif cell in keys:
+                faults.append(f"row {number}, {columns[place]}: {shorten(values[cell])}")
     if faults:
         raise UserError(
             f"{path} has {len(faults)} cell(s) with an unknown state; known are {', '.join(labels)}; mend these, or "

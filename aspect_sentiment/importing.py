@@ -18,13 +18,14 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from aspect_sentiment.data import PARTS, Reviews, find_file, read
+from aspect_sentiment.texts import clean
 from core.console import UserError
 from core.tables.split import SHARE, group_rows
 from core.tables.write import write_table
 from core.training.units import IGNORED
 
 SHUFFLES = 500
-FEWEST = 10  # reviews that can be shared out
+FEWEST = 10  # different reviews that can be shared out
 
 
 @dataclass
@@ -62,8 +63,8 @@ def import_tables(config: ImportConfig) -> None:
         print(f"{path}: {len(table):,} reviews")
         for warning in table.warnings:
             print(f"  warning: {warning}")
-    if len(items) < FEWEST:
-        raise UserError(f"{len(items)} reviews are too few to share out: {FEWEST} are needed at least")
+    if (different := len(_groups(items))) < FEWEST:
+        raise UserError(f"{different} different reviews are too few to share out: {FEWEST} are needed at least")
     parts = split(whole, config.seed)
     for name, rows in parts.items():
         cells = [
@@ -81,7 +82,7 @@ def import_tables(config: ImportConfig) -> None:
 
 def split(reviews: Reviews, seed: int) -> dict[str, list[int]]:
     """The rows of train, dev and test; see the top of the file."""
-    groups = group_rows(reviews.items)
+    groups = _groups(reviews.items)
     size = max(1, round(SHARE * len(groups)))
     held = reviews.states[..., None] == np.arange(len(reviews.labels))  # (reviews, aspects, states)
     sums = np.stack([held[group].sum(0) for group in groups])
@@ -97,6 +98,10 @@ def split(reviews: Reviews, seed: int) -> dict[str, list[int]]:
     dev, test = _cut(best[1], size)
     chosen = {"train": best[1][2 * size :], "dev": dev, "test": test}
     return {name: sorted(row for group in own for row in groups[group]) for name, own in chosen.items()}
+
+
+def _groups(texts: Sequence[str]) -> list[list[int]]:
+    return group_rows(list(map(clean, texts)))
 
 
 def _cut(order: np.ndarray, size: int) -> Sequence[np.ndarray]:

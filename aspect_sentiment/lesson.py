@@ -20,6 +20,7 @@ from core.console import UserError
 from core.model_files.facts import Facts
 from core.model_files.module import load_module
 from core.tables.cells import cell_text
+from core.tables.split import near_key
 from core.text.tokenizer import Tokenizer
 from core.training.batches import Batches
 from core.training.device import Devices
@@ -29,15 +30,15 @@ LINEAR = "linear"  # the name of the teacher that is the linear model of baselin
 
 
 def read_unlabeled(path: Path, splits: dict[str, Reviews]) -> list[str]:
-    """Reviews without labels, without repeats and those that stand in the labelled files.
+    """Reviews without labels, without repeats, near ones too, and those that stand in the labelled files.
 
     Raises:
         UserError: see `read_reviews`, or there is no review of its own.
     """
     _, rows, place = read_reviews(path, None)
     found = [text for row in rows if not text_fault(clean(text := cell_text(row[place])))]
-    seen = {clean(text) for split in splits.values() for text in split.items}
-    kept = {clean(text): text for text in found if clean(text) not in seen}
+    seen = {near_key(clean(text)) for split in splits.values() for text in split.items}
+    kept = {key: text for text in found if (key := near_key(clean(text))) not in seen}
     if not kept:
         raise UserError(f"{path} has no review that the labelled files lack: write others into it")
     print(f"{path}: {len(kept)} reviews ({len(found) - len(kept)} left out: repeated, or in the labelled files)")

@@ -17,7 +17,7 @@ MEANS = {
     "merged_f1": "the same with 'not mentioned' and 'neutral' as one state: higher, as it hides what is hardest",
     "detect_f1": "is the aspect mentioned at all?",
     "mean_accuracy": "share of pairs that are right: high without any skill where most aspects are not mentioned",
-    "strict_accuracy": "share of reviews with every aspect right",
+    "strict_accuracy": "share of reviews with every aspect right, of those with a label",
 }
 
 
@@ -81,7 +81,8 @@ def aspect_metrics(
         is_absent = [int(index == absent) for index in range(len(labels))]
         metrics["detect_f1"] = float(np.nan_to_num(f1_of(merge(table, is_absent))[0]))
     metrics["mean_accuracy"] = float((true == found)[known].mean()) if known.any() else 0.0
-    metrics["strict_accuracy"] = float(((true == found) | ~known).all(1).mean())
+    wholly = ((true == found) | ~known).all(1)[known.any(1)]
+    metrics["strict_accuracy"] = float(wholly.mean()) if len(wholly) else 0.0
     given, answered = table.sum(1), table.sum(0)
     right, f1 = table.diagonal(), np.nan_to_num(f1_of(table))
     per_class = {

@@ -27,14 +27,14 @@ import numpy as np
 import tyro
 
 from aspect_sentiment.columns import read_list
-from aspect_sentiment.data import SUFFIXES, batches, find_file, read
+from aspect_sentiment.data import SUFFIXES, Reviews, batches, find_file, read
 from aspect_sentiment.decisions import decide, pool_windows
 from aspect_sentiment.metrics import BEST_BY
 from aspect_sentiment.names import MODELS, NAME
 from aspect_sentiment.report import score
 from aspect_sentiment.states import find_state
-from aspect_sentiment.tables import answer_rows, read_reviews
-from aspect_sentiment.texts import ReviewTokenizer, encode
+from aspect_sentiment.tables import answer_columns, answer_rows, read_reviews
+from aspect_sentiment.texts import ReviewTokenizer, clean, encode
 from config import Config
 from core.answers import FAULTS, text_fault
 from core.console import UserError, parse, require_one_or_more, run
@@ -107,15 +107,13 @@ class SentimentPredictor(Predictor):
         return {"overall": self._overall(shares, chosen), "aspects": aspects}
 
     def _overall(self, shares: np.ndarray, chosen: np.ndarray) -> dict[str, Any]:
-        """The state that most of what is mentioned has, and its share of it; of a review that mentions nothing that."""
+        """The state that most of what is mentioned has (of a tie the likelier), and its share; else not mentioned."""
         mentioned = chosen != self.absent
         if not mentioned.any():
             return {"state": self.labels[self.absent], "confidence": float(shares[:, self.absent].mean())}
-        said = shares[mentioned].sum(0)
-        if self.absent is not None:
-            said[self.absent] = 0
-        state = int(said.argmax())
-        return {"state": self.labels[state], "confidence": float(said[state] / said.sum())}
+        counts = np.bincount(chosen[mentioned], minlength=len(self.labels))
+        state = int(np.lexsort((shares[mentioned].sum(0), counts))[-1])
+        return {"state": self.labels[state], "confidence": float(counts[state] / counts.sum())}
 
     def predict(self, items: Sequence[str] | str, batch_size: int | None = None) -> Any:
         """The answers for some reviews; for one that is given alone, with the words that spoke for each state."""
@@ -172,11 +170,17 @@ def _fits(facts: Facts, folder: Path) -> None:
         )
 
 
+def _read(path: Path, labels: Sequence[str], limit: int | None) -> Reviews:
+    """A labelled file with the aspects of the train file beside it, where there is one."""
+    train = find_file(path.parent, "train")
+    return read(path, labels, limit, read(train, labels).aspects if train and train != path else None)
+
+
 TASK = Task(
     predictor=SentimentPredictor,
     suffixes=SUFFIXES,
     labels=lambda folder: None,  # their order is the model's; `read` refuses states that it does not have
-    read=read,
+    read=_read,
     batches=batches,
     units=token_units,
     count=count_labels,
@@ -232,7 +236,7 @@ def show(answer: dict[str, Any], absent: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(PredictConfig, argv, __doc__)
-    if config.text is not None and (fault := text_fault(config.text)):
+    if config.text is not None and (fault := text_fault(clean(config.text))):
         raise UserError(f"--text is {FAULTS[fault]}: give a text")
     path = find_model(config.model, MODELS)
     predictor = SentimentPredictor.load(path, config.device)
@@ -246,16 +250,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     columns, rows, place = read_reviews(config.file, config.column)
     texts = [cell_text(row[place]) for row in rows]
-    found = iter(predict_all(predictor, [text for text in texts if not text_fault(text)], "predicting"))
-    answers = [None if text_fault(text) else next(found) for text in texts]
+    found = iter(predict_all(predictor, [text for text in texts if not text_fault(clean(text))], "predicting"))
+    answers = [None if text_fault(clean(text)) else next(found) for text in texts]
     if config.output is None:
         for text, answer in zip(texts, answers, strict=True):
             print(text if answer else "(empty)")
             if answer:
                 show(answer, absent)
         return
-    added = ["overall", "confidence", *predictor.aspects, "error"]
-    names = [*columns, *(f"{name}_predicted" if name in columns else name for name in added)]
+    names = answer_columns(columns, predictor.aspects)
     write_table(config.output, names, answer_rows(rows, answers, len(predictor.aspects)))
     print(f"wrote the states of {len(texts)} reviews to {config.output}")
 

@@ -9,8 +9,9 @@ A line of the file is what the API answers for a review, and so may any model wr
 
 An aspect that a line does not name, or whose confidence is below --min-confidence, becomes an empty cell, which
 training leaves out; a line without confidence is taken at its word. Where several files, or lines, speak of one review,
-a state counts if all that name the aspect agree. Reviews of the labelled files are left out: no model trains on what
-judges it. dev and test are copied as they are. Our own models label by `aspect_sentiment.distillation --unlabeled`.
+a state counts if all that name the aspect agree, the unsure ones too, and one is sure. Reviews of the labelled files,
+and what differs from them in punctuation, spaces or width only, are left out: no model trains on what judges it. dev
+and test are copied as they are. Our own models label by `aspect_sentiment.distillation --unlabeled`.
 """
 
 import shutil
@@ -25,6 +26,7 @@ from aspect_sentiment.texts import clean
 from core.answers import text_fault
 from core.console import UserError, parse, require_share, run
 from core.tables.read import open_table
+from core.tables.split import near_key
 from core.tables.write import write_table
 from core.text.names import name_key
 from core.training.units import IGNORED
@@ -49,10 +51,11 @@ class PseudoConfig:
             raise UserError(f"--to {self.to} is the folder that is added to: give another one")
 
 
-Votes = dict[str, defaultdict[str, set[str]]]  # review -> aspect -> states
+Votes = dict[str, defaultdict[str, dict[str, float]]]  # review -> aspect -> state -> the highest confidence
+OTHER = ""  # a state that the data do not have
 
 
-def read_votes(path: Path, train: Reviews, least: float, votes: Votes, odd: Counter[str]) -> None:
+def read_votes(path: Path, train: Reviews, votes: Votes, odd: Counter[str]) -> None:
     """Gather what a file says of each review; what cannot be used is counted.
 
     Raises:
@@ -66,27 +69,29 @@ def read_votes(path: Path, train: Reviews, least: float, votes: Votes, odd: Coun
         places = [table.columns.index(name) for name in ("text", "aspects")]
         for number, row in enumerate(table.rows, start=table.first_row):
             text, found = (row[place] for place in places)
-            if text_fault(text) or not isinstance(found, list):
+            if not isinstance(text, str) or text_fault(clean(text)) or not isinstance(found, list):
                 odd["line(s) without a text or a list of aspects, skipped"] += 1
                 continue
-            own = votes.setdefault(clean(text), defaultdict(set))
+            own = votes.setdefault(clean(text), defaultdict(dict))
             for entry in found:
                 aspect, state, sure = _read_entry(entry, f"{path} line {number}")
                 if aspect not in aspects or state not in states:
                     odd["aspect(s) or state(s) that the data do not have, left out"] += 1
-                elif sure < least:
-                    odd[f"state(s) less sure than {least:g}, left out"] += 1
-                else:
-                    own[aspects[aspect]].add(states[state])
+                if aspect in aspects:
+                    its, name = own[aspects[aspect]], states.get(state, OTHER)
+                    its[name] = max(sure, its.get(name, 0.0))
 
 
 def _read_entry(entry: Any, place: str) -> tuple[str, str, float]:
     try:
         sure = entry.get("confidence", 1.0)
-        return name_key(str(entry["aspect"])), name_key(str(entry["state"])), float(sure)
+        if isinstance(sure, bool) or not 0 <= sure <= 1:  # NaN is not either
+            raise ValueError("a confidence beyond 0 to 1")
+        return name_key(str(entry["aspect"])), name_key(str(entry["state"])), sure
     except (AttributeError, KeyError, TypeError, ValueError) as fault:
         raise UserError(
             f'{place} is not as it should be: write {{"aspect": "…", "state": "…", "confidence": 0.9}} for each aspect'
+            ", its confidence from 0 to 1 or left out"
         ) from fault
 
 
@@ -95,18 +100,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     splits = read_data(config.data_dir)
     train, votes, odd = splits["train"], {}, Counter()
     for path in config.labels:
-        read_votes(path, train, config.min_confidence, votes, odd)
-    known = {clean(text) for split in splits.values() for text in split.items}
+        read_votes(path, train, votes, odd)
+    known, least = {near_key(clean(text)) for split in splits.values() for text in split.items}, config.min_confidence
     rows = [
         [text, *("" if state == IGNORED else train.labels[state] for state in states)]
         for text, states in zip(train.items, train.states.tolist(), strict=True)
     ]
     added = cells = 0
     for text, own in votes.items():
-        agreed = {aspect: next(iter(states)) for aspect, states in own.items() if len(states) == 1}
         odd["state(s) that the files disagree on, left out"] += sum(len(states) > 1 for states in own.values())
-        odd["review(s) that stand in the labelled files, left out"] += text in known
-        if agreed and text not in known:
+        alone = {
+            aspect: next(iter(states.items()))
+            for aspect, states in own.items()
+            if len(states) == 1 and OTHER not in states
+        }
+        agreed = {aspect: state for aspect, (state, sure) in alone.items() if sure >= least}
+        odd[f"state(s) less sure than {least:g}, left out"] += len(alone) - len(agreed)
+        is_known = near_key(text) in known
+        odd["review(s) that stand in the labelled files, left out"] += is_known
+        if agreed and not is_known:
             added, cells = added + 1, cells + len(agreed)
             rows.append([text, *(agreed.get(aspect, "") for aspect in train.aspects)])
     for what, count in odd.items():

@@ -11,6 +11,7 @@ from aspect_sentiment.texts import clean
 from core.files import atomic_write
 from core.measure.metrics import readable
 from core.model_files.predictor import Predictor, predict_all
+from core.tables.split import near_key
 from core.tables.write import write_rows
 from core.text.tokenizer import Tokenizer
 from core.training.units import IGNORED
@@ -126,10 +127,11 @@ def check(splits: Mapping[str, "Reviews"], tokenizer: Tokenizer, folder: Path) -
         p50, p95 = np.percentile([len(ids) for ids in tokenizer.encode(texts).input_ids], (50, 95))
         unknown = tokenizer.unknown_share(texts)
         lines.append(f"{name}: tokens p50 {p50:.0f}, p95 {p95:.0f}; {unknown:.2%} of the characters unknown")
+    keys = {name: {near_key(clean(text)) for text in split.items} for name, split in splits.items()}
     names = list(splits)
     for index, one in enumerate(names):
         for other in names[index + 1 :]:
-            shared = {clean(text) for text in splits[one].items} & {clean(text) for text in splits[other].items}
+            shared = keys[one] & keys[other]
             lines.append(f"reviews both in {one} and {other}: {len(shared)}")
     report = "\n".join(lines) + "\n"
     atomic_write(folder / "report.txt", lambda file: file.write(report.encode()))

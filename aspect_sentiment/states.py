@@ -9,7 +9,7 @@ from core.text.names import clean_name, name_key
 
 MOST_STATES = 6
 
-# The numbers of ASAP and AI Challenger, known by name wherever -2 is among the values of a file.
+# The numbers of ASAP and AI Challenger, known by name where -2 is among the values of a file without states.txt.
 NUMBERS = {"-2": "未提及", "-1": "负面", "0": "中性", "1": "正面"}
 MEANINGS = {
     "absent": ("未提及", "没提到", "未提到", "没有提到", "无", "不涉及", "none", "not mentioned", "absent", "n/a"),
@@ -43,7 +43,7 @@ def read_states(folder: Path) -> tuple[list[str], dict[str, str]] | None:
     """The names of states.txt, in order, and the names of the values in cells, by `name_key`; None: there is no file.
 
     Raises:
-        UserError: it names fewer than two, more than six, or one twice.
+        UserError: it names fewer than two, more than six, or one twice, or a value means two.
     """
     path = folder / "states.txt"
     if not path.is_file():
@@ -52,7 +52,10 @@ def read_states(folder: Path) -> tuple[list[str], dict[str, str]] | None:
     names = [pair[-1] for pair in pairs]
     if not 2 <= len(names) <= MOST_STATES or len({name_key(name) for name in names}) < len(names):
         raise UserError(f"{path} names {len(names)} states: it must name 2 to {MOST_STATES} different ones, one a line")
-    return names, {name_key(part): pair[-1] for pair in pairs for part in pair}
+    ways = {(name_key(part), pair[-1]) for pair in pairs for part in pair}
+    if len(found := dict(ways)) < len(ways):
+        raise UserError(f"{path} gives a value two names: write each value once, and none that is the name of another")
+    return names, found
 
 
 def names_of(values: Sequence[str], labels: Sequence[str] | None, folder: Path) -> tuple[list[str], dict[str, str]]:
@@ -64,8 +67,8 @@ def names_of(values: Sequence[str], labels: Sequence[str] | None, folder: Path) 
     keys = list(dict.fromkeys(map(name_key, values)))
     if labels is not None:
         known = {name_key(name): name for name in labels}
-        more = (told[1] if told else {}) | numbers
-        return list(labels), {key: name for key, name in more.items() if name in labels} | known
+        more = told[1] if told else numbers | known
+        return list(labels), known | {key: name for key, name in more.items() if name in labels}
     if "-2" in keys:
         used = [name for key, name in numbers.items() if key in keys]
         return in_order(used), numbers | {name_key(name): name for name in used}

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def read_reviews(path: Path, column: str | None) -> tuple[list[str], list[list[A
         if column is not None:
             raise UserError(f"--column goes with a table, such as .csv or .xlsx: {path} is read line by line")
         with open_text(path) as file:
-            columns, rows, place, warnings = ["text"], [[line] for line in file.lines()], 0, file.warnings
+            columns, rows, place, warnings = ["text"], [[line] for line in file.whole_lines()], 0, file.warnings
     else:
         wanted = [column] if column else []
         with open_table(path, wanted=wanted) as found:
@@ -34,6 +35,15 @@ def read_reviews(path: Path, column: str | None) -> tuple[list[str], list[list[A
     for warning in warnings:
         print(f"warning: {path}: {warning}", file=sys.stderr)
     return columns, rows, place
+
+
+def answer_columns(columns: Sequence[str], aspects: Sequence[str]) -> list[str]:
+    """The columns of a table with answers: its own, and those of `answer_rows` under names that are free."""
+    names = list(columns)
+    for name in ("overall", "confidence", *aspects, "error"):
+        tries = chain((name, f"{name}_predicted"), (f"{name}_predicted_{number}" for number in count(2)))
+        names.append(next(free for free in tries if free not in names))
+    return names
 
 
 def answer_rows(

@@ -78,7 +78,7 @@ class TrainConfig(Config):
 
     def __post_init__(self) -> None:
         self.gradient_accumulation = min(self.gradient_accumulation, max(1, self.batch_size))
-        length, self.max_length = self.max_length, self.max_length or Config.max_length
+        length, self.max_length = self.max_length, Config.max_length if self.max_length is None else self.max_length
         super().__post_init__()
         self.max_length = length
 

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from core.console import UserError
-from core.text.decode import Text, open_text
+from core.text.decode import open_text
 from core.text.tokenizer import replace_surrogates
 from core.text.units import is_ideographic
 from ner.tags import Entity, drop_overlaps, find_scheme, is_tag, read_tags
 
 MAX_LISTED_FAULTS = 20
-CHUNK = 1 << 20  # characters of a line that are read at a time
 FORMATS = 'CoNLL (a token, a tab, its tag) or JSON lines ({"text", "entities": [{"start", "end", "label"}]})'
 FULL = 40  # characters of a text that are shown
 
@@ -44,7 +43,7 @@ def read_labelled(path: Path, limit: int | None = None) -> Labelled:
     found, faults = Labelled(), []
     with open_text(path, may_be_json=True) as file:
         found.warnings += file.warnings
-        lines = (line for line in enumerate(_lines(file), start=1))
+        lines = (line for line in enumerate(file.whole_lines(), start=1))
         first = next(((number, line) for number, line in lines if line.strip()), (0, ""))
         lines = iter([first, *lines])
         is_json = first[1].lstrip().startswith("{")
@@ -59,18 +58,6 @@ def read_labelled(path: Path, limit: int | None = None) -> Labelled:
     if not found.texts:
         raise UserError(f"{path} has no labelled sentence: write {FORMATS} into it")
     return found
-
-
-def _lines(file: Text) -> Iterator[str]:
-    """The lines of a file, whole however long they are."""
-    line = ""
-    for part in file.parts(CHUNK):
-        line += part
-        if line.endswith("\n"):
-            yield line.rstrip("\n").removeprefix("\ufeff")
-            line = ""
-    if line:
-        yield line
 
 
 def _conll_rows(

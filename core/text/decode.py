@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -76,6 +77,16 @@ class Text(AbstractContextManager):
                 line = (line + tail).rstrip("\n")
                 line = line if len(line) <= LONGEST_LINE else line[:half] + line[-half:]
             yield line.removeprefix("\ufeff").rstrip("\n")
+
+    def whole_lines(self) -> Iterator[str]:
+        """The lines without their ends, once, whole however long they are."""
+        parts: list[str] = []
+        for part in chain(self.parts(CHUNK_BYTES), [""]):
+            parts.append(part)
+            if part.endswith("\n") or not part:
+                if line := "".join(parts):
+                    yield line.removeprefix("\ufeff").rstrip("\n")
+                parts = []
 
     def parts(self, size: int) -> Iterator[str]:
         """The lines with their ends, once, each of more than `size` characters in several parts."""

@@ -10,6 +10,8 @@ from aspect_reviews import ASPECTS, STATES, VOCAB, some_reviews, write_reviews, 
 from aspect_sentiment import pseudo_labels
 from aspect_sentiment.columns import MOST_ASPECTS
 from aspect_sentiment.data import batches, main, read, read_data
+from aspect_sentiment.lesson import read_unlabeled
+from aspect_sentiment.tables import read_reviews
 from aspect_sentiment.texts import ReviewTokenizer, clean, encode
 from core.console import UserError
 from core.training.units import IGNORED
@@ -113,7 +115,7 @@ def test_traditional_characters_are_read_as_simplified_ones():
 
 def test_the_check_tells_shares_lengths_and_leaks(tmp_path: Path, bert: Path, capsys: pytest.CaptureFixture[str]):
     folder = write_reviews(tmp_path / "data", 30)
-    rows = some_reviews(1, 0)
+    rows = [[f"{text}！", *states] for text, *states in some_reviews(1, 0)]
     write_table(folder / "dev.csv", rows + some_reviews(5, 9))
     main(["check", str(folder), "--bert-path", str(bert), "--output", str(tmp_path)])
     report = (tmp_path / "aspect_check/report.txt").read_text(encoding="utf-8")
@@ -153,6 +155,54 @@ def test_labels_of_any_model_are_added_where_it_is_sure(tmp_path: Path, capsys: 
     made.write_text('{"text": "好"}', encoding="utf-8")
     with pytest.raises(UserError, match="lacks aspects"):
         pseudo_labels.main(args)
+
+
+SURE = [{"aspect": "口味", "state": "正面", "confidence": 0.95}]
+
+
+def add_labels(folder: Path, lines: list[dict]) -> list[str]:
+    """The reviews that are added to a folder of 12."""
+    made = folder / "made.jsonl"
+    made.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
+    write_reviews(folder / "data", 12)
+    pseudo_labels.main(["--labels", str(made), "--data-dir", str(folder / "data"), "--to", str(folder / "more")])
+    return read(folder / "more/train.csv").items[12:]
+
+
+def test_near_copies_of_labelled_reviews_are_not_learned_from(tmp_path: Path):
+    known = read(write_reviews(tmp_path / "data", 12) / "test.csv").items[0]
+    copies = [known + "！", known.replace("，", " "), f"{known}(顶)", known.replace("，", "\\n")]
+    texts = [*copies, "\\n", " ", "菜很香啊"]
+    assert add_labels(tmp_path, [{"text": text, "aspects": SURE} for text in texts]) == ["菜很香啊"]
+    source = write_table(tmp_path / "more.csv", [[text] for text in [*texts, "菜很香啊！"]], ("评论",))
+    assert read_unlabeled(source, read_data(tmp_path / "data")) == ["菜很香啊！"]
+
+
+@pytest.mark.parametrize("sure", [float("nan"), float("inf"), 95, -0.1, True, "0.9", None])
+def test_a_confidence_is_a_number_from_0_to_1(sure: object, tmp_path: Path):
+    with pytest.raises(UserError, match=r"made.jsonl line 1 is not as it should be.*from 0 to 1"):
+        add_labels(tmp_path, [{"text": "菜很香啊", "aspects": [{**SURE[0], "confidence": sure}]}])
+
+
+@pytest.mark.parametrize(("state", "agree"), [("负面", False), ("极好", False), ("正面", True)])
+def test_the_unsure_and_the_unknown_may_disagree_too(state: str, agree: bool, tmp_path: Path):
+    other = [{"aspect": "口味", "state": state, "confidence": 0.5}]
+    lines = [("菜很香啊", SURE), ("菜很香啊", other), ("人热情啊", SURE)]
+    found = add_labels(tmp_path, [{"text": text, "aspects": own} for text, own in lines])
+    assert found == ["菜很香啊"] * agree + ["人热情啊"]
+
+
+def test_lines_of_any_length_are_read_whole(tmp_path: Path):
+    path, text = tmp_path / "long.txt", "好" * 70_000 + "就是人冷淡" + "好" * 70_000
+    path.write_text(f"{text}\n菜很香", encoding="utf-8")
+    assert read_reviews(path, None)[1] == [[text], ["菜很香"]]
+    assert read_unlabeled(path, {}) == [text, "菜很香"]
+
+
+def test_copies_of_one_review_are_too_few_to_share_out(tmp_path: Path):
+    copies = [["菜很香" + ("\\n", "\n", "！")[index % 3] + "好", "正面", "负面"] for index in range(12)]
+    with pytest.raises(UserError, match="1 different reviews are too few"):
+        main(["import", str(write_table(tmp_path / "few.csv", copies)), "--to", str(tmp_path / "made")])
 
 
 def test_a_table_becomes_a_data_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

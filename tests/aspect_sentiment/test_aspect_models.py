@@ -19,6 +19,7 @@ import tasks
 from aspect_sentiment import baseline, distillation, predict, train
 from aspect_sentiment.model import BertAspects
 from aspect_sentiment.predict import SentimentPredictor
+from aspect_sentiment.tables import answer_columns
 from core.console import UserError
 from core.model_files import checkpoint
 from core.tables.read import open_table
@@ -202,17 +203,37 @@ def test_it_answers_on_the_api(model: Path):
 
 
 def test_tables_in_and_out(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    source = write_table(tmp_path / "in.csv", [["1", TEXT], ["2", " "], ["3", "菜太咸"]], ("编号", "评论"))
+    source = write_table(
+        tmp_path / "in.csv", [["1", TEXT], ["2", " "], ["3", "菜太咸"], ["4", "\\n"]], ("编号", "评论")
+    )
     predict.main(["--model", str(model), "--file", str(source), "--output", str(tmp_path / "out.xlsx")])
     with open_table(tmp_path / "out.xlsx") as table:
         rows = list(table.rows)
         assert table.columns == ["编号", "评论", "overall", "confidence", *ASPECTS, "error"]
-    assert [row[4:] for row in rows] == [["正面", "负面", None], [None, None, "empty"], ["负面", "未提及", None]]
+    empty = [None, None, "empty"]
+    assert [row[4:] for row in rows] == [["正面", "负面", None], empty, ["负面", "未提及", None], empty]
     predict.main(["--model", str(model), "--text", TEXT])
     shown = capsys.readouterr().out
     assert "口味  菜很香" in shown and "服务  人冷淡" in shown
+    with pytest.raises(UserError, match="--text is empty"):
+        predict.main(["--model", str(model), "--text", "\\n"])
     with pytest.raises(UserError, match="goes with --file"):
         predict.main(["--model", str(model), "--output", "x.csv"])
+
+
+def test_no_two_columns_of_answers_have_one_name():
+    columns = ["评论"]
+    for names in (["overall", "confidence", "口味", "error"], ["overall_predicted", "口味_predicted"]):
+        columns = answer_columns(columns, ["口味"])
+        assert set(names) <= set(columns)
+    columns = answer_columns(answer_columns(columns, ["口味"]), ["error", "口味_predicted"])
+    assert len(set(columns)) == len(columns) == 1 + 3 * 4 + 5
+
+
+@pytest.mark.parametrize("length", [0, 2, -1])
+def test_a_length_that_holds_nothing_is_refused(length: int):
+    with pytest.raises(UserError, match="--max-length is"):
+        train.TrainConfig(max_length=length)
 
 
 def test_traditional_reviews_are_trained_on(encoder: Path, tmp_path: Path):

@@ -1,11 +1,14 @@
 """Scores and decisions, in numbers that can be checked by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from aspect_sentiment.decisions import choose_offsets, decide, fit_offsets, pool_windows
 from aspect_sentiment.losses import balanced_weights, pair_loss, r_drop
 from aspect_sentiment.metrics import aspect_metrics, row_counts
+from aspect_sentiment.predict import SentimentPredictor
 from core.measure.stats import paired_bootstrap_counts
 from core.training.units import IGNORED
 
@@ -26,6 +29,8 @@ def test_scores_by_hand():
     assert found["detect_f1"] == pytest.approx(2 * 4 / (5 + 4))
     assert (found["mean_accuracy"], found["strict_accuracy"], found["n"]) == (5 / 7, 0.5, 4)
     assert found["per_aspect"]["a"]["states"]["中性"] == {"f1": 0.0, "n": 0, "answered": 1}
+    blank = [np.concatenate((rows, filler)) for rows, filler in ((TRUE, [[IGNORED] * 2] * 2), (FOUND, [[0, 0]] * 2))]
+    assert aspect_metrics(*blank, LABELS, ["a", "b"])["strict_accuracy"] == 0.5, "no label, nothing right or wrong"
     assert aspect_metrics(TRUE[3:, :1], FOUND[3:, :1], LABELS, ["a"])["pooled_f1"] == 0.0
 
 
@@ -48,6 +53,21 @@ def test_windows_are_pooled_by_who_mentions_the_aspect():
     assert pool_windows(np.array([[[0.2, 0.8]], [[0.6, 0.4]]]), None).tolist() == [
         [pytest.approx(0.4), pytest.approx(0.6)]
     ]
+
+
+@pytest.mark.parametrize(
+    ("shares", "chosen", "state", "share"),
+    [
+        ([[0.0, 0.50, 0.45, 0.05], [0.0, 0.03, 0.45, 0.52]], [1, 3], "正面", 1 / 2),  # not 中性, which none has
+        ([[0, 0.4, 0, 0.6], [0, 0.4, 0, 0.6], [0, 1, 0, 0], [1, 0, 0, 0]], [3, 3, 1, 0], "正面", 2 / 3),
+        ([[0.9, 0.1, 0, 0], [0.7, 0, 0.3, 0]], [0, 0], "未提及", 0.8),
+        ([[0.8, 0.2, 0, 0], [0.1, 0, 0, 0.9]], [1, 0], "负面", 1.0),  # an offset chose it
+    ],
+)
+def test_overall_is_what_most_of_the_mentioned_aspects_have(shares: list, chosen: list, state: str, share: float):
+    model = SimpleNamespace(absent=0, labels=LABELS)
+    found = SentimentPredictor._overall(model, np.array(shares, float), np.array(chosen))
+    assert found == {"state": state, "confidence": pytest.approx(share)}
 
 
 def test_offsets_find_states_that_are_drowned():

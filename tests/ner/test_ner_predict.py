@@ -16,8 +16,9 @@ from core.model_files.module import CPU, run_module
 from core.text.tokenizer import Tokenizer
 from core.text.units import find_units
 from ner import predict
+from ner.lesson import read_unlabeled
 from ner.model import BertTagger
-from ner.predict import NerPredictor
+from ner.predict import NerPredictor, read_texts
 from ner.tags import Entity, tags_of
 from ner.units import encode, entities_in_units
 
@@ -102,6 +103,12 @@ def test_a_text_of_a_hundred_thousand_characters():
 
 def test_texts_with_nothing_in_them(anything: NerPredictor):
     assert anything.predict(["", " \u3000\n"]) == [[], []] and anything.predict([""]) == [[]]
+
+
+def test_lines_of_any_length_are_read_whole(tmp_path: Path):
+    path, text = tmp_path / "long.txt", "中" * 70_000 + "北京" + "中" * 70_000
+    path.write_text(f"{text}\n上海", encoding="utf-8")
+    assert read_texts(path, None) == read_unlabeled(path, {}) == [text, "上海"]
 
 
 def test_the_command_line(tagger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

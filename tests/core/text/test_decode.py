@@ -7,6 +7,7 @@ import random
 import sys
 import threading
 import tracemalloc
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,14 @@ def test_of_a_line_without_end_head_and_tail_are_kept_and_no_more_is_held(tmp_pa
             parts = list(text.parts(10_000))
         assert "".join(parts[:-1] if after else parts) == head + middle + tail + "\n"
         assert max(map(len, parts)) <= 10_000
+
+
+def test_whole_lines_are_whole(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(decode, "CHUNK_BYTES", 10)
+    lines = ["央行" * 9, "", "央行下调存款准备金率"[:10], "\x20", "夺冠"]
+    for encoding, end in product(("utf-8", "utf-8-sig", "gb18030"), ("", "\n", "\r\n")):
+        with open_text(io.BytesIO((end or "\n").join(lines).encode(encoding) + end.encode()), "x") as text:
+            assert list(text.whole_lines()) == lines
 
 
 def test_lines_about_as_long_as_is_kept(monkeypatch: pytest.MonkeyPatch):

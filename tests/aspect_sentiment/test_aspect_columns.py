@@ -1,0 +1,113 @@
+"""Which columns and states a file of reviews has: nothing is taken for another, and none vanishes without a word."""
+
+from pathlib import Path
+
+import pytest
+from aspect_reviews import write_reviews, write_table
+
+from aspect_sentiment.data import read, read_data
+from aspect_sentiment.predict import TASK
+from core.console import UserError
+from core.training.units import IGNORED
+
+NUMBERED = "0\t未提及\n1\t正面\n2\t中性\n3\t负面\n"
+ODD = "这家店的服务员态度说不上好也说不上坏，总之一言难尽"
+USUAL = ["未提及", "正面", "负面"] * 10
+
+
+def one_aspect(path: Path, cells: list[str]) -> Path:
+    """A file with a good aspect and another column."""
+    rows = [[f"评论{i}", "正面" if i % 2 else "负面", cell] for i, cell in enumerate(cells)]
+    return write_table(path, rows, ("评论", "口味", "服务"))
+
+
+def test_where_there_is_a_states_txt_it_alone_names_the_values_in_all_files(tmp_path: Path):
+    (tmp_path / "states.txt").write_text(NUMBERED, encoding="utf-8")
+    for name in ("train", "dev", "test"):
+        write_table(tmp_path / f"{name}.csv", [[f"{name}{cell}", str(cell), "0"] for cell in range(4)])
+    splits = read_data(tmp_path)
+    assert {tuple(split.states[:, 0]) for split in splits.values()} == {(0, 1, 2, 3)}
+    write_table(tmp_path / "dev.csv", [["好", "-1", "0"]])
+    with pytest.raises(UserError, match="row 2, 口味: '-1'"):
+        read_data(tmp_path)
+    for text in ("0\t中性\n0\t正面\n", "负面\t正面\n正面\t负面\n"):
+        (tmp_path / "states.txt").write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match="gives a value two names"):
+            read_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("odd", "says"), [([ODD], "row 32: '服务' holds '这家"), (["好", "行", "赞", "棒"], "row 35: '服务' holds '棒'")]
+)
+def test_an_aspect_with_some_odd_cells_is_refused_by_row(odd: list[str], says: str, tmp_path: Path):
+    with pytest.raises(UserError, match=f"{says}.*mend this cell.*aspects.txt"):
+        read(one_aspect(tmp_path / "a.csv", USUAL + odd))
+
+
+def test_an_odd_row_without_a_review_is_no_matter_and_nor_is_case(tmp_path: Path):
+    cells = ["Good", "good", "GOOD", "bad", "Bad", "BAD", "none", "None"]
+    assert read(one_aspect(tmp_path / "a.csv", cells)).aspects == ["口味", "服务"]
+    path = one_aspect(tmp_path / "b.csv", USUAL)
+    path.write_text(path.read_text(encoding="utf-8") + f",,{ODD}\n", encoding="utf-8")
+    assert read(path).aspects == ["口味", "服务"]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [str(number) for number in range(40)],
+        [f"2024-05-{day:02}" for day in [*range(1, 7)] * 9 + [8, 9]],
+        [f"2024年5月{day}日" for day in [*range(1, 7)] * 9 + [8, 9]],
+        ["4", "4.5", "5", "3.5", "3", "2.5"] * 9 + ["1", "-"],
+        ["朝阳店", "海淀店", "东城店", "西城店", "丰台店", "通州店", "大兴店", "昌平店"] * 4,
+        [f"{ODD}{number}" for number in range(20)] + ["好"] * 5,
+    ],
+    ids=["ids", "dates", "days", "stars", "shops", "remarks"],
+)
+def test_other_columns_are_passed_over(cells: list[str], tmp_path: Path):
+    assert read(one_aspect(tmp_path / "a.csv", cells)).aspects == ["口味"]
+
+
+def test_columns_that_case_or_width_alone_tells_apart_are_refused_where_they_are_chosen(tmp_path: Path):
+    rows = [["好", "正面", "负面"], ["坏", "负面", "正面"]]
+    for other in ("taste", "Ｔaste", "TASTE "):
+        with pytest.raises(UserError, match="two columns named 'Taste'"):
+            read(write_table(tmp_path / "a.csv", rows, ("review", "Taste", other)))
+    with pytest.raises(UserError, match="two columns named 'Taste'"):
+        read(tmp_path / "a.csv", aspects=["taste"])
+    with pytest.raises(UserError, match="two columns named 'Q'"):
+        read(write_table(tmp_path / "a.csv", rows, ("review", "Q", "Q")), aspects=["Q"])
+    (tmp_path / "aspects.txt").write_text("Taste\ntaste\n", encoding="utf-8")
+    with pytest.raises(UserError, match="aspects.txt names Taste, taste as two aspects"):
+        read(write_table(tmp_path / "a.csv", rows, ("review", "Taste", "价格")))
+
+
+def test_names_with_numbers_are_no_twins(tmp_path: Path):
+    rows = [["好", "正面", "负面"], ["坏", "负面", "正面"]]
+    for header in (("review", "Q", "Q_1"), ("review", "Q", "Q_7"), ("review", "Q", "q_2"), ("review", "Q_2", "Q_3")):
+        assert read(write_table(tmp_path / "a.csv", rows, header)).aspects == [*header[1:]]
+    ids = [[str(i), str(i), *rows[i % 2]] for i in range(20)]
+    assert read(write_table(tmp_path / "a.csv", ids, ("id", "id", "review", "Q", "P"))).aspects == ["Q", "P"]
+    path = write_table(tmp_path / "a.csv", rows, ("review", "Q", "Q_2"))
+    (tmp_path / "aspects.txt").write_text("Q\nQ_2\n", encoding="utf-8")
+    assert read(path).aspects == ["Q", "Q_2"]
+
+
+def test_the_first_rows_know_the_states_of_all(tmp_path: Path):
+    folder = write_reviews(tmp_path / "data", 30)
+    rows = [[f"好{index}", "正面" if index % 2 else "负面", "正面"] for index in range(20)]
+    write_table(folder / "train.csv", [*rows, ["没说", "未提及", "未提及"]])
+    splits = read_data(folder, 4)
+    assert len(splits["train"]) == 4 and splits["train"].labels == ["未提及", "负面", "正面"]
+
+
+def test_scripts_read_a_file_with_the_aspects_of_train(tmp_path: Path):
+    """In its order, one without any label too, and none that looks like one in this file alone."""
+    folder, labels = write_reviews(tmp_path / "data", 12), ["未提及", "负面", "正面"]
+    header = ("服务", "城市", "评论", "口味")
+    path = write_table(folder / "test.csv", [["", "北京", "菜很香", "正面"], ["", "上海", "菜太咸", "负面"]], header)
+    found = TASK.read(path, labels, None)
+    assert found.aspects == ["口味", "服务"] and found.states.tolist() == [[2, IGNORED], [1, IGNORED]]
+    alone = write_table(tmp_path / "alone/test.csv", [["好", "正面", "负面"]], ("评论", "TASTE", "Service"))
+    assert TASK.read(alone, labels, None).of(["service", "taste"]).states.tolist() == [[1, 2]]
+    assert len(TASK.read(folder / "train.csv", labels, 5)) == 5
