@@ -192,9 +192,7 @@ async def restart_under_load(url: str, process: Popen, clients: int, keep: bool,
 
     crowd = [asyncio.create_task(one()) for _ in range(clients)]
     started = time.monotonic()
-    while (
-        sum(statuses.values()) <= clients and time.monotonic() < started + PATIENCE
-    ):  # a busy machine is slow to begin
+    while sum(statuses.values()) <= clients and time.monotonic() < started + PATIENCE:  # until they are at it
         await asyncio.sleep(0.05)
     await asyncio.sleep(wait)
     signalled = time.monotonic()

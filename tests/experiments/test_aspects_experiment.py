@@ -10,6 +10,7 @@ from conftest import write_bert
 from aspect_sentiment.data import read_data
 from experiments import aspects
 from experiments.aspect_rows import WAYS, make_folder
+from experiments.readme_words import ENGLISH
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def test_models_are_chosen_on_dev_and_the_best_is_scored_on_test(
     best = max(("attention", "eda"), key=lambda name: {c["model"]: c for c in report["cells"]}[name]["pooled_f1"])
     assert judged == {"linear", best, "taught", "matched"}
     table = (tmp_path / "aspects.md").read_text(encoding="utf-8")
-    assert "| linear |" in table and f"- {best} – linear, test pooled F1: " in table
+    assert "| linear model |" in table and f"- {ENGLISH[best]} against the linear model on test, pooled F1: " in table
     capsys.readouterr()
     aspects.main(args)
     assert "==" not in capsys.readouterr().out, "nothing is trained again"
