@@ -168,7 +168,7 @@ def draw(
     axes.set_xlabel(say("one title on its fastest runtime, ms (p50, log scale)"))
     axes.set_ylabel(f"{say(readable(by))}, %")
     axes.grid(alpha=0.3, which="both")
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)  # where no point lies
     figure.draw_without_rendering()  # fixes where the points lie
     figure.set_layout_engine("none")
     place_labels(axes, x, y, [name_of(row) for row in timed])
