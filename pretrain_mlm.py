@@ -20,14 +20,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from config import BUNDLED_BERT
-from core.bert.folder import finetune_defaults, fingerprint, read_tokenizer, require_files
+from core.bert.folder import finetune_defaults, fingerprint, read_bert_config, read_tokenizer, require_files
 from core.console import UserError, parse, require_one_or_more, run
 from core.files import atomic_write
-from core.pretraining.corpus import build_vocab, encode_corpus, read_texts
+from core.pretraining.corpus import Corpus, build_vocab, encode_corpus, read_texts
 from core.pretraining.masked_lm import HEAD_SIZE, new_bert, read_bert, write_bert
 from core.pretraining.pretrain import PretrainKnobs, pretrain, require_mask
 from core.pretraining.word_vectors import ppmi_vectors
@@ -36,7 +37,9 @@ from core.training.device import Devices, measured_on
 from core.training.resume import Progress, RunState
 from core.training.stage import run_stage
 
-POSITIONS = 256
+MAX_LENGTH = 256
+MIN_POSITIONS = 64  # what titles are cut at
+REACHED = 100  # texts that a position must be in, for a new BERT to have it
 
 
 @dataclass
@@ -98,7 +101,6 @@ def find_tokenizer(files: Sequence[Path], config: PretrainConfig, built: Path, r
         UserError: `--init` lacks a file, its vocabulary does not fit its weights or the corpus, or has no [MASK].
     """
     if config.init:
-        require_files(config.init)
         tokenizer = read_tokenizer(config.init, config.max_length)
         check_coverage(tokenizer, list(islice(read_texts(files), 20_000)), config.init)
         require_mask(tokenizer, config.init)
@@ -107,6 +109,11 @@ def find_tokenizer(files: Sequence[Path], config: PretrainConfig, built: Path, r
         vocab = build_vocab(files, config.vocab_size)
         atomic_write(built, lambda file: file.write(("\n".join(vocab) + "\n").encode("utf-8")))
     return Tokenizer(read_vocab(built), config.max_length)
+
+
+def positions_reached(corpus: Corpus) -> int:
+    """Positions that some texts reach: those behind would stay random, and be noise to all that is longer."""
+    return int(np.sort(corpus.lengths)[-min(REACHED, len(corpus.lengths))]) + 2  # [CLS] and [SEP]
 
 
 def model_card(config: PretrainConfig, fitted: Progress, bert_for_mlm: nn.Module, facts: dict[str, Any]) -> str:
@@ -135,6 +142,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     config = parse(PretrainConfig, argv, __doc__)
     config.learning_rate = config.learning_rate or (finetune_defaults(config.init, 0)[1] if config.init else 8e-4)
+    positions = MAX_LENGTH
+    if config.init:
+        require_files(config.init)
+        positions = read_bert_config(config.init)["max_position_embeddings"]
+    config.max_length = config.max_length or min(MAX_LENGTH, positions)
     artefact = config.save_dir / "model.safetensors"
     run_stage(config, artefact, "pretrain", partial(write_pretrained, config, argv, find_files(config.corpus)))
 
@@ -152,7 +164,9 @@ def write_pretrained(
         run_state.identity["encoder"] = fingerprint(config.init)
     else:
         vectors = ppmi_vectors(corpus, len(tokenizer.vocab), config.hidden_size, len(SPECIAL_TOKENS) + 1, config.seed)
-        bert_for_mlm = new_bert(config.num_layers, config.hidden_size, max(POSITIONS, config.max_length), vectors)
+        positions = max(MIN_POSITIONS, positions_reached(corpus))
+        print(f"{positions} positions: as many as {REACHED} texts reach, at least {MIN_POSITIONS}")
+        bert_for_mlm = new_bert(config.num_layers, config.hidden_size, positions, vectors)
     fitted = pretrain(bert_for_mlm, corpus, tokenizer, config, devices, run_state, config.output / "pretrain")
 
     recipe = (config.init or BUNDLED_BERT) / "finetune.json"

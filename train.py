@@ -83,7 +83,9 @@ def _fine_tune(config: TrainConfig, recipe: Recipe, score_test: bool, run_state:
         texts = dict.fromkeys([*titles["train"].texts, *(read_texts([config.unlabeled]) if config.unlabeled else ())])
         held_out = {text for name in titles if name != "train" for text in titles[name].texts}
         texts = [text for text in texts if text not in held_out]
-        config.bert_path = bert_path = adapt(bert_path, texts, config.adapt_minutes, config, config.save_dir, devices)
+        config.bert_path = bert_path = adapt(
+            bert_path, texts, config.max_length, config.adapt_minutes, config, config.save_dir, devices
+        )
     epochs, rate = finetune_defaults(bert_path, len(titles["train"].texts))
     config.num_epochs = config.num_epochs or epochs
     config.learning_rate = config.learning_rate or rate

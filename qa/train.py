@@ -134,7 +134,9 @@ def _fine_tune(config: TrainConfig, score_test: bool, run_state: RunState, devic
     if config.adapt_minutes:
         held_out = {text for name in splits if name != "train" for item in splits[name].items for text in item}
         texts = [text for text in texts if text not in held_out]
-        config.bert_path = bert_path = adapt(bert_path, texts, config.adapt_minutes, config, config.save_dir, devices)
+        config.bert_path = bert_path = adapt(
+            bert_path, texts, config.max_length, config.adapt_minutes, config, config.save_dir, devices
+        )
     epochs, rate = finetune_defaults(bert_path, len(train))
     config.num_epochs = config.num_epochs or epochs
     config.learning_rate = config.learning_rate or rate

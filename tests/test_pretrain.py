@@ -57,6 +57,18 @@ def test_it_learns_and_says_how_it_was_made(made: Path):
     assert not (made / "bert/resume").exists()
 
 
+def test_a_new_bert_has_no_position_that_no_text_reaches(made: Path, corpus: Path, tmp_path: Path):
+    """It would be as random as it began, and noise to all that reads longer texts."""
+    name = "bert.embeddings.position_embeddings.weight"
+    assert len(weights(made)[name]) == pretrain_mlm.MIN_POSITIONS  # titles
+    long = tmp_path / "long.txt"
+    lines = corpus.read_text(encoding="utf-8").splitlines()
+    joined = ["".join(lines[start : start + 20]) for start in range(len(lines))]
+    long.write_text("\n".join([*lines, *joined]), encoding="utf-8")
+    pretrain_mlm.main(args(long, tmp_path, "--max-steps", "1", "--max-length", "80"))
+    assert len(weights(tmp_path)[name]) == 80
+
+
 def test_hugging_face_opens_the_folder_and_encodes_the_same(made: Path):
     from transformers import AutoTokenizer, BertModel
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.bert.folder import finetune_defaults, fingerprint, read_bert_config, read_tokenizer
+from core.bert.folder import finetune_defaults, fingerprint, read_tokenizer
 from core.console import UserError, require_one_or_more
 from core.files import atomic_write
 from core.pretraining.corpus import Corpus, CorpusBatches, encode_corpus
@@ -44,8 +44,8 @@ class PretrainKnobs(LoopConfig):
     """Evaluations on held-out texts in an epoch."""
     batch_tokens: int = 2048
     """Tokens in a training step, padding included."""
-    max_length: int = 128
-    """Tokens of a text; a longer one is cut into several."""
+    max_length: int | None = None
+    """Tokens of a text; a longer one is cut into several. None: 256, or the positions of a BERT that has fewer."""
     mask_share: float = 0.3
     """Share of the tokens to predict: 80 % of them hidden by [MASK], 10 % replaced, 10 % kept."""
     character_share: float = 0.25
@@ -58,7 +58,7 @@ class PretrainKnobs(LoopConfig):
             raise UserError(f"--mask-share is {self.mask_share}: it must be between 0 and 1")
         if not 0 <= self.character_share <= 1:
             raise UserError(f"--character-share is {self.character_share}: it must be 0 to 1")
-        if not 5 <= self.max_length <= 512:
+        if self.max_length is not None and not 5 <= self.max_length <= 512:
             raise UserError(f"--max-length is {self.max_length}: it must be 5 to 512")
 
 
@@ -107,7 +107,13 @@ def pretrain(
 
 
 def adapt(
-    bert_path: Path, texts: Sequence[str], minutes: float, config: LoopConfig, save_dir: Path, devices: Devices
+    bert_path: Path,
+    texts: Sequence[str],
+    max_length: int,
+    minutes: float,
+    config: LoopConfig,
+    save_dir: Path,
+    devices: Devices,
 ) -> Path:
     """Pretrain a BERT further on the texts of a task before it is fine-tuned, and return its new folder.
 
@@ -116,6 +122,7 @@ def adapt(
     Args:
         bert_path: folder of the BERT, which has a masked-language-model head.
         texts: without labels.
+        max_length: tokens that the task reads at once, so that each of their positions is trained.
         minutes: how long.
         config: its seed, precision and folder for reports are taken, and whether to resume.
         save_dir: the folder of the model to be fine-tuned; the adapted BERT goes to `adapted_bert` in it.
@@ -135,12 +142,12 @@ def adapt(
         **{name: getattr(config, name) for name in (*shared, "resume", "save_minutes")},
         minutes=minutes,
         learning_rate=finetune_defaults(bert_path, len(texts))[1],
-        max_length=min(PretrainKnobs.max_length, read_bert_config(bert_path)["max_position_embeddings"]),
+        max_length=max_length,
         character_share=0.0,
         evals_per_epoch=1,
         patience=PATIENCE,
     )
-    tokenizer = read_tokenizer(bert_path, knobs.max_length)
+    tokenizer = read_tokenizer(bert_path, max_length)
     require_mask(tokenizer, bert_path)
     bert_for_mlm = read_bert(bert_path, with_head=True)
     run_state = RunState(artefact, {"encoder": fingerprint(bert_path)})
