@@ -64,9 +64,10 @@ def test_a_new_bert_has_no_position_that_no_text_reaches(made: Path, corpus: Pat
     long = tmp_path / "long.txt"
     lines = corpus.read_text(encoding="utf-8").splitlines()
     joined = ["".join(lines[start : start + 20]) for start in range(len(lines))]
-    long.write_text("\n".join([*lines, *joined]), encoding="utf-8")
-    pretrain_mlm.main(args(long, tmp_path, "--max-steps", "1", "--max-length", "80"))
-    assert len(weights(tmp_path)[name]) == 80
+    few = ["".join(lines[:60])] * 40
+    long.write_text("\n".join([*lines, *joined, *few]), encoding="utf-8")
+    pretrain_mlm.main(args(long, tmp_path, "--max-steps", "1"))
+    assert pretrain_mlm.MIN_POSITIONS < len(weights(tmp_path)[name]) < pretrain_mlm.MAX_LENGTH
 
 
 def test_hugging_face_opens_the_folder_and_encodes_the_same(made: Path):

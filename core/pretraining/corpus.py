@@ -159,7 +159,7 @@ class CorpusBatches:
         seed: of the order; None keeps it, for evaluation.
         character_share: of the batches whose words are split into their characters; `word` then tells tokens of one
             word, 0 for [CLS].
-        positions: tokens that the model has places for; of a split text the end is cut.
+        positions: tokens that the model has places for; of a longer text, or one split, the end is cut.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class CorpusBatches:
         self.positions = positions
         self._characters = Characters(tokenizer.vocab) if character_share else None
         # Sorted by length the cuts are the same in each epoch, whatever the order among texts of the same length.
-        self._lengths = corpus.lengths[rows] + 2
+        self._lengths = np.minimum(corpus.lengths[rows] + 2, positions)
         sorted_lengths = np.sort(self._lengths)
         self._cuts = [0]
         while (start := self._cuts[-1]) < len(rows):
@@ -205,11 +205,11 @@ class CorpusBatches:
             rng.shuffle(batches)
         for batch in batches[skip:]:
             rows = self.rows[order[self._cuts[batch] : self._cuts[batch + 1]]]
-            ids = [self.corpus.text(row) for row in rows]
+            room = self.positions - 2
+            ids = [self.corpus.text(row)[:room] for row in rows]
             columns: dict[str, list] = {}
             draw = np.random.default_rng((self.seed or 0, number, batch)).random()
             if self._characters is not None and draw < self.character_share:
-                room = self.positions - 2
                 split = [self._characters.split(text) for text in ids]
                 ids = [characters[:room] for characters, _ in split]
                 columns["word"] = [[0, *(word[:room] + 1), word[:room][-1] + 2] for _, word in split]

@@ -99,7 +99,8 @@ def pretrain(
     positions = bert_for_mlm.config.max_position_embeddings
     batches = CorpusBatches(corpus, rows, tokenizer, knobs.batch_tokens, knobs.seed, knobs.character_share, positions)
     train = Masks(batches, tokenizer, knobs.mask_share)
-    dev = Masks(CorpusBatches(corpus, held_out, tokenizer, knobs.batch_tokens), tokenizer, knobs.mask_share, seed=0)
+    unseen = CorpusBatches(corpus, held_out, tokenizer, knobs.batch_tokens, positions=positions)
+    dev = Masks(unseen, tokenizer, knobs.mask_share, seed=0)
     score = partial(score_masked_lm, held_out=dev, devices=devices)
     return fit(
         model, train, masked_lm_loss, score, knobs, devices, run_state, reports, "log_likelihood", units=count_masked

@@ -136,12 +136,10 @@ class Tokenizer:
         return ids if len(ids) <= self._room else ids[: self._room - self._tail] + ids[len(ids) - self._tail :]
 
     def encode_pieces(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        """Token ids of texts without [CLS] and [SEP]; a text of more than fits is cut into several of like length."""
+        """Token ids of texts without [CLS] and [SEP]; a text of more than fits is cut where it is full."""
         for encoding in self.tokenizer.encode_batch_fast([replace_surrogates(text) for text in texts]):
-            pieces = max(1, -(-len(encoding.ids) // self._room))
-            size = max(1, -(-len(encoding.ids) // pieces))
-            for start in range(0, len(encoding.ids), size):
-                yield encoding.ids[start : start + size]
+            for start in range(0, len(encoding.ids), self._room):
+                yield encoding.ids[start : start + self._room]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """The place of each token in a text, none of which is cut: its first character and the one after its last."""
