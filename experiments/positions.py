@@ -149,7 +149,8 @@ def train_positions(config: PositionsConfig, run_state: RunState, devices: Devic
         raise UserError(f"--reached is {config.reached}: it must be 1 to {positions - 1}")
     tokenizer = read_tokenizer(config.init, positions)
     working = config.save_dir / "corpus"
-    join_lines(find_files(config.corpus), working / "joined.txt")
+    files = find_files(config.corpus)
+    join_lines(files, working / "joined.txt")
     corpus = encode_corpus([working / "joined.txt"], tokenizer, working)
     long = np.flatnonzero(corpus.lengths + 2 > (config.reached + positions) / 2)
     if len(long) < 2:
@@ -174,8 +175,9 @@ def train_positions(config: PositionsConfig, run_state: RunState, devices: Devic
         bert_for_mlm.bert.embeddings.position_embeddings.weight.copy_(model.table())
     recipe, card = config.init / "finetune.json", (config.init / "README.md").read_text(encoding="utf-8")
     write_bert(config.save_dir, bert_for_mlm, tokenizer, recipe if recipe.is_file() else None, card)
-    report = {"before": before, "after": after, "tokens": fitted.tokens, "steps": fitted.step}
-    report |= {"held-out texts": len(held_out), "knobs": config.plain(), **measured_on(devices.device)}
+    knobs = {name: config.plain()[name] for name in ("reached", "minutes", "learning_rate", "batch_tokens", "seed")}
+    report = {"before": before, "after": after, "tokens": fitted.tokens, "steps": fitted.step, **knobs}
+    report |= {"held_out_texts": len(held_out), "corpus": [file.name for file in files], **measured_on(devices.device)}
     write_json(config.save_dir / "positions.json", report)
     run_state.drop()
     for place in ("late", "early"):
