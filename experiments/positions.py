@@ -1,6 +1,6 @@
 """Training of the positions of a BERT that its pretraining never reached, and of nothing else.
 
-    python -m experiments.positions --corpus corpus --init bert-mini-chinese --reached 128 --minutes 20
+    python -m experiments.positions --corpus corpus --init bert-mini-chinese --reached 128
 
 A BERT that was pretrained on short texts has positions it has never seen, as random as they began: what stands there
 is read as if it were shuffled. Everything else is frozen, so that texts within the reached positions give the very
@@ -64,7 +64,7 @@ class PositionsConfig(LoopConfig):
     """Folder that the BERT is written to."""
     learning_rate: float | None = 0.01
     """Peak learning rate: high, since nothing but some vectors is learned."""
-    minutes: float | None = 20
+    minutes: float | None = 18
     """Minutes of training."""
     batch_tokens: int = 4096
     """Tokens in a training step, padding included."""
