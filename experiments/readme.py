@@ -45,7 +45,18 @@ from experiments.readme_words import CHINESE, ENGLISH, Words, markdown, model_na
 
 RESULTS = Path("results")
 PAGES = {Path("README.md"): CHINESE, Path("README_EN.md"): ENGLISH, RESULTS / "README.md": CHINESE}
-DOCS = ("aspect_sentiment", "bulk", "confidence", "distillation", "qa", "results", "serving", "training", "tuning")
+DOCS = (
+    "aspect_sentiment",
+    "bulk",
+    "confidence",
+    "distillation",
+    "ner",
+    "qa",
+    "results",
+    "serving",
+    "training",
+    "tuning",
+)
 PAGES |= {Path(f"docs/{name}{end}"): words for name in DOCS for end, words in ((".md", CHINESE), (".en.md", ENGLISH))}
 SHORTLIST = {"linear": "scikit-learn", "teacher": "torch"}  # names and runtimes; the others as they are deployed
 SHORTLIST |= dict.fromkeys(("teacher_int8", "bert_2_layers_int8", "soft_int8"), "onnxruntime")
