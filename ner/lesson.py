@@ -33,7 +33,7 @@ def read_unlabeled(path: Path, splits: dict[str, Sentences]) -> list[str]:
         UserError: the file is missing, binary, or without a text of its own.
     """
     with open_text(path) as file:
-        lines = [line for each in file.whole_lines() if (line := each.strip())]
+        lines = [line for each in file.lines() if (line := each.strip())]
     known = {near_key(text) for split in splits.values() for text in split.items}
     texts = [text for text in dict.fromkeys(lines) if near_key(text) not in known]
     if not texts:

@@ -203,6 +203,14 @@ def test_corrections_change_train_and_leave_dev_and_test_alone(tmp_path: Path, c
     assert (data / "train.txt").read_bytes() == again
 
 
+def test_corrections_leave_long_titles_as_they_are(tmp_path: Path):
+    long = "好" * 70_000 + "中间" + "坏" * 70_000
+    bring(tmp_path, table=[*rows(), [long, "体育"], [f"{long}(图)", "体育"]])  # repeats are for train
+    write_table(tmp_path / "corrections.csv", ["text", "label"], [["新的标题", "体育"]])
+    utils.main(["import", "--add", str(tmp_path / "corrections.csv"), "--to", str(tmp_path / "data")])
+    assert long in read_data(tmp_path / "data")[1]["train"].texts
+
+
 def test_a_correction_to_no_class_is_refused(tmp_path: Path):
     bring(tmp_path, table=rows())
     before = (tmp_path / "data" / "train.txt").read_bytes()
