@@ -28,6 +28,7 @@ from core.measure.metrics import in_words, metrics_table
 from core.model_files import lineage
 from core.model_files.facts import new_facts
 from core.model_files.names import ONNX, made_from
+from core.tables.split import unseen
 from core.text.decode import open_text
 from core.text.names import name_key
 from core.training.batches import Batches
@@ -102,7 +103,7 @@ def default_epochs(batches: int) -> int:
 
 
 def read_unlabeled(path: Path, labels: Sequence[str], titles: dict[str, Titles]) -> list[str]:
-    """Read titles, one a line; repeated ones and those that stand in the labelled files are left out.
+    """Read titles, one a line; repeated ones and those that stand in the labelled files are left out, near ones too.
 
     Raises:
         UserError: the file is missing, binary, without a title of its own, or a labelled file.
@@ -114,12 +115,11 @@ def read_unlabeled(path: Path, labels: Sequence[str], titles: dict[str, Titles])
     answers = {name_key(name) for name in (*labels, *map(str, range(len(labels))))}
     if lines and all("\t" in line and name_key(line.rpartition("\t")[2]) in answers for line in lines):
         raise UserError(f"{path} is a labelled file: --unlabeled takes titles alone, one a line")
-    known = {text for split in titles.values() for text in split.texts}
-    texts = [text for text in dict.fromkeys(lines) if text not in known]
+    texts = unseen(lines, (text for split in titles.values() for text in split.texts))
     if not texts:
         raise UserError(f"{path} has no title that the labelled files lack: write others into it, one a line")
     left_out = len(lines) - len(texts)
-    print(f"{path}: {len(texts)} titles ({left_out} left out: repeated, or in the labelled files)")
+    print(f"{path}: {len(texts)} titles ({left_out} left out: repeated, or in the labelled files, near ones too)")
     return texts
 
 

@@ -32,6 +32,7 @@ from core.model_files.facts import new_facts
 from core.model_files.names import made_from
 from core.pretraining.corpus import read_texts
 from core.pretraining.pretrain import adapt
+from core.tables.split import unseen
 from core.text.tokenizer import check_coverage
 from core.training.device import Devices
 from core.training.loop import MAY_CHANGE, fit, forward_rows
@@ -80,9 +81,9 @@ def _fine_tune(config: TrainConfig, recipe: Recipe, score_test: bool, run_state:
     tokenizer = read_tokenizer(bert_path, config.max_length, recipe.truncation)
     check_coverage(tokenizer, titles["train"].texts, bert_path)
     if config.adapt_minutes:
-        texts = dict.fromkeys([*titles["train"].texts, *(read_texts([config.unlabeled]) if config.unlabeled else ())])
-        held_out = {text for name in titles if name != "train" for text in titles[name].texts}
-        texts = [text for text in texts if text not in held_out]
+        more = read_texts([config.unlabeled]) if config.unlabeled else ()
+        judged = (text for name in titles if name != "train" for text in titles[name].texts)
+        texts = unseen([*titles["train"].texts, *more], judged)
         config.bert_path = bert_path = adapt(
             bert_path, texts, config.max_length, config.adapt_minutes, config, config.save_dir, devices
         )

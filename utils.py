@@ -43,6 +43,8 @@ from core.training.batches import Batches
 from core.training.device import Devices
 from core.training.loop import forward_rows
 
+OTHER_TASKS = {"aspects": "aspect_sentiment", "entities": "ner", "questions": "qa"}  # what a file may hold -> who reads
+
 
 @dataclass
 class Titles:
@@ -244,8 +246,7 @@ class CheckConfig:
 def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["import"]:
-        config = parse(importing.ImportConfig, argv, importing.__doc__)
-        importing.add_corrections(config, read_data(config.to)[0]) if config.add else importing.import_tables(config)
+        importing.main(argv, lambda folder: read_data(folder)[0], OTHER_TASKS)
         return
     argv = [word.removeprefix("--data-dir=") for word in argv if word != "--data-dir"]  # the flag of other scripts
     config = parse(CheckConfig, argv or ["--help"], __doc__)

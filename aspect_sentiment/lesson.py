@@ -20,7 +20,7 @@ from core.console import UserError
 from core.model_files.facts import Facts
 from core.model_files.module import load_module
 from core.tables.cells import cell_text
-from core.tables.split import near_key
+from core.tables.split import unseen
 from core.text.tokenizer import Tokenizer
 from core.training.batches import Batches
 from core.training.device import Devices
@@ -36,13 +36,13 @@ def read_unlabeled(path: Path, splits: dict[str, Reviews]) -> list[str]:
         UserError: see `read_reviews`, or there is no review of its own.
     """
     _, rows, place = read_reviews(path, None)
-    found = [text for row in rows if not text_fault(clean(text := cell_text(row[place])))]
-    seen = {near_key(clean(text)) for split in splits.values() for text in split.items}
-    kept = {key: text for text in found if (key := near_key(clean(text))) not in seen}
+    found = [text for row in rows if not text_fault(text := clean(cell_text(row[place])))]
+    kept = unseen(found, (clean(text) for split in splits.values() for text in split.items))
     if not kept:
         raise UserError(f"{path} has no review that the labelled files lack: write others into it")
-    print(f"{path}: {len(kept)} reviews ({len(found) - len(kept)} left out: repeated, or in the labelled files)")
-    return list(kept.values())
+    left_out = len(found) - len(kept)
+    print(f"{path}: {len(kept)} reviews ({left_out} left out: repeated, or in the labelled files, near ones too)")
+    return kept
 
 
 class Judged:

@@ -24,7 +24,7 @@ def read_reviews(path: Path, column: str | None) -> tuple[list[str], list[list[A
         if column is not None:
             raise UserError(f"--column goes with a table, such as .csv or .xlsx: {path} is read line by line")
         with open_text(path) as file:
-            columns, rows, place, warnings = ["text"], [[line] for line in file.whole_lines()], 0, file.warnings
+            columns, rows, place, warnings = ["text"], [[line] for line in file.lines()], 0, file.warnings
     else:
         wanted = [column] if column else []
         with open_table(path, wanted=wanted) as found:

@@ -43,7 +43,7 @@ def read_labelled(path: Path, limit: int | None = None) -> Labelled:
     found, faults = Labelled(), []
     with open_text(path, may_be_json=True) as file:
         found.warnings += file.warnings
-        lines = (line for line in enumerate(file.whole_lines(), start=1))
+        lines = (line for line in enumerate(file.lines(), start=1))
         first = next(((number, line) for number, line in lines if line.strip()), (0, ""))
         lines = iter([first, *lines])
         is_json = first[1].lstrip().startswith("{")

@@ -15,7 +15,7 @@ from core.compression.losses import NO_LABEL
 from core.compression.teacher_cache import RowLogits, cached_logits, logits_of
 from core.console import UserError
 from core.model_files.facts import Facts
-from core.tables.split import near_key
+from core.tables.split import unseen
 from core.text.decode import open_text
 from core.text.tokenizer import Tokenizer
 from core.training.batches import Batches
@@ -27,19 +27,18 @@ from ner.units import Encoded, encode
 
 
 def read_unlabeled(path: Path, splits: dict[str, Sentences]) -> list[str]:
-    """Texts, one a line, without repeats and those that stand in the labelled files, or near repeats of them do.
+    """Texts, one a line, without repeats, near ones too, and those that stand in the labelled files.
 
     Raises:
         UserError: the file is missing, binary, or without a text of its own.
     """
     with open_text(path) as file:
-        lines = [line for each in file.whole_lines() if (line := each.strip())]
-    known = {near_key(text) for split in splits.values() for text in split.items}
-    texts = [text for text in dict.fromkeys(lines) if near_key(text) not in known]
+        lines = [line for each in file.lines() if (line := each.strip())]
+    texts = unseen(lines, (text for split in splits.values() for text in split.items))
     if not texts:
         raise UserError(f"{path} has no text that the labelled files lack: write others into it, one a line")
     left_out = len(lines) - len(texts)
-    print(f"{path}: {len(texts)} texts ({left_out} left out: repeated, or near repeats of labelled ones)")
+    print(f"{path}: {len(texts)} texts ({left_out} left out: repeated, or in the labelled files, near ones too)")
     return texts
 
 

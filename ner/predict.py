@@ -185,7 +185,7 @@ def read_texts(path: Path, column: str | None) -> list[str]:
         if column is not None:
             raise UserError(f"--column goes with a table, such as .csv or .xlsx: {path} is read line by line")
         with open_text(path) as file:
-            texts, warnings = list(file.whole_lines()), file.warnings
+            texts, warnings = list(file.lines()), file.warnings
     else:
         wanted = [column] if column else []
         with open_table(path, wanted=wanted) as found:

@@ -10,6 +10,7 @@ import numpy as np
 
 from core.console import listed
 from core.files import atomic_write
+from core.tables.split import near_key
 from core.text.pairs import visible_units
 from core.text.tokenizer import Tokenizer
 
@@ -86,14 +87,14 @@ def _answers(splits: Mapping[str, "Questions"]) -> str:
 
 
 def _leaks(splits: Mapping[str, "Questions"]) -> str:
-    """Passages and questions in two splits."""
+    """Passages and questions in two splits, near repeats included."""
     lines = []
     for one, other in combinations(splits, 2):
         for at, what in enumerate(("questions", "passages")):
-            texts = [{item[at] for item in splits[name].items} for name in (one, other)]
-            shared = sorted(texts[0] & texts[1])
+            texts = [{near_key(item[at]): item[at] for item in splits[name].items} for name in (one, other)]
+            shared = sorted(texts[1][key] for key in texts[0].keys() & texts[1].keys())
             examples = "".join(f"\n    {text[:60]}" for text in shared[:MAX_EXAMPLES])
-            lines.append(f"{what} both in {one} and {other}: {len(shared)}{examples}")
+            lines.append(f"{what} both in {one} and {other}: {len(shared)}, near repeats included{examples}")
     return "\n".join(lines)
 
 

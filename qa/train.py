@@ -30,6 +30,7 @@ from core.model_files import lineage
 from core.model_files.facts import Facts, new_facts
 from core.model_files.names import made_from
 from core.pretraining.pretrain import adapt
+from core.tables.split import unseen
 from core.text.tokenizer import check_coverage
 from core.training.device import Devices
 from core.training.loop import MAY_CHANGE, fit, run_on
@@ -132,8 +133,8 @@ def _fine_tune(config: TrainConfig, score_test: bool, run_state: RunState, devic
     texts = list(dict.fromkeys(text for item in train.items for text in item))
     check_coverage(tokenizer, texts, bert_path)
     if config.adapt_minutes:
-        held_out = {text for name in splits if name != "train" for item in splits[name].items for text in item}
-        texts = [text for text in texts if text not in held_out]
+        judged = (text for name in splits if name != "train" for item in splits[name].items for text in item)
+        texts = unseen(texts, judged)
         config.bert_path = bert_path = adapt(
             bert_path, texts, config.max_length, config.adapt_minutes, config, config.save_dir, devices
         )

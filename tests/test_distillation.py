@@ -46,12 +46,13 @@ def test_unlabelled_titles_are_read_once_and_never_from_dev_or_test(
 ):
     held_out = (data / "test.txt").read_text(encoding="utf-8").splitlines()[0].partition("\t")[0]
     path = tmp_path / "titles.txt"
-    path.write_bytes(f"球赛冠军\r\n\r\n{held_out}\r\n球赛冠军\r\n银行利率\t今日\r\n".encode("gb18030"))
+    copies = f"{held_out}\r\n{held_out[0]} {held_out[1:]}！\r\n"
+    path.write_bytes(f"球赛冠军\r\n\r\n{copies}球赛 冠军\r\n银行利率\t今日\r\n".encode("gb18030"))
     config = distillation.DistillConfig(
         data_dir=data, model=(str(teacher),), save_dir=tmp_path, unlabeled=path, augment=2, batch_size=16, device="cpu"
     )
     lesson = distillation.prepare(config, Devices())
-    assert "2 titles (2 left out" in capsys.readouterr().out
+    assert "2 titles (3 left out" in capsys.readouterr().out
     assert lesson.batches.columns["labels"][60:] == [NO_LABEL] * (2 + 2 * 60)
     assert lesson.logits.values.shape == (60 + 2 + 2 * 60, 3)
     model, _ = load_module(teacher, NewsClassifier.builds)

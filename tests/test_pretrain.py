@@ -137,7 +137,9 @@ def test_train_adapts_the_bert_first(
 ):
     dev = (data / "dev.txt").read_text(encoding="utf-8").splitlines()
     more = tmp_path / "more.txt"
-    more.write_text("\n".join(["央行再降息", *(line.rpartition("\t")[0] for line in dev)]), encoding="utf-8")
+    held_out = [line.rpartition("\t")[0] for line in dev]
+    copies = [f"{text[0]} {text[1:]}！" for text in held_out]
+    more.write_text("\n".join(["央行再降息", *held_out, *copies]), encoding="utf-8")
     read: list[str] = []
     encode = core.pretraining.pretrain.encode_corpus
     monkeypatch.setattr(

@@ -22,10 +22,10 @@ Splits = Mapping[str, LabelledTexts]
 
 
 def shared_titles(splits: Splits) -> dict[tuple[str, str], list[str]]:
-    """The distinct titles that two splits have in common, for each pair of splits."""
-    distinct = {name: dict.fromkeys(titles.texts) for name, titles in splits.items()}
+    """The distinct titles of the second of two splits that stand in the first too, or near repeats of them do."""
+    distinct = {name: {near_key(text): text for text in titles.texts} for name, titles in splits.items()}
     return {
-        (one, other): [text for text in distinct[other] if text in distinct[one]]
+        (one, other): [text for key, text in distinct[other].items() if key in distinct[one]]
         for one, other in combinations(splits, 2)
     }
 

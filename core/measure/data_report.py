@@ -165,7 +165,7 @@ def _describe_repeats(splits: Splits) -> tuple[list[str], list[str]]:
         repeated = [text for text, count in Counter(titles.texts).items() if count > 1]
         lines.append(f"  {name}: {len(titles.texts) - len(set(titles.texts))}")
         lines += [f"    {_quote(text)}" for text in repeated[:MAX_SHARED_EXAMPLES]]
-    lines += ["", "titles that stand in two files (each one inflates scores: the model has met what it is judged on)"]
+    lines += ["", "titles that stand in two files, near repeats included (the model has met what it is judged on)"]
     phrases = []
     for (one, other), shared in shared_titles(splits).items():
         lines.append(f"  {one} and {other}: {len(shared)}")

@@ -7,9 +7,8 @@ from functools import partial
 from typing import Any, TextIO
 
 from core.console import UserError
-from core.text.decode import CHUNK_BYTES
+from core.text.decode import CHUNK_BYTES, LONGEST_LINE
 
-LONGEST_CELL = 1_000_000  # characters; of a line too
 MOST_CELLS = 20_000  # of a row; a delimiter inside quotes counts as one
 
 
@@ -19,10 +18,10 @@ def bounded_lines(text: TextIO, name: str) -> Iterator[str]:
     Raises:
         UserError: one of them is too long.
     """
-    for number, line in enumerate(iter(partial(text.readline, LONGEST_CELL + 1), ""), start=1):
-        if len(line) > LONGEST_CELL and line[-1] != "\n":
+    for number, line in enumerate(iter(partial(text.readline, LONGEST_LINE + 1), ""), start=1):
+        if len(line) > LONGEST_LINE and line[-1] != "\n":
             raise UserError(
-                f"{name} line {number} is longer than {LONGEST_CELL:,} characters: one row a line, each text on its row"
+                f"{name} line {number} is longer than {LONGEST_LINE:,} characters: one row a line, each text on its row"
             )
         yield line
 
@@ -33,7 +32,7 @@ def read_delimited(text: TextIO, name: str, suffix: str) -> Iterator[list[str]]:
     Raises:
         UserError: a quote of a CSV is never closed, a line is too long, or a row has too many cells.
     """
-    csv.field_size_limit(LONGEST_CELL)
+    csv.field_size_limit(LONGEST_LINE)
     outside = re.sub('"[^"]*"', "", text.read(CHUNK_BYTES)).partition("\n")[0]
     delimiter = max(",\t;", key=outside.count) if suffix == ".csv" else "\t"
     line, quoting = 1, csv.QUOTE_MINIMAL

@@ -10,16 +10,17 @@ tenth each of every class; a text, and what differs from it in punctuation, spac
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from core.console import UserError, listed
+from core.console import UserError, listed, parse
 from core.files import atomic_write
 from core.tables.labelled import Labelled, clean_labels, find_faults, name_classes, read_labelled, require_classes
+from core.tables.looks import ASPECTS, QUESTIONS, looks_of
 from core.tables.split import group_rows, near_key, split_rows
 from core.text.decode import open_text
 from core.text.names import check_names, name_key
@@ -65,8 +66,24 @@ class ImportConfig:
             raise UserError("--dev and --test go with an import, not with --add")
 
 
-def import_tables(config: ImportConfig) -> None:
-    """Make a data folder of tables.
+def main(argv: Sequence[str], read_names: Callable[[Path], list[str]], others: Mapping[str, str]) -> None:
+    """Run the command.
+
+    Args:
+        argv: its words.
+        read_names: data folder -> its class names in the order of their ids.
+        others: what another task reads (see core/tables/looks.py) -> the module of that task.
+    """
+    config = parse(ImportConfig, argv, __doc__)
+    if config.add:
+        assert config.to is not None  # it has been refused otherwise
+        add_corrections(config, read_names(config.to))
+    else:
+        import_tables(config, others)
+
+
+def import_tables(config: ImportConfig, others: Mapping[str, str]) -> None:
+    """Make a data folder of tables; see `main`.
 
     Raises:
         UserError: the folder holds a data set, a table cannot be read, or what it holds cannot be trained on.
@@ -76,9 +93,12 @@ def import_tables(config: ImportConfig) -> None:
         if (path := config.to / f"{name}.txt").exists():
             raise UserError(f"{path} is there already: choose another folder for --to, or delete it")
     given = {"train": config.files, "dev": config.dev, "test": config.test}
-    rows = read_labelled(given, config.text, config.label, config.join, config.sheet)
-    clean_labels(rows)
-    require_classes(rows)
+    try:
+        rows = read_labelled(given, config.text, config.label, config.join, config.sheet)
+        clean_labels(rows)
+        require_classes(rows)
+    except UserError as fault:
+        raise _next_step(config, others, fault) from fault
     cut = [part for part in ("dev", "test") if not given[part]]
     bad, faults = find_faults(rows, 1 + len(cut))
     if faults and not config.skip_bad:
@@ -104,6 +124,22 @@ def import_tables(config: ImportConfig) -> None:
     print("".join(f"{len(split[part]):8d}" for part in PARTS) + "      all")
     print(f"wrote class.txt train.txt dev.txt test.txt to {config.to}")
     print(f"look it over: python utils.py check {config.to}\ntrain: python train.py --data-dir {config.to}")
+
+
+def _next_step(config: ImportConfig, others: Mapping[str, str], fault: UserError) -> UserError:
+    """What to do about a fault: with the command of another task, where the first file looks like its own."""
+    looks, path = looks_of(config.files[0]), config.files[0]
+    if not looks:
+        return fault
+    command = f"python -m {others[looks]}.data"
+    if looks == ASPECTS:  # or a table whose labels stand in a column that nobody knows
+        files = " ".join(map(str, config.files))
+        return UserError(f"{fault}; or, if columns of it are aspects: {command} import {files} --to {config.to}")
+    suffix = ".json" if looks == QUESTIONS else path.suffix
+    return UserError(
+        f"{path} holds labelled {looks}, no texts with a class each: put it into {config.to} as train{suffix}, a "
+        f"dev{suffix} beside it, and run {command} check {config.to}"
+    )
 
 
 def _split(rows: Labelled, cut: Sequence[str], seed: int) -> dict[str, list[int]]:

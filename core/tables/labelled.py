@@ -9,6 +9,7 @@ from core.answers import text_fault
 from core.console import UserError, shorten
 from core.tables.cells import cell_text, join_cells
 from core.tables.columns import LABEL_NAMES, TEXT_NAMES, choose_columns, guess_columns
+from core.tables.looks import are_tags
 from core.tables.read import Table, open_table
 from core.tables.split import group_rows
 from core.text.names import clean_name, name_key
@@ -136,7 +137,7 @@ def require_classes(rows: Labelled) -> None:
     """Refuse labels that are no classes.
 
     Raises:
-        UserError: there is no row, one class alone, or a class for every other row.
+        UserError: there is no row, one class alone, or a class for every other row, or they are tags of tokens.
     """
     count, classes = len(rows.labels), len(set(rows.labels))
     if not count:
@@ -146,6 +147,8 @@ def require_classes(rows: Labelled) -> None:
             f"{classes} classes in {count} rows: is {rows.label_column!r} the text column? Name the columns with "
             "--text and --label"
         )
+    if are_tags(set(rows.labels)):
+        raise UserError(f"{', '.join(sorted(set(rows.labels))[:5])} are tags of tokens, and no classes of texts")
     if classes < 2:
         raise UserError(f"the only class is {rows.labels[0]}: at least two are needed")
 

@@ -4,7 +4,7 @@ import random
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 SHARE = 0.1  # of the rows of a class that go to dev, and to test
 BRACKETED = re.compile(r"[(（【\[［〔][^)）】\]］〕]*[)）】\]］〕]")
@@ -19,6 +19,20 @@ def near_key(text: str) -> str:
 
 def _letters(text: str) -> str:
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
+
+
+def unseen(texts: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Texts of which neither a known one nor an earlier one is a near repeat; what is judged is learned from nowhere.
+
+    Args:
+        texts: to learn from.
+        known: those that models are judged on, and others that are not to be met again.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        found.setdefault(near_key(text), text)
+    seen = set(map(near_key, known))
+    return [text for key, text in found.items() if key not in seen]
 
 
 def group_rows(texts: Sequence[str]) -> list[list[int]]:

@@ -23,7 +23,7 @@ from core.text.strange import FOREIGN, count_strange, guess
 
 CHUNK_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 16
-LONGEST_LINE = 100_000  # characters of a line that are kept; of a longer one the middle is left out
+LONGEST_LINE = 1_000_000  # characters; what is longer is no text of a line, and could fill the memory
 MAX_STRANGE_SHARE = 1 / 4  # of the characters beyond ASCII; more of them is no Chinese text
 HOPELESS = 1_000_000  # characters beyond ASCII, of which half are strange: the rest of the file is not looked at
 UTF8, GB18030 = "utf-8", "gb18030"
@@ -66,27 +66,21 @@ class Text(AbstractContextManager):
         self._file.close()
 
     def lines(self) -> Iterator[str]:
-        """The lines without their ends, once; of a line that is too long the middle is left out."""
-        half = LONGEST_LINE // 2
-        parts = self.parts(LONGEST_LINE)
-        for line in parts:
-            if line[-1] != "\n":
-                tail = ""
-                while (tail or line)[-1] != "\n" and (more := next(parts, "")):
-                    line, tail = (line + more, "") if len(line) < LONGEST_LINE else (line, (tail + more)[-half - 1 :])
-                line = (line + tail).rstrip("\n")
-                line = line if len(line) <= LONGEST_LINE else line[:half] + line[-half:]
-            yield line.removeprefix("\ufeff").rstrip("\n")
+        """The lines without their ends, once.
 
-    def whole_lines(self) -> Iterator[str]:
-        """The lines without their ends, once, whole however long they are."""
-        parts: list[str] = []
-        for part in chain(self.parts(CHUNK_BYTES), [""]):
-            parts.append(part)
-            if part.endswith("\n") or not part:
-                if line := "".join(parts):
-                    yield line.removeprefix("\ufeff").rstrip("\n")
-                parts = []
+        Raises:
+            UserError: one is longer than `LONGEST_LINE`.
+        """
+        line, number = "", 1
+        for part in chain(self.parts(BLOCK_BYTES), [""]):
+            line += part
+            if len(line) > LONGEST_LINE and len(line.rstrip("\n")) > LONGEST_LINE:
+                raise UserError(
+                    f"{self.name} line {number} is longer than {LONGEST_LINE:,} characters: write one text a line"
+                )
+            if line and (not part or part[-1] == "\n"):
+                yield line.removeprefix("\ufeff").rstrip("\n")
+                line, number = "", number + 1
 
     def parts(self, size: int) -> Iterator[str]:
         """The lines with their ends, once, each of more than `size` characters in several parts."""

@@ -175,7 +175,7 @@ def test_near_copies_of_labelled_reviews_are_not_learned_from(tmp_path: Path):
     texts = [*copies, "\\n", " ", "菜很香啊"]
     assert add_labels(tmp_path, [{"text": text, "aspects": SURE} for text in texts]) == ["菜很香啊"]
     source = write_table(tmp_path / "more.csv", [[text] for text in [*texts, "菜很香啊！"]], ("评论",))
-    assert read_unlabeled(source, read_data(tmp_path / "data")) == ["菜很香啊！"]
+    assert read_unlabeled(source, read_data(tmp_path / "data")) == ["菜很香啊"]
 
 
 @pytest.mark.parametrize("sure", [float("nan"), float("inf"), 95, -0.1, True, "0.9", None])

@@ -44,6 +44,24 @@ def test_it_learns_and_says_all_about_itself(reader: Path):
         assert [one["confidence"] for one in top] == sorted((one["confidence"] for one in top), reverse=True)
 
 
+def test_near_copies_of_what_judges_are_not_read_first(qa_bert: Path, tmp_path: Path, monkeypatch):
+    folder, read = write_questions(tmp_path / "data", 12), []
+    paragraphs = {
+        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["data"][0]["paragraphs"]
+        for name in ("train", "dev", "test")
+    }
+    judged = ["王芳到了（北京）。新的今日！", "张三喜欢上海市，到了。"]
+    write_squad(folder / "dev.json", [*paragraphs["dev"], {**paragraphs["dev"][0], "context": judged[0]}])
+    write_squad(folder / "test.json", [*paragraphs["test"], {**paragraphs["test"][0], "context": judged[1]}])
+    copies = [f"{text[0]} {text[1:]}！" for text in judged]
+    more = [{**paragraphs["train"][0], "context": text} for text in [*copies, "Kim来自Oslo。"]]
+    write_squad(folder / "train.json", [*paragraphs["train"], *more])
+    monkeypatch.setattr(train, "adapt", lambda bert, texts, *rest: (read.extend(texts), bert)[1])
+    args = [*flags(folder, tmp_path), "--bert-path", str(qa_bert), "--adapt-minutes", "1", "--max-steps", "1"]
+    train.main(args)
+    assert "Kim来自Oslo。" in read and not set(copies) & set(read)
+
+
 def test_where_there_is_no_answer_it_says_so(qa_bert: Path, tmp_path: Path):
     data = write_questions(tmp_path / "data", null_share=0.4)
     train.main([*flags(data, tmp_path), "--bert-path", str(qa_bert), "--num-epochs", "7"])
@@ -248,9 +266,12 @@ def test_a_data_set_is_looked_over(qa_bert: Path, tmp_path: Path, capsys: pytest
     rows = json.loads((folder / "train.json").read_text(encoding="utf-8"))["data"][0]["paragraphs"]
     lost = {"id": "L", "question": "谁？", "answers": [{"text": "没有", "answer_start": 3}]}
     write_squad(folder / "dev.json", [rows[0], {"context": "王芳来自北京。", "qas": [lost]}])
+    near = {**rows[1], "context": f"{rows[1]['context']}！"}
+    write_squad(folder / "test.json", [near])
     data.main(["check", str(folder), "--bert-path", str(qa_bert), "--max-length", "32", "--output", str(tmp_path)])
     report = (tmp_path / "qa_check/report.txt").read_text(encoding="utf-8")
-    assert "passages both in train and dev: 1" in report and "'没有' at 3" in report
+    assert "passages both in train and dev: 1, near repeats included" in report and "'没有' at 3" in report
+    assert "passages both in train and test: 1, near repeats included" in report
     assert "of the answers end beyond the first" in report and report in capsys.readouterr().out
     with pytest.raises(UserError, match="has no train.json"):
         data.read_data(tmp_path)

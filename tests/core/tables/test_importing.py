@@ -1,11 +1,20 @@
 """Tables become data folders, and corrections part of one: `utils.py import`."""
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
+from aspect_reviews import some_reviews
+from ner_sentences import write_sentences
+from qa_questions import write_questions
 
+import aspect_sentiment.data
+import ner.data
+import qa.data
 import train
 import utils
+from config import BUNDLED_BERT
 from core.console import UserError
 from core.tables.split import near_key
 from core.tables.write import write_table
@@ -131,6 +140,58 @@ def test_columns_that_nobody_knows(tmp_path: Path):
         bring(tmp_path, "--label", "栏目", table=rows())
 
 
+CONLL = "".join(f"王{row}\tB-PER\n来到了\tO\n北京市\tB-LOC\n\n" for row in range(60))
+
+
+@pytest.mark.parametrize("columns", [("评论", "口味", "服务"), ("标题", "口味", "服务")])
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx", ".jsonl"])
+def test_a_table_of_aspects_names_the_command_that_reads_it(tmp_path: Path, suffix: str, columns: tuple[str, ...]):
+    write_table(tmp_path / f"reviews{suffix}", columns, some_reviews(60))
+    with pytest.raises(UserError, match=r"--text and --label; or, if columns of it are aspects: python -m ") as told:
+        bring(tmp_path, str(tmp_path / f"reviews{suffix}"))
+    module, *words = str(told.value).partition("python -m ")[2].split()
+    assert module == "aspect_sentiment.data" and not (tmp_path / "data").exists()
+    aspect_sentiment.data.main(words)
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"train.csv", "dev.csv", "test.csv"}
+
+
+def test_a_table_with_one_column_of_few_values_is_no_table_of_aspects(tmp_path: Path):
+    table = [[text, label, f"备注{row}"] for row, (text, label) in enumerate(rows())]
+    with pytest.raises(UserError, match="--label$"):
+        bring(tmp_path, table=table, columns=("标题", "栏目", "备注"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "task"),
+    [
+        ("tagged.txt", CONLL, "ner"),
+        ("tagged.txt", CONLL.replace("\t", " "), "ner"),
+        ("tagged.conll", f"-DOCSTART- O\n\n{CONLL}", "ner"),
+        ("spans.jsonl", None, "ner"),
+        ("clue.json", '{"text": "王芳到了", "label": {"PER": {"王芳": [[0, 1]]}}}\n' * 9, "ner"),
+        ("clue.jsonl", '{"text": "王芳到了", "label": {"PER": {"王芳": [[0, 1]]}}}\n' * 9, "ner"),
+        ("squad.json", None, "qa"),
+        ("squad.txt", None, "qa"),
+    ],
+)
+def test_entities_and_questions_name_the_command_that_reads_them(
+    tmp_path: Path, name: str, content: str | None, task: str
+):
+    path, reader = tmp_path / name, {"ner": ner.data, "qa": qa.data}[task]
+    if content is None:
+        made = (write_sentences if task == "ner" else write_questions)(tmp_path / "made", 12)
+        content = next(made.glob("train.*")).read_text(encoding="utf-8")
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match="no texts with a class each: put it into ") as told:
+        bring(tmp_path, str(path))
+    module, *words = str(told.value).partition("and run python -m ")[2].split()
+    assert module == f"{task}.data" and not (tmp_path / "data").exists()
+    (tmp_path / "data").mkdir()
+    for file in re.findall(r"(?:train|dev)\.\w+", str(told.value)):
+        shutil.copy(path, tmp_path / "data" / file)
+    reader.main([*words, "--bert-path", str(BUNDLED_BERT), "--output", str(tmp_path)])
+
+
 def test_bad_rows_are_left_out_on_demand(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     table = [*rows(), ["第七条", "体育"], ["第七条", "财经"], ["独一条", "教育"]]
     labels, parts = bring(tmp_path, "--skip-bad", table=table)
@@ -201,6 +262,14 @@ def test_corrections_change_train_and_leave_dev_and_test_alone(tmp_path: Path, c
     again = (data / "train.txt").read_bytes()
     utils.main(add)  # a second time changes nothing
     assert (data / "train.txt").read_bytes() == again
+
+
+def test_corrections_leave_long_titles_as_they_are(tmp_path: Path):
+    long = "好" * 70_000 + "中间" + "坏" * 70_000
+    bring(tmp_path, table=[*rows(), [long, "体育"], [f"{long}(图)", "体育"]])  # repeats are for train
+    write_table(tmp_path / "corrections.csv", ["text", "label"], [["新的标题", "体育"]])
+    utils.main(["import", "--add", str(tmp_path / "corrections.csv"), "--to", str(tmp_path / "data")])
+    assert long in read_data(tmp_path / "data")[1]["train"].texts
 
 
 def test_a_correction_to_no_class_is_refused(tmp_path: Path):

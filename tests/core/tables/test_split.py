@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from core.tables.split import group_rows, near_key, split_rows
+from core.tables.split import group_rows, near_key, split_rows, unseen
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,12 @@ def test_near_repeats_share_a_key(one: str, other: str):
 )
 def test_other_texts_do_not(one: str, other: str):
     assert near_key(one) != near_key(other)
+
+
+def test_what_is_known_is_met_in_no_spelling():
+    texts = ["央行降息，股市大涨", "主队夺冠", "主队 夺冠！", "央行降息股市大涨(图)", "ＡＩ芯片", "加息"]
+    assert unseen(texts, iter(["央行降息 股市大涨！", "ai芯片"])) == ["主队夺冠", "加息"]
+    assert unseen(iter(texts), []) == ["央行降息，股市大涨", "主队夺冠", "ＡＩ芯片", "加息"]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from core.console import UserError
+from core.tables.answers import open_source
 from core.tables.columns import LABEL_NAMES, TEXT_NAMES, choose_columns, letter
+from core.tables.parts import Wanted, read_parts
+from core.tables.places import list_inputs
 from core.tables.read import open_table
 from core.tables.write import write_format, write_table
 
@@ -207,3 +210,25 @@ def test_columns_are_chosen_by_name_or_letter():
     with pytest.raises(UserError, match="x has no column '栏目': --label must be one of '编号', '正文'"):
         choose_columns(columns, ["栏目"], LABEL_NAMES, "--label", "x")
     assert [letter(index) for index in (0, 25, 26, 701, 702)] == ["A", "Z", "AA", "ZZ", "AAA"]
+
+
+def test_a_text_a_line_is_read_whole(tmp_path: Path):
+    """In the answers of one file and in those of many; what has no end is refused in both."""
+    path, long = tmp_path / "texts.txt", "好" * 70_000 + "中间" + "坏" * 70_000
+
+    def in_one_file() -> list[str]:
+        with open_source(path, None, (), " ", None) as source:
+            return list(source.texts())
+
+    def in_many_files() -> list[str]:
+        fs, files = list_inputs(str(tmp_path))
+        [part] = read_parts(fs, files[0], Wanted(), 10)
+        assert part.table.column("text").to_pylist() == part.items
+        return part.items
+
+    for read_texts in (in_one_file, in_many_files):
+        path.write_text(f"{long}\n短", encoding="utf-8")
+        assert read_texts() == [long, "短"]
+        path.write_text(f"短\n{'好' * 1_000_001}", encoding="utf-8")
+        with pytest.raises(UserError, match="texts.txt line 2 is longer than 1,000,000 characters"):
+            read_texts()

@@ -127,42 +127,32 @@ def test_titles_that_look_a_little_like_json_are_titles():
         assert read(f"{line}\n夺冠".encode()) == ([line, "夺冠"], [])
 
 
-def test_of_a_line_without_end_head_and_tail_are_kept_and_no_more_is_held(tmp_path: Path):
-    """In UTF-8, in GB18030, and among lines of the other one."""
-    head, middle, tail = "央行", "体育新闻，" * 2_000_000, "降息\t1"
-    for encoding, after in (("utf-8", "夺冠".encode()), ("gb18030", "夺冠".encode()), ("gb18030", b"")):
+def test_a_line_without_end_is_refused_by_its_number_and_no_more_of_it_is_held(tmp_path: Path):
+    """In UTF-8, in GB18030, and among lines of the other one; its parts are read all the same."""
+    long = "央行" + "体育新闻，" * 2_000_000
+    for encoding, other in (("utf-8", "utf-8"), ("gb18030", "utf-8"), ("gb18030", "gb18030")):
         path = tmp_path / "long.txt"
-        path.write_bytes((head + middle + tail + "\r\n").encode(encoding) + after)
-        with open_text(path) as text:
+        path.write_bytes("夺冠\r\n".encode(other) + f"{long}\r\n降息".encode(encoding))
+        with open_text(path) as text, pytest.raises(UserError, match="long.txt line 2 is longer than 1,000,000 char"):
             tracemalloc.start()
-            first, *rest = text.lines()
-            peak = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
-        assert (
-            len(first) == decode.LONGEST_LINE and first.startswith("央行体育新闻") and first.endswith("新闻，降息\t1")
-        )
-        assert "\ufffd" not in first and rest == [after.decode()] * bool(after)
-        assert peak < 4_000_000
+            list(text.lines())
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 10_000_000
         with open_text(path) as text:
             parts = list(text.parts(10_000))
-        assert "".join(parts[:-1] if after else parts) == head + middle + tail + "\n"
-        assert max(map(len, parts)) <= 10_000
+        assert "".join(parts) == f"夺冠\n{long}\n降息" and max(map(len, parts)) <= 10_000
 
 
-def test_whole_lines_are_whole(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(decode, "CHUNK_BYTES", 10)
-    lines = ["央行" * 9, "", "央行下调存款准备金率"[:10], "\x20", "夺冠"]
+def test_lines_are_whole_however_they_are_read(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(decode, "LONGEST_LINE", 18)
+    lines = ["央行" * 9, "", "央行下调存款准备金率"[:10], "\x20", "夺冠" * 9]
     for encoding, end in product(("utf-8", "utf-8-sig", "gb18030"), ("", "\n", "\r\n")):
-        with open_text(io.BytesIO((end or "\n").join(lines).encode(encoding) + end.encode()), "x") as text:
-            assert list(text.whole_lines()) == lines
-
-
-def test_lines_about_as_long_as_is_kept(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(decode, "LONGEST_LINE", 10)
-    for length in range(7, 34):
-        line = "".join(chr(ord("a") + index % 26) for index in range(length))
-        expected = line if length <= 10 else line[:5] + line[-5:]
-        assert read(f"{line}\n\n{line}".encode())[0] == [expected, "", expected]
+        content = (end or "\n").join(lines).encode(encoding) + end.encode()
+        assert read(content)[0] == lines
+        mixed = content + b"\n" * (not end) + "夺冠".encode("gb18030" if encoding.startswith("utf") else "utf-8")
+        assert read(mixed)[0] == [*lines, "夺冠"]
+        assert "line 5 is longer than 18" in refusal(content.rstrip() + "！".encode(encoding.removesuffix("-sig")))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="named pipes are POSIX")
