@@ -1,4 +1,4 @@
-"""Comparison of readers: rules, a learning curve over questions, students with and without a teacher.
+"""Comparison of readers: rules, a learning curve over questions, made questions first, students taught and alone.
 
     python -m experiments.qa                                                # the bundled questions, 3 seeds
     python -m experiments.qa --data-dir cmrc2018 --rows 1000 3000 --output results/cmrc2018
@@ -36,6 +36,7 @@ from qa.predict import QaPredictor
 from qa.train import TrainConfig, fine_tune
 
 READER, LINE = "reader", "clause, rules"
+READERS: dict[str, int | None] = {READER: None, "reader, cloze first": 10}  # made questions for each passage
 STUDENTS = {"spread, alone": 0.0, "spread, taught": 0.7}  # by name, the weight of the soft loss
 
 
@@ -47,7 +48,7 @@ class QaConfig:
     """Folder with train.json, dev.json and test.json; see qa/formats.py."""
     bert_path: Path = Config.bert_path
     """Folder of the BERT; while the default one holds none, the bundled bert-mini-chinese is used."""
-    models: tuple[str, ...] = (*BASELINES, READER, "students")
+    models: tuple[str, ...] = (*BASELINES, *READERS, "students")
     """What is compared."""
     rows: tuple[int, ...] = ()
     """Numbers of training questions; all of them are added."""
@@ -65,8 +66,8 @@ class QaConfig:
     def __post_init__(self) -> None:
         if min(self.seeds, *self.rows, 1) < 1:
             raise UserError("--seeds and --rows must be 1 or more")
-        if unknown := set(self.models) - {*BASELINES, READER, "students"}:
-            raise UserError(f"--models {min(unknown)} is none of {'; '.join([*BASELINES, READER, 'students'])}")
+        if unknown := set(self.models) - {*BASELINES, *READERS, "students"}:
+            raise UserError(f"--models {min(unknown)} is none of {'; '.join([*BASELINES, *READERS, 'students'])}")
 
 
 def scores(given: Sequence[str], test: Questions) -> dict[str, Any]:
@@ -86,8 +87,9 @@ def measure(
         first = Questions(train.items[:rows], train.answers[:rows], train.spans[:rows])
         return scores(Clauses(first, BASELINES[name]).predict(test.items), test)
     knobs = knobs_of(config, "data_dir num_epochs device", folder, seed) | {"limit": rows}
-    if name == READER:
-        fine_tune(TrainConfig(**knobs, bert_path=config.bert_path, max_length=config.max_length), score_test=False)
+    if name in READERS:
+        knobs |= {"bert_path": config.bert_path, "max_length": config.max_length, "cloze": READERS[name]}
+        fine_tune(TrainConfig(**knobs), score_test=False)
         model = folder / TEACHER.name
     else:
         key = {"model": READER, "rows": rows, "seed": seed}

@@ -142,7 +142,10 @@ NAMES |= {
     "clause": ("the nearest clause", "最像的分句"),
     "clause, rules": ("the nearest clause, cut by rules", "最像的分句，按规则截取"),
 }
-NAMES |= {"reader": ("small BERT", "小 BERT")}
+NAMES |= {
+    "reader": ("small BERT", "小 BERT"),
+    "reader, cloze first": ("small BERT, made questions first", "小 BERT，先学编出来的问题"),
+}
 NAMES |= {"attention": ("BERT, each aspect attends by itself", "BERT，每个方面各自注意")}
 NAMES |= {
     "mean": ("BERT, plain mean", "BERT，平均"),

@@ -4,6 +4,7 @@
     python -m qa.train --data-dir my_data --num-epochs 3      # on your own train.json, dev.json and test.json
     python -m qa.train --bert-path bert-base-chinese --max-length 384
     python -m qa.train --adapt-minutes 10                     # let the BERT read the passages first
+    python -m qa.train --cloze 10                             # ten made questions a passage first; see qa/cloze.py
     python -m qa.train --resume                               # go on after Ctrl-C, a kill or a power cut
 
 Writes save_models/qa/bert_qa.pt (the state with the best F1 on dev), and the log and learning curve of the run to
@@ -11,8 +12,9 @@ reports/qa_train/. `python evaluate.py --model save_models/qa/bert_qa.pt --data 
 bert_model_quantization.py, custom_pruning.py, benchmark.py and api.py take it by that path.
 """
 
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,10 +25,11 @@ from torch import nn
 from config import BUNDLED_BERT, Config
 from core.bert.folder import find_bert, find_weights, finetune_defaults, fingerprint, read_tokenizer
 from core.bert.hub import read_licence
-from core.console import UserError, parse, run
+from core.console import UserError, parse, require_one_or_more, run
 from core.files import sha256
 from core.measure.metrics import metrics_table
 from core.model_files import lineage
+from core.model_files.checkpoint import load
 from core.model_files.facts import Facts, new_facts
 from core.model_files.names import made_from
 from core.pretraining.pretrain import adapt
@@ -38,6 +41,7 @@ from core.training.recipes import cross_entropy
 from core.training.resume import RunState, finish
 from core.training.stage import run_stage
 from core.training.units import count_labels
+from qa.cloze import write_questions
 from qa.data import (
     BUNDLED_DATA,
     Questions,
@@ -73,10 +77,13 @@ class TrainConfig(Config):
     """Evaluations on the dev data in an epoch, the one at its end included."""
     adapt_minutes: float | None = None
     """Pretrain the BERT so many minutes further on the training passages and questions first."""
+    cloze: int | None = None
+    """Train first, one epoch, on so many questions made of each training passage; see qa/cloze.py."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_length(self.max_length)
+        require_one_or_more(self, "cloze")
         if self.adapt_minutes is not None and not self.adapt_minutes > 0:
             raise UserError(f"--adapt-minutes is {self.adapt_minutes}: it must be above 0")
 
@@ -115,6 +122,26 @@ def tell(facts: Facts, what: str) -> None:
     print(f"{split} EM {metrics['em']:.4f}, F1 {metrics['f1']:.4f} ({metrics['measure']}, n {metrics['n']}); {what}")
 
 
+def learn_made(config: TrainConfig, splits: dict[str, Questions], devices: Devices) -> Path:
+    """Train a reader on questions made of the training passages, judged on dev, and return its checkpoint.
+
+    Raises:
+        UserError: no question can be made of them, or several processes are at work.
+    """
+    if devices.world > 1:
+        raise UserError("--cloze is for one process")
+    folder = config.save_dir / "cloze"
+    judged = (item.context for name, split in splits.items() if name != "train" for item in split.items)
+    passages = unseen((item.context for item in splits["train"].items), judged)
+    count = write_questions(passages, config.cloze, config.seed, folder / "train.json")
+    shutil.copyfile(splits["dev"].path, folder / "dev.json")
+    print(f"first, an epoch on {count} questions made of {len(passages)} passages")
+    shared = {"data_dir": folder, "save_dir": folder, "output": config.output / "cloze"}
+    own = {"cloze": None, "adapt_minutes": None, "limit": None, "num_epochs": 1, "minutes": None}
+    fine_tune(replace(config, **shared, **own), score_test=False)
+    return folder / TEACHER.name
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     fine_tune(parse(TrainConfig, argv, __doc__))
 
@@ -146,8 +173,11 @@ def _fine_tune(config: TrainConfig, score_test: bool, run_state: RunState, devic
     print(f"the encoder reads {reads}; {windows} windows of up to {config.max_length} of them; ", end="")
     print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
 
+    made = learn_made(config, splits, devices) if config.cloze else None
     torch.manual_seed(config.seed)
     model = BertReader.from_pretrained(bert_path, reads)
+    if made:
+        model.load_state_dict(load(made)[0])
     prepare(model, config, devices)
     parent = sha256(find_weights(bert_path))
     facts = new_facts("teacher", model, LABELS, tokenizer, config.plain(), {}, None, parent, BEST_BY, NAME)

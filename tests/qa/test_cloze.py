@@ -1,0 +1,86 @@
+"""Questions made from passages: their answers stand where they say, and a reader learns from them first."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SPECIAL, write_bert
+from qa_questions import flags, write_squad
+
+from core.console import UserError
+from core.model_files import checkpoint
+from qa import cloze, train
+from qa.formats import read_labelled
+
+PASSAGE = (
+    "王芳（1980年生）是北京人，在上海市读书，后来到广州工作。她于2003年由老师介绍给李小明，两人成为朋友，有三个孩子。"
+    "他们的房子在河边，门前种了两棵树，每年秋天都有很多果子。"
+)
+STRANGE = "，。；！？\n　ａＢ１２𠮷😀\u200b（是于在）" + "王芳北京上海成立年月日的"
+
+
+def test_answers_stand_where_they_say(tmp_path: Path):
+    """In any text; the reader of labelled files has nothing to mend."""
+    rng = random.Random(0)
+    texts = ["".join(rng.choices(STRANGE, k=rng.randint(0, 400))) for _ in range(80)]
+    made = list(cloze.make_questions([PASSAGE, *texts], 5, seed=1))
+    assert len(made) > 100 and made == list(cloze.make_questions([PASSAGE, *texts], 5, seed=1))
+    assert made != list(cloze.make_questions([PASSAGE, *texts], 5, seed=2))
+    for paragraph in made:
+        [asked] = paragraph["qas"]
+        [answer] = asked["answers"]
+        start = answer["answer_start"]
+        assert paragraph["context"][start : start + len(answer["text"])] == answer["text"] != ""
+        assert (
+            asked["question"][-1] == "？" and paragraph["context"] in [PASSAGE, *texts] or len(paragraph["context"]) > 5
+        )
+    found = read_labelled(write_squad(tmp_path / "made.json", made))
+    assert len(found.rows) == len(made) == len({row.id for row in found.rows}) and not any(found.counts.values())
+
+
+def test_a_folder_of_passages_becomes_one_of_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    passages = [f"{PASSAGE}第{number}段，是最后一段，说的是别的事情。" for number in range(40)]
+    lines = tmp_path / "lines.txt"
+    lines.write_text("\n\n".join([*passages, passages[0]]), encoding="utf-8")
+    cloze.main([str(lines), "--to", str(tmp_path / "made"), "--each", "3"])
+    kept = {}
+    for name in ("train", "dev"):
+        rows = read_labelled(tmp_path / f"made/{name}.json").rows
+        kept[name] = {row.id.partition("-")[0] for row in rows}, len(rows)
+    assert kept["dev"][1] <= 6 and 60 < kept["train"][1] <= 38 * 3
+    assert "python -m qa.train --data-dir" in capsys.readouterr().out
+    with pytest.raises(UserError, match="is there already"):
+        cloze.main([str(lines), "--to", str(tmp_path / "made")])
+    for content, says in (("Nothing here.\nNor here.", "no question can be made"), (PASSAGE, "give two or more")):
+        lines.write_text(content, encoding="utf-8")
+        with pytest.raises(UserError, match=says):
+            cloze.main([str(lines), "--to", str(tmp_path / "none")])
+
+
+def test_a_reader_learns_from_made_questions_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    words = [PASSAGE, "他来哪里？", *cloze.OF_CLAUSES, *cloze.WHEN, *cloze.COUNT, *sum(cloze.ASKS.values(), ())]
+    bert = write_bert(tmp_path / "bert", [*SPECIAL, "1980", "2003", *sorted(set("".join(words)))])
+    folder, passages = tmp_path / "data", [PASSAGE, *PASSAGE.split("。")[:2]]
+    asked = {"id": "1", "question": "他来自哪里？", "answers": [{"text": "王芳", "answer_start": 0}]}
+    for name, text in zip(("train", "dev", "test"), passages, strict=True):
+        start = {"text": text[:2], "answer_start": 0}
+        write_squad(folder / f"{name}.json", [{"context": text, "qas": [{**asked, "answers": [start]}]}])
+    args = [*flags(folder, tmp_path), "--bert-path", str(bert), "--cloze", "4", "--max-steps", "1"]
+    begun = []
+    monkeypatch.setattr(train, "fit", lambda model, *rest: (begun.append(_copy(model)), _fit(model, *rest))[1])
+    train.main(args)
+    made = tmp_path / "save/cloze/bert_qa.pt"
+    weights = checkpoint.load(made)[0]
+    assert len(begun) == 2 and all(torch.equal(weights[name], begun[1][name]) for name in weights)
+    texts = json.loads((made.parent / "train.json").read_text(encoding="utf-8"))["data"][0]["paragraphs"]
+    assert all(each["context"] in PASSAGE for each in texts)
+    assert checkpoint.load(tmp_path / "save/bert_qa.pt")[1]["knobs"]["cloze"] == 4
+
+
+def _copy(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+_fit = train.fit
