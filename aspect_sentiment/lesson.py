@@ -35,7 +35,7 @@ def read_unlabeled(path: Path, splits: dict[str, Reviews]) -> list[str]:
     Raises:
         UserError: see `read_reviews`, or there is no review of its own.
     """
-    _, rows, place = read_reviews(path, None)
+    _, rows, place, _ = read_reviews(path, None)
     found = [text for row in rows if not text_fault(clean(text := cell_text(row[place])))]
     seen = {near_key(clean(text)) for split in splits.values() for text in split.items}
     kept = {key: text for text in found if (key := near_key(clean(text))) not in seen}

@@ -54,6 +54,9 @@ NAME = "ner"
 COLUMNS = ("row", "text", "entity", "label", "start", "end", "confidence", "error")
 
 
+KINDS = {"row": int, "start": int, "end": int, "confidence": float}
+
+
 class Found(TypedDict):
     """An entity that was found: `text` is what stands from `start` to before `end`, `confidence` is 0 to 1."""
 
@@ -229,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.output is None:
         show(texts, answers)
     else:
-        write_table(config.output, COLUMNS, answer_rows(texts, answers))
+        write_table(config.output, COLUMNS, answer_rows(texts, answers), kinds=KINDS)
         print(f"wrote {sum(map(len, filter(None, answers)))} entities of {len(texts)} texts to {config.output}")
 
 

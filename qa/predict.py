@@ -39,7 +39,7 @@ from qa.formats import Pair
 from qa.metrics import BEST_BY, score
 from qa.names import MODELS
 from qa.question import PairQuestion
-from qa.tables import COLUMNS, answer_rows, fault_of, read_pairs, schema_of
+from qa.tables import COLUMNS, KINDS, answer_rows, fault_of, read_pairs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -259,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.output is None:
         show(pairs, answers, config.top_k)
     else:
-        write_table(config.output, COLUMNS, answer_rows(pairs, answers), schema_of(config.output))
+        write_table(config.output, COLUMNS, answer_rows(pairs, answers), kinds=KINDS)
         print(f"wrote the answers to {len(pairs)} questions to {config.output}")
 
 

@@ -124,6 +124,15 @@ def test_the_command_line(tagger: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "王芳来自北京。\n" in capsys.readouterr().out
 
 
+def test_numbers_are_numbers_in_a_parquet_file(tagger: Path, tmp_path: Path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "a.txt").write_text("王芳来自北京。\n\n", encoding="utf-8")
+    predict.main(["--model", str(tagger), "--file", str(tmp_path / "a.txt"), "--output", str(tmp_path / "b.parquet")])
+    first, *_, last = parquet.read_table(tmp_path / "b.parquet").to_pylist()
+    assert first["text"][first["start"] : first["end"]] == first["entity"] and 0 < first["confidence"] <= 1
+    assert (last["row"], last["start"], last["confidence"]) == (2, None, None)
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
