@@ -13,6 +13,7 @@ from core.text.names import clean_name, name_key
 REVIEW_NAMES = ("review", "content", "评论", "评论内容", "评价", "text", "文本", "内容", "正文", "comment", *TEXT_NAMES)
 # Columns that stand beside aspects in public sets and exports, and are none.
 OTHERS = ("id", "index", "content_id", "source", "star", "stars", "score", "rating", "user", "date", "time", "shop")
+OTHERS += ("user_id", "username", "nickname", "用户名", "用户昵称", "昵称")
 OTHERS += ("编号", "序号", "来源", "评分", "星级", "总评分", "用户", "日期", "时间", "店铺", "商家")
 OTHER_KEYS = {name_key(name) for name in OTHERS}
 MOST_ASPECTS, MOST_VALUES, LONGEST_VALUE = 60, 6, 20
@@ -57,6 +58,11 @@ def find_review(columns: Sequence[str], table: str) -> int:
     raise UserError(
         f"{table}: which column holds the reviews? Call it review, content or 评论; its columns are {shown}"
     )
+
+
+def passed_over(columns: Sequence[str], taken: Sequence[int]) -> list[str]:
+    """The columns beside those that are taken of which nobody knows that they are no aspects."""
+    return [name for place, name in enumerate(columns) if place not in taken and name_key(name) not in OTHER_KEYS]
 
 
 def find_aspects(
@@ -106,10 +112,12 @@ def find_aspects(
 def _holds_states(column: str, cells: Sequence[tuple[int, str]], table: str) -> bool:
     """Whether the numbered cells of a column hold few different short values.
 
+    Of names of users, 匿名用户 but for some, nearly all do, and are none: apart from the commonest they hardly repeat.
+
     Raises:
         UserError: nearly all of them do, and the others are no numbers or days among such.
     """
-    keys = {cell: name_key(cell) for cell in {cell for _, cell in cells}}
+    keys = {cell: name_key(cell) for cell in dict.fromkeys(cell for _, cell in cells)}
     counts = Counter(keys[cell] for _, cell in cells if keys[cell])
     short = [key for key, _ in counts.most_common() if len(key) <= LONGEST_VALUE]
     usual = short[:MOST_VALUES]
@@ -119,8 +127,12 @@ def _holds_states(column: str, cells: Sequence[tuple[int, str]], table: str) -> 
     is_measured = len(short) > MOST_VALUES and all(map(MEASURED.search, short)) and "-2" not in short
     if sum(counts[key] for key in usual) < NEARLY_ALL * counts.total() or is_measured:
         return False
+    others = counts.total() - counts[usual[0]]
+    if 2 * sum(counts[key] for key in usual[1:] if counts[key] > 1) < others:
+        return False
+    spelt = {key: clean_name(cell) for cell, key in reversed(keys.items())}
     raise UserError(
         f"{table} row {odd[0]}: {column!r} holds {shorten(clean_name(odd[1]))}, and nearly everywhere else one of "
-        f"{', '.join(usual)}: mend this cell and its like, or list the aspects in aspects.txt, one a line, if this "
-        "column is none"
+        f"{', '.join(spelt[key] for key in usual)}: mend this cell and its like, or list the aspects in aspects.txt, "
+        "one a line, if this column is none"
     )

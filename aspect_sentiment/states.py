@@ -5,9 +5,11 @@ from pathlib import Path
 
 from aspect_sentiment.columns import read_list
 from core.console import UserError
+from core.files import atomic_write
 from core.text.names import clean_name, name_key
 
 MOST_STATES = 6
+ASPECTS_FILE, STATES_FILE = "aspects.txt", "states.txt"
 
 # The numbers of ASAP and AI Challenger, known by name where -2 is among the values of a file without states.txt.
 NUMBERS = {"-2": "未提及", "-1": "负面", "0": "中性", "1": "正面"}
@@ -45,7 +47,7 @@ def read_states(folder: Path) -> tuple[list[str], dict[str, str]] | None:
     Raises:
         UserError: it names fewer than two, more than six, or one twice, or a value means two.
     """
-    path = folder / "states.txt"
+    path = folder / STATES_FILE
     if not path.is_file():
         return None
     pairs = [[clean_name(part) for part in line.split("\t")] for line in read_list(path)]
@@ -56,6 +58,24 @@ def read_states(folder: Path) -> tuple[list[str], dict[str, str]] | None:
     if len(found := dict(ways)) < len(ways):
         raise UserError(f"{path} gives a value two names: write each value once, and none that is the name of another")
     return names, found
+
+
+def write_lists(folder: Path, source: Path, aspects: Sequence[str], states: Sequence[str]) -> None:
+    """Say in aspects.txt and states.txt what a data folder that was made has, as its files may lack some of it.
+
+    Args:
+        folder: where they go.
+        source: where its data are from: those that are there are copied.
+        aspects: names, as in the header.
+        states: names, as in the cells; the numbers that are known by these stay so.
+    """
+    values = {name: f"{value}\t{name}" for value, name in NUMBERS.items()}
+    names = {ASPECTS_FILE: [" ".join(name.split()) for name in aspects]}
+    names[STATES_FILE] = [values.get(name, name) for name in states]
+    for name, lines in names.items():
+        lines = read_list(source / name) if (source / name).is_file() else lines
+        content = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+        atomic_write(folder / name, lambda file, content=content: file.write(content))
 
 
 def names_of(values: Sequence[str], labels: Sequence[str] | None, folder: Path) -> tuple[list[str], dict[str, str]]:
