@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from core.console import Stopped, UserError, is_out_of_memory
+from core.console import Stopped, UserError, first_line, is_out_of_memory
 from core.training.space import Knob
 from core.training.watch import Watch
 
@@ -122,8 +122,8 @@ def open_study(
             storage = optuna.storages.RDBStorage(url, wait, **beats)
             known = NAME in optuna.get_all_study_names(storage)
         except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as fault:
-            told = (str(fault).splitlines() or [type(fault).__name__])[0]
-            raise UserError(f"no study can be opened in {where} ({told}): check it, or choose another place") from fault
+            told = f"no study can be opened in {where} ({first_line(fault)})"
+            raise UserError(f"{told}: check it, or choose another place") from fault
         if known and not resume:
             raise UserError(
                 f"{where} has a study already: go on with it by --resume, or give the new one another --output"
@@ -238,7 +238,7 @@ def read_trials(study: "Study", space: Space) -> list[dict[str, Any]]:
     found = []
     for trial in study.get_trials(deepcopy=False):
         state, attrs = trial.state.name.lower().replace("fail", "failed"), trial.user_attrs
-        if state in ("complete", "pruned") or "fault" in attrs:
+        if state in ("complete", "pruned") or (state == "failed" and "fault" in attrs):
             knobs = {name: knob.value(trial.params[name]) for name, knob in space.items() if name in trial.params}
             reported = max(trial.intermediate_values.values(), default=None)
             entry = {"number": trial.number, "state": state, "default": "default" in attrs}

@@ -235,6 +235,17 @@ def test_what_a_killed_trial_left_is_removed(tmp_path: Path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "2"]
 
 
+def test_a_trial_that_is_killed_while_its_fault_is_told_has_not_ended(tmp_path: Path):
+    study = tune_study.open_study(f"sqlite:///{tmp_path / 'study.db'}", "here", True, "none", {}, {})
+    trial = study.ask()
+    trial.set_user_attr("fault", "out of memory")
+    assert tune_study.read_trials(study, {}) == []
+    optuna.storages.RetryHeartbeatStaleTrialCallback()(study, study.get_trials()[0])  # it waits, with what was noted
+    assert tune_study.read_trials(study, {}) == []
+    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    assert [each["fault"] for each in tune_study.read_trials(study, {})] == ["out of memory"]
+
+
 def test_processes_that_begin_a_study_at_once(bert: Path, data: Path, tmp_path: Path):
     begin = (
         "import sys, tune\n"
