@@ -18,6 +18,7 @@ OTHERS += ("编号", "序号", "来源", "评分", "星级", "总评分", "用�
 OTHER_KEYS = {name_key(name) for name in OTHERS}
 MOST_ASPECTS, MOST_VALUES, LONGEST_VALUE = 60, 6, 20
 NEARLY_ALL = 0.9  # of the cells of a column, which make it an aspect with some cells to mend
+WHOLE = re.compile(r"([+-]?\d+)\.0+")  # a number as pandas writes it where a column has empty cells too
 MEASURED = re.compile(r"\d|^\W+$")  # found in a number, a day, or a dash in place of one
 
 
@@ -25,6 +26,12 @@ def read_list(path: Path) -> list[str]:
     """The lines of a file with something in them, in order."""
     with open_text(path) as file:
         return [line.strip() for line in file.lines() if line.strip()]
+
+
+def state_in(cell: str) -> str:
+    """The name or number of a state that a cell holds, "" where it holds none or nan; 1.0 is 1."""
+    name = clean_name(cell)
+    return "" if name.lower() == "nan" else found[1] if (found := WHOLE.fullmatch(name)) else name
 
 
 def refuse_twins(columns: Sequence[str], chosen: Sequence[str], named: Sequence[str] | None, table: str) -> None:
@@ -82,8 +89,8 @@ def find_aspects(
         table: what the table is called, for the message.
 
     Raises:
-        UserError: a named one is missing or named twice, or there is none, or too many, or a column is one but for
-            some cells.
+        UserError: a named one is missing, named twice or the reviews, or there is none, or too many, or a column is
+            one but for some cells.
     """
     keys = [name_key(name) for name in columns]
     if named is not None:
@@ -96,6 +103,8 @@ def find_aspects(
                 f"{', '.join(map(repr, columns[:30]))}"
             )
         found = [keys.index(name_key(name)) for name in named]
+        if review in found:
+            raise UserError(f"{table}: aspects.txt names {columns[review]!r}, which holds the reviews: leave it out")
     else:
         found = [place for place in range(len(columns)) if place != review and keys[place] not in OTHER_KEYS]
         found = [
@@ -117,7 +126,7 @@ def _holds_states(column: str, cells: Sequence[tuple[int, str]], table: str) -> 
     Raises:
         UserError: nearly all of them do, and the others are no numbers or days among such.
     """
-    keys = {cell: name_key(cell) for cell in dict.fromkeys(cell for _, cell in cells)}
+    keys = {cell: name_key(state_in(cell)) for cell in dict.fromkeys(cell for _, cell in cells)}
     counts = Counter(keys[cell] for _, cell in cells if keys[cell])
     short = [key for key, _ in counts.most_common() if len(key) <= LONGEST_VALUE]
     usual = short[:MOST_VALUES]

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from aspect_sentiment.columns import read_list
+from aspect_sentiment.columns import read_list, state_in
 from core.console import UserError
 from core.files import atomic_write
-from core.text.names import clean_name, name_key
+from core.text.names import name_key
 
 MOST_STATES = 6
 ASPECTS_FILE, STATES_FILE = "aspects.txt", "states.txt"
@@ -50,7 +50,7 @@ def read_states(folder: Path) -> tuple[list[str], dict[str, str]] | None:
     path = folder / STATES_FILE
     if not path.is_file():
         return None
-    pairs = [[clean_name(part) for part in line.split("\t")] for line in read_list(path)]
+    pairs = [[state_in(part) for part in line.split("\t")] for line in read_list(path)]
     names = [pair[-1] for pair in pairs]
     if not 2 <= len(names) <= MOST_STATES or len({name_key(name) for name in names}) < len(names):
         raise UserError(f"{path} names {len(names)} states: it must name 2 to {MOST_STATES} different ones, one a line")
@@ -86,7 +86,7 @@ def names_of(values: Sequence[str], labels: Sequence[str] | None, folder: Path) 
     numbers = {name_key(value): name for value, name in NUMBERS.items()}
     keys = list(dict.fromkeys(map(name_key, values)))
     if labels is not None:
-        known = {name_key(name): name for name in labels}
+        known = {name_key(state_in(name)): name for name in labels}
         more = told[1] if told else numbers | known
         return list(labels), known | {key: name for key, name in more.items() if name in labels}
     if "-2" in keys:
@@ -94,5 +94,5 @@ def names_of(values: Sequence[str], labels: Sequence[str] | None, folder: Path) 
         return in_order(used), numbers | {name_key(name): name for name in used}
     spelt: dict[str, str] = {}
     for value in values:
-        spelt.setdefault(name_key(value), clean_name(value))
+        spelt.setdefault(name_key(value), value)
     return in_order(list(spelt.values())), spelt

@@ -89,6 +89,24 @@ def test_an_aspect_that_is_seldom_mentioned_is_still_refused_by_row(said: list[s
         read(one_aspect(tmp_path / "a.csv", ["未提及"] * 190 + said + [ODD, ODD + "。"]))
 
 
+def test_numbers_and_empty_cells_are_read_as_pandas_writes_them(tmp_path: Path):
+    cells = ["1.0", "-2.0", "", "-1", "nan", "NaN", "1", "0.0"] * 3
+    rows = [[f"好{row}", cell, str(row % 2 - 2)] for row, cell in enumerate(cells)]
+    path = write_table(tmp_path / "a.csv", rows, ("评论", "口味", "服务"))
+    found = read(path)
+    assert found.labels == ["未提及", "负面", "中性", "正面"]
+    assert found.states[:8, 0].tolist() == [3, 0, IGNORED, 1, IGNORED, IGNORED, 3, 2]
+    assert (read(path, ["-2.0", "-1.0", "0", "1.0"]).states == found.states).all()  # of a model that was made before
+    (tmp_path / "states.txt").write_text("-2.0\t无\n-1\t差\n0\t中\n1.0\t好\n", encoding="utf-8")
+    assert (read(path).states == found.states).all() and read(path).labels == ["无", "差", "中", "好"]
+
+
+def test_reviews_are_no_aspect(tmp_path: Path):
+    (tmp_path / "aspects.txt").write_text("评论\n口味\n", encoding="utf-8")
+    with pytest.raises(UserError, match="aspects.txt names '评论', which holds the reviews: leave it out"):
+        read(one_aspect(tmp_path / "a.csv", USUAL))
+
+
 def test_columns_that_are_known_to_be_none_are_not_told(tmp_path: Path):
     rows = [[str(i), "匿名用户", "5", f"好{i}", "正面" if i % 2 else "负面"] for i in range(20)]
     found = read(write_table(tmp_path / "a.csv", rows, ("编号", "用户名", "star", "评论", "口味")))
