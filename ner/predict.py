@@ -78,6 +78,7 @@ class NerPredictor(Predictor):
 
     task = NAME
     builds = {"bert_tagger": _build_tagger}
+    most_characters = 200_000
 
     @property
     def types(self) -> list[str]:

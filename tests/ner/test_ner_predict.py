@@ -105,6 +105,16 @@ def test_texts_with_nothing_in_them(anything: NerPredictor):
     assert anything.predict(["", " \u3000\n"]) == [[], []] and anything.predict([""]) == [[]]
 
 
+def test_so_much_text_is_encoded_at_a_time(anything: NerPredictor, monkeypatch: pytest.MonkeyPatch):
+    items, taken, encode = ["王芳" * size for size in (4, 1, 2, 0, 20)], [], NerPredictor.encode
+    whole = anything.predict(items)
+    monkeypatch.setattr(NerPredictor, "most_characters", 10)
+    monkeypatch.setattr(NerPredictor, "encode", lambda self, part: taken.append(len(part)) or encode(self, part))
+    found = anything.predict(items)
+    assert taken == [2, 2, 1] and anything.predict([]) == []
+    assert [[each["text"] for each in own] for own in found] == [[each["text"] for each in own] for own in whole]
+
+
 def test_lines_of_any_length_are_read_whole(tmp_path: Path):
     path, text = tmp_path / "long.txt", "中" * 70_000 + "北京" + "中" * 70_000
     path.write_text(f"{text}\n上海", encoding="utf-8")
