@@ -133,8 +133,8 @@ def open_study(
         )
         if (found := study.user_attrs.get("identity")) is None:
             study.enqueue_trial(default, user_attrs={"default": default}, skip_if_exists=True)
-            study.set_user_attr("identity", identity)
             study.set_user_attr("id", uuid4().hex)
+            study.set_user_attr("identity", identity)  # last: a study without it was killed here
         elif differ := [key for key in {**found, **identity} if found.get(key) != identity.get(key)]:
             one, other = (str(each.get(differ[0]))[:200] for each in (found, identity))
             raise UserError(
