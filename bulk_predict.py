@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from config import MODELS, PROJECT
-from core.console import UserError, listed, parse, progress, require_one_or_more, run
+from core.console import UserError, first_line, listed, parse, progress, require_one_or_more, run
 from core.files import sha256
 from core.model_files.find import find_model
 from core.model_files.names import OPENVINO, ending
@@ -32,7 +32,7 @@ from core.model_files.onnx_model import usable_cores
 from core.model_files.predictor import CHUNK
 from core.tables.parts import NAMES, Wanted, file_key, read_parts
 from core.tables.places import file_system, home, list_inputs, refuse_overlap
-from core.tables.scoring import HALF, Reader, Scorer, settle
+from core.tables.scoring import HALF, Reader, Scorer, settle, write_whole
 from tasks import load
 
 MANIFEST = "_manifest.json"  # what begins with _ is no part for those who read the folder
@@ -139,10 +139,8 @@ class Run:
         """Say what this run does, or did."""
         own = {"what": self.what, "model": self.model.as_posix(), "model_sha256": self.sha256}
         own |= {"inputs": self.places, **told}
-        half = f"{self.folder}/{HALF}{MANIFEST}"
-        with self.out.open_output_stream(half) as file:
-            file.write(json.dumps(own, ensure_ascii=False, indent=2).encode("utf-8"))
-        self.out.move(half, f"{self.folder}/{MANIFEST}")
+        content = json.dumps(own, ensure_ascii=False, indent=2).encode("utf-8")
+        write_whole(self.out, f"{self.folder}/{MANIFEST}", lambda file: file.write(content))
 
     def go(self) -> dict[str, Any]:
         """Score what is missing; returns the manifest."""
@@ -234,7 +232,7 @@ def start(config: BulkConfig) -> int:
     except Exception as fault:  # of whatever stands in its way: a port, a version, an address
         where = config.address or "this machine"
         token = "; has this machine the cluster's ~/.ray/auth_token?" if config.address else ""
-        raise UserError(f"Ray cannot be started on {where} ({str(fault).splitlines()[0][:200]}){token}") from fault
+        raise UserError(f"Ray cannot be started on {where} ({first_line(fault)}){token}") from fault
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -238,7 +238,7 @@ def answer(config: PredictConfig) -> None:
             return progress(answers, desc="predicting", unit="title") if config.output else answers
 
         if config.output:
-            write_table(config.output, *source.answered(predict, config.top_k, config.min_confidence), source.schema)
+            write_table(config.output, *source.answered(predict, config.top_k, config.min_confidence))
             print(f"wrote {config.output}")
         else:
             show(predict(source.texts()), config.top_k, config.min_confidence)

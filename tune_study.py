@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from core.console import Stopped, UserError, is_out_of_memory
+from core.console import Stopped, UserError, first_line, is_out_of_memory
 from core.training.space import Knob
 from core.training.watch import Watch
 
@@ -122,8 +122,8 @@ def open_study(
             storage = optuna.storages.RDBStorage(url, wait, **beats)
             known = NAME in optuna.get_all_study_names(storage)
         except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as fault:
-            told = (str(fault).splitlines() or [type(fault).__name__])[0]
-            raise UserError(f"no study can be opened in {where} ({told}): check it, or choose another place") from fault
+            told = f"no study can be opened in {where} ({first_line(fault)})"
+            raise UserError(f"{told}: check it, or choose another place") from fault
         if known and not resume:
             raise UserError(
                 f"{where} has a study already: go on with it by --resume, or give the new one another --output"
@@ -133,8 +133,8 @@ def open_study(
         )
         if (found := study.user_attrs.get("identity")) is None:
             study.enqueue_trial(default, user_attrs={"default": default}, skip_if_exists=True)
-            study.set_user_attr("identity", identity)
             study.set_user_attr("id", uuid4().hex)
+            study.set_user_attr("identity", identity)  # last: a study without it was killed here
         elif differ := [key for key in {**found, **identity} if found.get(key) != identity.get(key)]:
             one, other = (str(each.get(differ[0]))[:200] for each in (found, identity))
             raise UserError(
@@ -238,7 +238,7 @@ def read_trials(study: "Study", space: Space) -> list[dict[str, Any]]:
     found = []
     for trial in study.get_trials(deepcopy=False):
         state, attrs = trial.state.name.lower().replace("fail", "failed"), trial.user_attrs
-        if state in ("complete", "pruned") or "fault" in attrs:
+        if state in ("complete", "pruned") or (state == "failed" and "fault" in attrs):
             knobs = {name: knob.value(trial.params[name]) for name, knob in space.items() if name in trial.params}
             reported = max(trial.intermediate_values.values(), default=None)
             entry = {"number": trial.number, "state": state, "default": "default" in attrs}

@@ -13,10 +13,12 @@ from core.text.names import clean_name, name_key
 REVIEW_NAMES = ("review", "content", "评论", "评论内容", "评价", "text", "文本", "内容", "正文", "comment", *TEXT_NAMES)
 # Columns that stand beside aspects in public sets and exports, and are none.
 OTHERS = ("id", "index", "content_id", "source", "star", "stars", "score", "rating", "user", "date", "time", "shop")
+OTHERS += ("user_id", "username", "nickname", "用户名", "用户昵称", "昵称")
 OTHERS += ("编号", "序号", "来源", "评分", "星级", "总评分", "用户", "日期", "时间", "店铺", "商家")
 OTHER_KEYS = {name_key(name) for name in OTHERS}
 MOST_ASPECTS, MOST_VALUES, LONGEST_VALUE = 60, 6, 20
 NEARLY_ALL = 0.9  # of the cells of a column, which make it an aspect with some cells to mend
+WHOLE = re.compile(r"([+-]?\d+)\.0+")  # a number as pandas writes it where a column has empty cells too
 MEASURED = re.compile(r"\d|^\W+$")  # found in a number, a day, or a dash in place of one
 
 
@@ -24,6 +26,12 @@ def read_list(path: Path) -> list[str]:
     """The lines of a file with something in them, in order."""
     with open_text(path) as file:
         return [line.strip() for line in file.lines() if line.strip()]
+
+
+def state_in(cell: str) -> str:
+    """The name or number of a state that a cell holds, "" where it holds none or nan; 1.0 is 1."""
+    name = clean_name(cell)
+    return "" if name.lower() == "nan" else found[1] if (found := WHOLE.fullmatch(name)) else name
 
 
 def refuse_twins(columns: Sequence[str], chosen: Sequence[str], named: Sequence[str] | None, table: str) -> None:
@@ -59,6 +67,11 @@ def find_review(columns: Sequence[str], table: str) -> int:
     )
 
 
+def passed_over(columns: Sequence[str], taken: Sequence[int]) -> list[str]:
+    """The columns beside those that are taken of which nobody knows that they are no aspects."""
+    return [name for place, name in enumerate(columns) if place not in taken and name_key(name) not in OTHER_KEYS]
+
+
 def find_aspects(
     columns: Sequence[str],
     rows: Sequence[tuple[int, Sequence[str]]],
@@ -76,8 +89,8 @@ def find_aspects(
         table: what the table is called, for the message.
 
     Raises:
-        UserError: a named one is missing or named twice, or there is none, or too many, or a column is one but for
-            some cells.
+        UserError: a named one is missing, named twice or the reviews, or there is none, or too many, or a column is
+            one but for some cells.
     """
     keys = [name_key(name) for name in columns]
     if named is not None:
@@ -90,6 +103,8 @@ def find_aspects(
                 f"{', '.join(map(repr, columns[:30]))}"
             )
         found = [keys.index(name_key(name)) for name in named]
+        if review in found:
+            raise UserError(f"{table}: aspects.txt names {columns[review]!r}, which holds the reviews: leave it out")
     else:
         found = [place for place in range(len(columns)) if place != review and keys[place] not in OTHER_KEYS]
         found = [
@@ -106,10 +121,12 @@ def find_aspects(
 def _holds_states(column: str, cells: Sequence[tuple[int, str]], table: str) -> bool:
     """Whether the numbered cells of a column hold few different short values.
 
+    Of names of users, 匿名用户 but for some, nearly all do, and are none: apart from the commonest they hardly repeat.
+
     Raises:
         UserError: nearly all of them do, and the others are no numbers or days among such.
     """
-    keys = {cell: name_key(cell) for cell in {cell for _, cell in cells}}
+    keys = {cell: name_key(state_in(cell)) for cell in dict.fromkeys(cell for _, cell in cells)}
     counts = Counter(keys[cell] for _, cell in cells if keys[cell])
     short = [key for key, _ in counts.most_common() if len(key) <= LONGEST_VALUE]
     usual = short[:MOST_VALUES]
@@ -119,8 +136,12 @@ def _holds_states(column: str, cells: Sequence[tuple[int, str]], table: str) -> 
     is_measured = len(short) > MOST_VALUES and all(map(MEASURED.search, short)) and "-2" not in short
     if sum(counts[key] for key in usual) < NEARLY_ALL * counts.total() or is_measured:
         return False
+    others = counts.total() - counts[usual[0]]
+    if 2 * sum(counts[key] for key in usual[1:] if counts[key] > 1) < others:
+        return False
+    spelt = {key: clean_name(cell) for cell, key in reversed(keys.items())}
     raise UserError(
         f"{table} row {odd[0]}: {column!r} holds {shorten(clean_name(odd[1]))}, and nearly everywhere else one of "
-        f"{', '.join(usual)}: mend this cell and its like, or list the aspects in aspects.txt, one a line, if this "
-        "column is none"
+        f"{', '.join(spelt[key] for key in usual)}: mend this cell and its like, or list the aspects in aspects.txt, "
+        "one a line, if this column is none"
     )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from tyro.conf import Positional, arg
 
-from aspect_sentiment.columns import find_aspects, find_review, read_list, refuse_twins
+from aspect_sentiment.columns import find_aspects, find_review, passed_over, read_list, refuse_twins, state_in
 from aspect_sentiment.states import MOST_STATES, names_of
 from aspect_sentiment.texts import clean, encode
 from config import BUNDLED_BERT, PROJECT, Config
@@ -30,7 +30,7 @@ from core.console import UserError, listed, parse, run, shorten
 from core.tables.cells import cell_text
 from core.tables.formats import WRITTEN
 from core.tables.read import open_table
-from core.text.names import clean_name, name_key
+from core.text.names import name_key
 from core.text.odd import count_odd
 from core.text.tokenizer import Tokenizer
 from core.training.units import IGNORED
@@ -120,8 +120,11 @@ def read(
         raise UserError(f"{path} has no review in column {columns[review]!r}: write some, or name the column review")
     places = find_aspects(columns, seen, review, named, table.name)
     found = [columns[place] for place in places]
+    if named is None and (others := passed_over(columns, [review, *places])):
+        told = ", ".join(map(repr, others[:20]))
+        warnings.append(f"column(s) taken for no aspects: {told}; if some are, list all aspects in aspects.txt")
     refuse_twins(columns, [columns[review], *found], named, table.name)
-    values = {cell: clean_name(cell) for cell in dict.fromkeys(row[place] for _, row in seen for place in places)}
+    values = {cell: state_in(cell) for cell in dict.fromkeys(row[place] for _, row in seen for place in places)}
     labels, names = names_of(list(filter(None, values.values())), labels, path.parent)
     if not 2 <= len(labels) <= MOST_STATES:
         raise UserError(

@@ -5,10 +5,10 @@
 
 The table is as aspect_sentiment/data.py says: .xlsx .csv .tsv .jsonl or .parquet, a column of reviews and one for each
 aspect. A tenth each becomes dev and test: of many shuffles the one in which each state of each aspect has most nearly
-its share of both. A review, and what differs from it in punctuation, spaces or width only, is in one part.
+its share of both. A review, and what differs from it in punctuation, spaces or width only, is in one part. The files
+aspects.txt and states.txt beside them name the columns and the states.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from aspect_sentiment.data import PARTS, Reviews, find_file, read
+from aspect_sentiment.states import ASPECTS_FILE, STATES_FILE, write_lists
 from aspect_sentiment.texts import clean
 from core.console import UserError
 from core.tables.split import SHARE, group_rows
@@ -52,7 +53,10 @@ def import_tables(config: ImportConfig) -> None:
     Raises:
         UserError: the folder holds a data set, a table cannot be read, or there are too few reviews.
     """
-    if there := next(filter(None, (find_file(config.to, name) for name in PARTS)), None):
+    source, lists = config.files[0].parent, [config.to / name for name in (ASPECTS_FILE, STATES_FILE)]
+    known = [find_file(config.to, name) for name in PARTS]
+    known += [path for path in lists if path.is_file() and source.resolve() != config.to.resolve()]
+    if there := next(filter(None, known), None):
         raise UserError(f"{there} is there already: choose another folder for --to, or delete it")
     first = read(config.files[0])
     tables = [first, *(read(path, first.labels, aspects=first.aspects) for path in config.files[1:])]
@@ -66,14 +70,13 @@ def import_tables(config: ImportConfig) -> None:
     if (different := len(_groups(items))) < FEWEST:
         raise UserError(f"{different} different reviews are too few to share out: {FEWEST} are needed at least")
     parts = split(whole, config.seed)
-    for name, rows in parts.items():
+    write_lists(config.to, source, first.aspects, first.labels)
+    for name in reversed(PARTS):  # train, without which nothing reads the folder, comes last
         cells = [
-            [items[row], *("" if state == IGNORED else first.labels[state] for state in states[row])] for row in rows
+            [items[row], *("" if state == IGNORED else first.labels[state] for state in states[row])]
+            for row in parts[name]
         ]
         write_table(config.to / f"{name}.csv", ["review", *first.aspects], cells)
-    for name in ("aspects.txt", "states.txt"):
-        if (source := config.files[0].parent / name).is_file() and source.parent != config.to:
-            shutil.copyfile(source, config.to / name)
     print(f"{len(first.aspects)} aspects: {', '.join(first.aspects)}; states: {', '.join(first.labels)}")
     counts = ", ".join(f"{name} {len(rows):,}" for name, rows in parts.items())
     print(f"wrote {counts} to {config.to}\nlook it over: python -m aspect_sentiment.data check {config.to}")

@@ -35,7 +35,7 @@ def read_unlabeled(path: Path, splits: dict[str, Reviews]) -> list[str]:
     Raises:
         UserError: see `read_reviews`, or there is no review of its own.
     """
-    _, rows, place = read_reviews(path, None)
+    _, rows, place, _ = read_reviews(path, None)
     found = [text for row in rows if not text_fault(text := clean(cell_text(row[place])))]
     kept = unseen(found, (clean(text) for split in splits.values() for text in split.items))
     if not kept:

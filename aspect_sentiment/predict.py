@@ -248,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(text)
         show(predictor.predict(text), absent)
         return
-    columns, rows, place = read_reviews(config.file, config.column)
+    columns, rows, place, schema = read_reviews(config.file, config.column)
     texts = [cell_text(row[place]) for row in rows]
     found = iter(predict_all(predictor, [text for text in texts if not text_fault(clean(text))], "predicting"))
     answers = [None if text_fault(clean(text)) else next(found) for text in texts]
@@ -259,7 +259,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 show(answer, absent)
         return
     names = answer_columns(columns, predictor.aspects)
-    write_table(config.output, names, answer_rows(rows, answers, len(predictor.aspects)))
+    kinds = {names[len(columns) + 1]: float}  # the confidence
+    write_table(config.output, names, answer_rows(rows, answers, len(predictor.aspects)), schema, kinds)
     print(f"wrote the states of {len(texts)} reviews to {config.output}")
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from aspect_sentiment.data import BUNDLED_DATA, Reviews, find_file, read_data
+from aspect_sentiment.states import write_lists
 from aspect_sentiment.texts import clean
 from core.answers import text_fault
 from core.console import UserError, parse, require_share, run
@@ -126,15 +127,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"  {count:,} {what}")
     if not added:
         raise UserError("not one review is added: lower --min-confidence, or give labels of other reviews")
-    write_table(config.to / "train.csv", ["review", *train.aspects], rows)
+    write_lists(config.to, config.data_dir, train.aspects, train.labels)
     for name in ("dev", "test"):
         if path := find_file(config.data_dir, name):
             shutil.copyfile(path, config.to / path.name)
-    for name, lines in (("aspects.txt", train.aspects), ("states.txt", None)):
-        if (source := config.data_dir / name).is_file():
-            shutil.copyfile(source, config.to / name)
-        elif lines:
-            (config.to / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_table(config.to / "train.csv", ["review", *train.aspects], rows)
     print(f"added {added:,} reviews with {cells:,} states to {len(train):,}; wrote {config.to}")
     print(f"train: python -m aspect_sentiment.train --data-dir {config.to}")
 

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from aspect_sentiment.columns import read_list
+from aspect_sentiment.columns import read_list, state_in
 from core.console import UserError
-from core.text.names import clean_name, name_key
+from core.files import atomic_write
+from core.text.names import name_key
 
 MOST_STATES = 6
+ASPECTS_FILE, STATES_FILE = "aspects.txt", "states.txt"
 
 # The numbers of ASAP and AI Challenger, known by name where -2 is among the values of a file without states.txt.
 NUMBERS = {"-2": "未提及", "-1": "负面", "0": "中性", "1": "正面"}
@@ -45,10 +47,10 @@ def read_states(folder: Path) -> tuple[list[str], dict[str, str]] | None:
     Raises:
         UserError: it names fewer than two, more than six, or one twice, or a value means two.
     """
-    path = folder / "states.txt"
+    path = folder / STATES_FILE
     if not path.is_file():
         return None
-    pairs = [[clean_name(part) for part in line.split("\t")] for line in read_list(path)]
+    pairs = [[state_in(part) for part in line.split("\t")] for line in read_list(path)]
     names = [pair[-1] for pair in pairs]
     if not 2 <= len(names) <= MOST_STATES or len({name_key(name) for name in names}) < len(names):
         raise UserError(f"{path} names {len(names)} states: it must name 2 to {MOST_STATES} different ones, one a line")
@@ -56,6 +58,24 @@ def read_states(folder: Path) -> tuple[list[str], dict[str, str]] | None:
     if len(found := dict(ways)) < len(ways):
         raise UserError(f"{path} gives a value two names: write each value once, and none that is the name of another")
     return names, found
+
+
+def write_lists(folder: Path, source: Path, aspects: Sequence[str], states: Sequence[str]) -> None:
+    """Say in aspects.txt and states.txt what a data folder that was made has, as its files may lack some of it.
+
+    Args:
+        folder: where they go.
+        source: where its data are from: those that are there are copied.
+        aspects: names, as in the header.
+        states: names, as in the cells; the numbers that are known by these stay so.
+    """
+    values = {name: f"{value}\t{name}" for value, name in NUMBERS.items()}
+    names = {ASPECTS_FILE: [" ".join(name.split()) for name in aspects]}
+    names[STATES_FILE] = [values.get(name, name) for name in states]
+    for name, lines in names.items():
+        lines = read_list(source / name) if (source / name).is_file() else lines
+        content = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+        atomic_write(folder / name, lambda file, content=content: file.write(content))
 
 
 def names_of(values: Sequence[str], labels: Sequence[str] | None, folder: Path) -> tuple[list[str], dict[str, str]]:
@@ -66,7 +86,7 @@ def names_of(values: Sequence[str], labels: Sequence[str] | None, folder: Path) 
     numbers = {name_key(value): name for value, name in NUMBERS.items()}
     keys = list(dict.fromkeys(map(name_key, values)))
     if labels is not None:
-        known = {name_key(name): name for name in labels}
+        known = {name_key(state_in(name)): name for name in labels}
         more = told[1] if told else numbers | known
         return list(labels), known | {key: name for key, name in more.items() if name in labels}
     if "-2" in keys:
@@ -74,5 +94,5 @@ def names_of(values: Sequence[str], labels: Sequence[str] | None, folder: Path) 
         return in_order(used), numbers | {name_key(name): name for name in used}
     spelt: dict[str, str] = {}
     for value in values:
-        spelt.setdefault(name_key(value), clean_name(value))
+        spelt.setdefault(name_key(value), value)
     return in_order(list(spelt.values())), spelt

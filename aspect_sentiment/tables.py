@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aspect_sentiment.columns import REVIEW_NAMES
 from core.console import UserError
@@ -13,9 +13,14 @@ from core.tables.formats import is_table
 from core.tables.read import open_table
 from core.text.decode import open_text
 
+if TYPE_CHECKING:
+    import pyarrow
 
-def read_reviews(path: Path, column: str | None) -> tuple[list[str], list[list[Any]], int]:
-    """The columns of a table and its rows, and which column holds the reviews; a text file is a column `text`.
+
+def read_reviews(path: Path, column: str | None) -> tuple[list[str], list[list[Any]], int, "pyarrow.Schema | None"]:
+    """The columns of a table, its rows, which column holds the reviews, and the types of the columns where known.
+
+    A text file is a column `text`.
 
     Raises:
         UserError: the file cannot be read, or is a table without such a column.
@@ -24,17 +29,19 @@ def read_reviews(path: Path, column: str | None) -> tuple[list[str], list[list[A
         if column is not None:
             raise UserError(f"--column goes with a table, such as .csv or .xlsx: {path} is read line by line")
         with open_text(path) as file:
-            columns, rows, place, warnings = ["text"], [[line] for line in file.lines()], 0, file.warnings
+            columns, rows, place, schema = ["text"], [[line] for line in file.lines()], 0, None
+            warnings = file.warnings
     else:
         wanted = [column] if column else []
         with open_table(path, wanted=wanted) as found:
             chosen = choose_columns(found.columns, wanted, REVIEW_NAMES, "--column", str(path))
             if not chosen:
                 raise UserError(f"{path} has no column that is known to hold reviews: name it with --column")
-            columns, rows, place, warnings = found.columns, list(found.rows), chosen[0], found.warnings
+            columns, rows, place, schema = found.columns, list(found.rows), chosen[0], found.schema
+            warnings = found.warnings
     for warning in warnings:
         print(f"warning: {path}: {warning}", file=sys.stderr)
-    return columns, rows, place
+    return columns, rows, place, schema
 
 
 def answer_columns(columns: Sequence[str], aspects: Sequence[str]) -> list[str]:

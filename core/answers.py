@@ -44,17 +44,19 @@ def answer_rows(
 
     With a least confidence, the column `unsure` before these says 不确定 beside a class that does not reach it.
     """
-    columns = COLUMNS if min_confidence is None else (*COLUMNS, "unsure")
-    yield [*columns, *(f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("pred_class", "confidence"))]
+    columns = list(COLUMNS if min_confidence is None else (*COLUMNS, "unsure"))
+    columns += [f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("pred_class", "confidence")]
+    yield list[object](columns)
     for line, prediction in answers:
         if prediction is None:
-            yield [line, "", "", "", "empty"]
+            yield [line, "", "", "", "empty", *[""] * (len(columns) - len(COLUMNS))]
             continue
         first, *others = prediction.top(top_k)
-        cells = [cell for name, share in others for cell in (name, f"{share:.6f}")]
+        cells: list[object] = [cell for name, share in others for cell in (name, f"{share:.6f}")]
         if min_confidence is not None:
             cells.insert(0, "" if prediction.is_sure(min_confidence) else UNSURE)
-        yield [line, first[0], f"{first[1]:.6f}", prediction.truncated, "", *cells]
+        cells = [line, first[0], f"{first[1]:.6f}", prediction.truncated, "", *cells]
+        yield cells + [""] * (len(columns) - len(cells))
 
 
 def show(answers: Iterator[tuple[str, Prediction | None]], top_k: int, min_confidence: float | None = None) -> None:

@@ -37,6 +37,11 @@ def shorten(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
+def first_line(fault: BaseException) -> str:
+    """What a fault says, its first line, or what kind it is where it says nothing; for a message."""
+    return (str(fault).splitlines() or [type(fault).__name__])[0][:200]
+
+
 def use_utf8() -> None:
     """Print Chinese on any console or pipe, a Windows code page included; what cannot be written becomes `?`."""
     for stream in (sys.stdout, sys.stderr):

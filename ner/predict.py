@@ -54,6 +54,9 @@ NAME = "ner"
 COLUMNS = ("row", "text", "entity", "label", "start", "end", "confidence", "error")
 
 
+KINDS = {"row": int, "start": int, "end": int, "confidence": float}
+
+
 class Found(TypedDict):
     """An entity that was found: `text` is what stands from `start` to before `end`, `confidence` is 0 to 1."""
 
@@ -75,6 +78,7 @@ class NerPredictor(Predictor):
 
     task = NAME
     builds = {"bert_tagger": _build_tagger}
+    most_characters = 200_000
 
     @property
     def types(self) -> list[str]:
@@ -229,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.output is None:
         show(texts, answers)
     else:
-        write_table(config.output, COLUMNS, answer_rows(texts, answers))
+        write_table(config.output, COLUMNS, answer_rows(texts, answers), kinds=KINDS)
         print(f"wrote {sum(map(len, filter(None, answers)))} entities of {len(texts)} texts to {config.output}")
 
 

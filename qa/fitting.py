@@ -29,7 +29,8 @@ def fit_on(predictor: "QaPredictor", split: "Questions", null: bool) -> Fitted:
         split: the questions.
         null: whether the model may say that there is no answer.
     """
-    plain = type(predictor)({**predictor.facts, "answers": {"longest": predictor.longest}}, predictor.run)
+    plain = copy(predictor)
+    plain.facts = {**predictor.facts, "answers": {"longest": predictor.longest}}
     found, others = all_candidates(plain, split.items)
     given, threshold = texts_of(found, split), None
     if null:

@@ -15,7 +15,7 @@ A passage longer than the encoder is read in windows that overlap, none of it is
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict
@@ -39,7 +39,7 @@ from qa.formats import Pair
 from qa.metrics import BEST_BY, score
 from qa.names import MODELS
 from qa.question import PairQuestion
-from qa.tables import COLUMNS, answer_rows, fault_of, read_pairs, schema_of
+from qa.tables import COLUMNS, KINDS, answer_rows, fault_of, read_pairs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 NAME = "qa"
 SAMPLE = Pair("展览几点关门？", "县博物馆的农具展从三月开到六月，每天九点开门，十七点关门，周一闭馆。")
 TOP = 20  # answers of each question that are kept
-GROUP = 100_000  # characters of passages that are encoded at a time: memory grows with them
 LONGEST = 30  # units of an answer, where a model does not say
 
 
@@ -73,20 +72,6 @@ def _build_reader(architecture: dict[str, Any]) -> "nn.Module":
     return BertReader.from_architecture(architecture)
 
 
-def grouped(items: Sequence[Pair]) -> Iterator[list[Pair]]:
-    """Items in groups whose passages have no more than `GROUP` characters together, or of one."""
-    group: list[Pair] = []
-    size = 0
-    for item in items:
-        if group and size + len(item[1]) > GROUP:
-            yield group
-            group, size = [], 0
-        group.append(item)
-        size += len(item[1])
-    if group:
-        yield group
-
-
 class QaPredictor(Predictor):
     """A trained reader, whatever it runs on, ready to answer. Use `QaPredictor.load`.
 
@@ -96,6 +81,7 @@ class QaPredictor(Predictor):
 
     task = NAME
     builds = {"bert_reader": _build_reader}
+    most_characters = 100_000  # of passages
 
     @classmethod
     def load(cls, path: Path | str | None = None, device: str = "auto", in_server: bool = False) -> Self:
@@ -119,12 +105,6 @@ class QaPredictor(Predictor):
             for units, told, pair in zip(rows.units, rows.told, rows.pairs, strict=True)
         ]
         return Rows(rows.columns, rows.pairs, notes)
-
-    def predict(self, items: Sequence[Pair], batch_size: int | None = None) -> list[Any]:
-        answers: list[Any] = []
-        for group in grouped(items):
-            answers += super().predict(group, batch_size)
-        return answers
 
     def decode(self, item: Pair, notes: Sequence[Any], logits: Sequence[np.ndarray]) -> Answer:
         found, others = self.candidates(item, notes, logits)
@@ -259,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.output is None:
         show(pairs, answers, config.top_k)
     else:
-        write_table(config.output, COLUMNS, answer_rows(pairs, answers), schema_of(config.output))
+        write_table(config.output, COLUMNS, answer_rows(pairs, answers), kinds=KINDS)
         print(f"wrote the answers to {len(pairs)} questions to {config.output}")
 
 

@@ -9,18 +9,17 @@ from core.answers import FAULTS, text_fault
 from core.console import UserError
 from core.tables.cells import cell_text
 from core.tables.columns import choose_columns
-from core.tables.formats import is_table, need
+from core.tables.formats import is_table
 from core.tables.read import open_table
 from core.text.decode import open_text
 from qa.formats import Pair
 from qa.question import CONTEXT_NAMES, QUESTION_NAMES
 
 if TYPE_CHECKING:
-    import pyarrow
-
     from qa.predict import Answer
 
 COLUMNS = ("row", "question", "answer", "start", "end", "confidence", "error")
+KINDS = {"row": int, "start": int, "end": int, "confidence": float}
 CHUNK = 1 << 20  # characters read at a time
 
 
@@ -66,17 +65,6 @@ def answer_rows(pairs: Sequence[Pair], answers: Sequence["Answer | None"]) -> It
             continue
         note = "" if found["answer"] else "no answer in the passage"
         yield [number, pair.question, *(found[name] for name in ("answer", "start", "end", "confidence")), note]
-
-
-def schema_of(path: Path) -> "pyarrow.Schema | None":
-    """The types of the columns that are numbers, where the table is a Parquet file."""
-    if path.suffix.lower() != ".parquet":
-        return None
-    need("pyarrow")
-    import pyarrow
-
-    whole = dict.fromkeys(("row", "start", "end"), pyarrow.int64())
-    return pyarrow.schema({**whole, "confidence": pyarrow.float64()})
 
 
 def fault_of(pair: Pair) -> str:

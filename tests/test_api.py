@@ -337,7 +337,7 @@ def test_the_contract_and_the_front_page(client, monkeypatch):
 def words_client(tmp_path_factory):
     """A server with a fake model that has a vocabulary of words."""
     model = FakeClassifier()
-    vocab = [*SPECIAL_TOKENS, "[MASK]", "央行", "下调", *"央行下调存款", "a", "4", ".", "5"]
+    vocab = [*SPECIAL_TOKENS, "[MASK]", "央行", "下调", *"央行下调存款", "a", "4", ".", "5", *"\u1112\u1161\u11ab"]
     model.facts = {**FakeClassifier.facts, "vocab": vocab}
     return ApiClient(api.create_app({"fake": model}, api.ApiConfig(max_chars=50)))
 
@@ -349,6 +349,7 @@ def words_client(tmp_path_factory):
         ("央行abC4.5%下", ["央行", "abC", "4.5%", "下"]),
         ("😀央行\n\u3000下", ["😀", "央行", "下"]),
         ("５ｂ", ["５", "ｂ"]),
+        ("한한\u1112\u1161央", ["한", "한", "\u1112", "\u1161", "央"]),
     ],
 )
 def test_the_words_that_a_model_sees(words_client, text, pieces):

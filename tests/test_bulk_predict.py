@@ -6,14 +6,16 @@ import sys
 from pathlib import Path
 
 import pyarrow
+import pyarrow.fs
 import pyarrow.parquet
 import pytest
 
 import bulk_predict
 from core.console import UserError
+from core.tables import parts
 from core.tables.parts import Wanted, part_name, read_parts
 from core.tables.places import list_inputs
-from core.tables.scoring import Reader
+from core.tables.scoring import Reader, Scorer, settle, write_whole
 from predict_fun import NewsClassifier
 
 TITLES = ["球赛夺冠军胜", "银行利率今日", "", "手机芯片发布", "\u200b", "球队胜"]
@@ -71,7 +73,7 @@ def test_two_formats_beside_bad_files_and_what_is_missing(
         patch.setattr(bulk_predict, "stop", lambda: None)  # Ray stays for the next run
         with pytest.raises(UserError, match="not all could be scored") as told:
             bulk_predict.main(args)
-    assert "broken.parquet cannot be read" in str(told.value) and "other.csv has other columns" in str(told.value)
+    assert "broken.parquet is no Parquet file" in str(told.value) and "other.csv has other columns" in str(told.value)
     found, done = rows_of(output), manifest_of(output)
     assert sorted(row["编号"] for row in found) == sorted(str(number) for number in range(24) for _ in range(8))
     usable = [title for title in TITLES if title not in ("", "\u200b")]
@@ -172,6 +174,42 @@ def test_parts_of_earlier_rows_go_and_nothing_else_does(teacher: Path, tmp_path:
     for args in (flags(teacher, other, output, "--resume"), resume):
         finish(args)
         assert len(manifest_of(output)["inputs"]) == 2 and len(list(output.glob("*.parquet"))) == 10 + 3
+
+
+def test_a_part_that_is_damaged_is_told_and_a_whole_one_is_moved_into_place(tmp_path: Path):
+    local = pyarrow.fs.LocalFileSystem()
+    write_whole(
+        local, f"{tmp_path}/a-1.parquet", lambda sink: pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), sink)
+    )
+    assert settle(local, str(tmp_path), {"a-1"}, set())["rows_out"] == 1 and len(list(tmp_path.iterdir())) == 1
+    (tmp_path / "a-2.parquet").touch()  # as a power cut leaves it
+    with pytest.raises(UserError, match="a-2.parquet is damaged: delete it, and run again with --resume"):
+        settle(local, str(tmp_path), {"a-1", "a-2"}, set())
+
+
+def test_answers_stand_beside_those_of_earlier_runs():
+    scorer, table = object.__new__(Scorer), pyarrow.table({"标题": ["球"]})
+    scorer.kinds = {"类别": str, "置信度": float}
+    for _ in range(3):
+        table = scorer.beside(table, [{"类别": "体育", "置信度": 0.5}], [None])
+    assert len(set(table.column_names)) == table.num_columns == 10
+    assert table.column_names[1::3] == ["类别", "预测类别", "预测预测类别"]
+
+
+def test_faults_of_a_file_are_told_and_a_line_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "a.txt").write_text("好" * 150_000 + "\n\n二\n", encoding="utf-8")
+    pyarrow.parquet.write_table(pyarrow.table({"标题": ["球"]}).select([]), tmp_path / "b.parquet")
+    fs, (lines, without) = list_inputs(str(tmp_path))
+    assert [len(item) for part in read_parts(fs, lines, Wanted(), 2) for item in part.items] == [150_000, 0, 1]
+    with pytest.raises(UserError, match="b.parquet holds no column"):
+        list(read_parts(fs, without, Wanted(), 2))
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(parts, "open_text", full)
+    with pytest.raises(UserError, match=r"a.txt cannot be read \(MemoryError\)"):
+        list(read_parts(fs, lines, Wanted(), 2))
 
 
 def test_questions_have_two_columns(tmp_path: Path):

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -286,6 +287,27 @@ def test_lines_become_a_sheet(teacher: Path, tmp_path: Path):
     assert columns == ["text", "pred_class", "confidence", "truncated", "error"]
     assert [row[0] for row in rows] == ["球队夺冠", None, "芯片手机"]
     assert [row[1] for row in rows] == ["体育", None, "科技"] and [row[4] for row in rows] == [None, "empty", None]
+
+
+@pytest.mark.parametrize("suffix", [".xlsx", ".csv", ".tsv", ".jsonl", ".parquet"])
+def test_blank_lines_and_classes_that_are_none_leave_cells_empty(teacher: Path, tmp_path: Path, suffix: str):
+    (tmp_path / "titles.txt").write_text("球队夺冠\n\n芯片手机\n", encoding="utf-8")
+    flags = ["--model", str(teacher), "--file", str(tmp_path / "titles.txt"), "--top-k", "50", "--min-confidence", "0"]
+    predict_fun.main([*flags, "--output", str(tmp_path / f"classes{suffix}")])
+    columns, rows = table_of(tmp_path / f"classes{suffix}")
+    assert [row[1] or None for row in rows] == ["体育", None, "科技"] and len(columns) == 6 + 2 * 49
+    assert rows[0][6] and not rows[0][-1] and not any(rows[1][5:])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_what_was_predicted_before_is_kept_however_often(teacher: Path, tmp_path: Path, suffix: str):
+    files = [tmp_path / f"{number}{suffix}" for number in range(4)]
+    write_table(files[0], ["标题"], [["球队夺冠"]])
+    for file, target in pairwise(files):
+        predict_fun.main(["--model", str(teacher), "--file", str(file), "--output", str(target)])
+    columns, [row] = table_of(files[-1])
+    assert columns[1::2] == ["类别", "预测类别", "预测预测类别"] and row[1::2] == ["体育"] * 3
+    assert suffix == ".csv" or all(isinstance(cell, float) for cell in row[2::2])
 
 
 def test_memory_stays_flat_on_a_long_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

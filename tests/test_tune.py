@@ -224,6 +224,29 @@ def test_models_of_another_study_are_not_taken_for_its_own(tmp_path: Path):
         (tmp_path / "trials" / "0").mkdir(exist_ok=True)
 
 
+def test_a_study_that_was_killed_as_it_began_is_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def begin() -> "optuna.Study":
+        return tune_study.open_study(f"sqlite:///{tmp_path / 'study.db'}", "here", True, "none", {"a": 1}, {"b": 2})
+
+    real, calls = optuna.Study.set_user_attr, []
+    for allowed in range(2):
+        calls.clear()
+
+        def noted(self: "optuna.Study", name: str, value: object, allowed: int = allowed) -> None:
+            calls.append(name)
+            if len(calls) > allowed:
+                raise KeyboardInterrupt
+            real(self, name, value)
+
+        monkeypatch.setattr(optuna.Study, "set_user_attr", noted)
+        with pytest.raises(KeyboardInterrupt):
+            begin()
+    monkeypatch.undo()
+    study = begin()
+    assert study.user_attrs["identity"] == {"a": 1} and len(study.user_attrs["id"]) == 32
+    assert [trial.user_attrs for trial in study.get_trials()] == [{"default": {"b": 2}}]
+
+
 def test_what_a_killed_trial_left_is_removed(tmp_path: Path):
     study = optuna.create_study()
     for state in (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL):
@@ -233,6 +256,17 @@ def test_what_a_killed_trial_left_is_removed(tmp_path: Path):
         (tmp_path / str(number)).mkdir()
     tune_study.clear(tmp_path, study, [0])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "2"]
+
+
+def test_a_trial_that_is_killed_while_its_fault_is_told_has_not_ended(tmp_path: Path):
+    study = tune_study.open_study(f"sqlite:///{tmp_path / 'study.db'}", "here", True, "none", {}, {})
+    trial = study.ask()
+    trial.set_user_attr("fault", "out of memory")
+    assert tune_study.read_trials(study, {}) == []
+    optuna.storages.RetryHeartbeatStaleTrialCallback()(study, study.get_trials()[0])  # it waits, with what was noted
+    assert tune_study.read_trials(study, {}) == []
+    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    assert [each["fault"] for each in tune_study.read_trials(study, {})] == ["out of memory"]
 
 
 def test_processes_that_begin_a_study_at_once(bert: Path, data: Path, tmp_path: Path):

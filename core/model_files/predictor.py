@@ -1,6 +1,7 @@
 """A trained model, whatever it runs on, ready to answer: what is the same for every task."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -46,6 +47,7 @@ class Predictor:
 
     task: ClassVar[str] = CLASSIFICATION
     builds: ClassVar[Mapping[str, "Build"]] = {}  # by type of architecture, the function that builds its module
+    most_characters: ClassVar[float] = math.inf  # encoded at a time: where nothing is cut, memory grows with them
 
     def __init__(self, facts: Facts, run: Run, path: Path | None = None) -> None:
         self.facts, self.run, self.path = facts, run, path
@@ -128,6 +130,10 @@ class Predictor:
 
     def predict(self, items: Sequence[Any], batch_size: int | None = None) -> list[Any]:
         """The answers for some items, in order; rows of like length share a forward pass of at most `batch_size`."""
+        groups = grouped(items, self.most_characters)
+        return [answer for group in groups for answer in self._predict(group, batch_size)]
+
+    def _predict(self, items: Sequence[Any], batch_size: int | None) -> list[Any]:
         rows = self.encode(items)
         logits = self.logits(rows.columns, batch_size)
         if len(items) == 1:  # what a server answers most often
@@ -171,6 +177,18 @@ class Predictor:
             raise UserError(
                 f"{self.path or 'the model'} asks for {fault}, which its task does not give: make the model again"
             ) from fault
+
+
+def grouped(items: Sequence[Any], most: float) -> Iterator[Sequence[Any]]:
+    """Items, texts or tuples whose last text is the long one, in groups of so many characters at most, or of one."""
+    start = size = 0
+    for at, item in enumerate(items if most < math.inf else ()):
+        own = len(item if isinstance(item, str) else item[-1])
+        if at > start and size + own > most:
+            yield items[start:at]
+            start, size = at, 0
+        size += own
+    yield items[start:]
 
 
 def softmax(logits: np.ndarray, temperature: float) -> np.ndarray:

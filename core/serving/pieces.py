@@ -45,11 +45,11 @@ class Pieces:
 
 
 def split(tokenizer: Tokenizer, text: str) -> list[str]:
-    """The tokens of a text as they stand in it, Latin words and numbers whole."""
+    """The tokens of a text as they stand in it, Latin words, numbers, and characters of several tokens whole."""
     inside = {index for found in WHOLE.finditer(text) for index in range(found.start() + 1, found.end())}
     pieces: list[list[int]] = []
     for start, end in tokenizer.spans(text):
-        if pieces and start in inside:
+        if pieces and (start in inside or start < pieces[-1][1]):
             pieces[-1][1] = end
         else:
             pieces.append([start, end])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from core.answers import UNSURE, Prediction, answer_rows
 from core.console import UserError
 from core.tables.cells import join_cells
-from core.tables.columns import text_columns
+from core.tables.columns import free_names, text_columns
 from core.tables.formats import WRITTEN, is_table, require_suffix
 from core.tables.read import Table, open_table
 from core.text.decode import Text, open_text
@@ -22,9 +22,9 @@ from core.text.odd import watch
 if TYPE_CHECKING:
     import pyarrow
 
+SURE = "置信度"  # how columns of confidences are called
 # texts -> each with its prediction; None for one with nothing to see in it
 Predict = Callable[[Iterator[str]], Iterator[tuple[str, Prediction | None]]]
-PREDICTED = "预测"  # goes before an added column where the table has one of its name
 
 
 @dataclass
@@ -41,11 +41,6 @@ class Source:
     columns: Sequence[int] = ()
     join: str = " "
 
-    @property
-    def schema(self) -> "pyarrow.Schema | None":
-        """Types of the columns of a Parquet file."""
-        return getattr(self.content, "schema", None)
-
     def texts(self) -> Iterator[str]:
         """The texts, each on one line; at the end it is told how many are not to be trusted."""
         if isinstance(self.content, Text):
@@ -55,8 +50,8 @@ class Source:
 
     def answered(
         self, predict: Predict, top_k: int, min_confidence: float | None
-    ) -> tuple[list[str], Iterator[list[Any]]]:
-        """The columns and the rows of the table to write: what was read, and the answers beside it.
+    ) -> tuple[list[str], Iterator[list[Any]], "pyarrow.Schema | None", dict[str, type]]:
+        """The table to write, as `write_table` takes it: what was read, and the answers beside it.
 
         Args:
             predict: gives the answers, in order.
@@ -65,13 +60,14 @@ class Source:
         """
         if isinstance(self.content, Text):
             rows = answer_rows(predict(self.texts()), top_k, min_confidence)
-            return [str(name) for name in next(rows)], rows
+            return [str(name) for name in next(rows)], rows, None, {}
         added = added_columns(self.content.columns, top_k, min_confidence)
         own, self.content.rows = tee(self.content.rows)  # as far apart as `predict` looks ahead
         answers = (prediction for _, prediction in predict(self.texts()))
         cells = partial(added_cells, top_k=top_k, min_confidence=min_confidence, width=len(added))
         rows = _beside(self.content.name, own, answers, cells)
-        return [*self.content.columns, *added], rows
+        kinds: dict[str, type] = {name: float for name in added if SURE in name}
+        return [*self.content.columns, *added], rows, self.content.schema, kinds
 
 
 def _beside(
@@ -93,9 +89,9 @@ def _beside(
 
 def added_columns(columns: Sequence[str], top_k: int, min_confidence: float | None) -> list[str]:
     """The names of the columns that predictions add to those of a table."""
-    added = ["类别", "置信度"] + (["说明"] if min_confidence is not None else [])
-    added += [f"{name}{rank}" for rank in range(2, top_k + 1) for name in ("类别", "置信度")]
-    return added if set(added).isdisjoint(columns) else [PREDICTED + name for name in added]
+    added = ["类别", SURE] + (["说明"] if min_confidence is not None else [])
+    added += [f"{name}{rank}" for rank in range(2, top_k + 1) for name in ("类别", SURE)]
+    return free_names(columns, added)
 
 
 def added_cells(prediction: Prediction | None, top_k: int, min_confidence: float | None, width: int) -> list[Any]:

@@ -1,7 +1,7 @@
 """The header of a table, and which of its columns hold texts and labels."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from core.console import UserError
@@ -26,6 +26,7 @@ TEXT_NAMES += ("content", "新闻内容", "句子", "sentence", "评论", "评�
 LABEL_NAMES = ("类别", "分类", "标签", "类型", "类目", "新闻类别", "label", "category", "class", "labels", "classes")
 HEADER_ROWS = 20  # among which the header is looked for
 LONGEST_NAME = 20  # characters of a column's name that nobody has told us
+PREDICTED = "预测"  # goes before the columns of answers where the table has one of their names
 
 
 def find_header(rows: Sequence[Sequence[Any]], wanted: Sequence[str] = ()) -> int | None:
@@ -64,13 +65,28 @@ def with_names(rows: Sequence[Sequence[Any]], wanted: Sequence[str]) -> int | No
 
 def name_columns(header: Sequence[Any], width: int) -> list[str]:
     """Different names for the columns of a table; one that has none is called by its letter, as in a sheet."""
-    names: list[str] = []
-    for index in range(max(width, len(header))):
-        written = " ".join(cell_text(header[index]).split()) if index < len(header) else ""
-        name, number = written or letter(index), 2
-        while name in names:
-            name, number = f"{written or letter(index)}_{number}", number + 1
-        names.append(name)
+    written = [" ".join(cell_text(cell).split()) for cell in header] + [""] * (width - len(header))
+    return distinct([name or letter(index) for index, name in enumerate(written)])
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Names made different: the second of one is called name_2."""
+    found: dict[str, None] = {}
+    numbers: Counter[str] = Counter()
+    for name in names:
+        free = name
+        while free in found:
+            numbers[name] += 1
+            free = f"{name}_{numbers[name] + 1}"
+        found[free] = None
+    return list(found)
+
+
+def free_names(columns: Sequence[str], added: Sequence[str]) -> list[str]:
+    """The names of columns that come beside those of a table, with 预测 before all where one of them is taken."""
+    names = list(added)
+    while not set(names).isdisjoint(columns):
+        names = [PREDICTED + name for name in names]
     return names
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from core.console import UserError
+from core.console import UserError, first_line
 from core.tables.cells import cell_text, join_cells
 from core.tables.columns import choose_columns, text_columns
 from core.tables.places import PARQUET, Input
-from core.tables.read import open_table
+from core.tables.read import open_table, telling_damage, with_distinct_names
 from core.text.decode import open_text
 from core.text.tokenizer import replace_surrogates
 
@@ -115,22 +115,25 @@ def read_parts(fs: "FileSystem", file: Input, wanted: Wanted, rows: int) -> Iter
             else:
                 yield from _of_rows(io.BufferedReader(source), file.name, wanted, rows)
     except (OSError, ValueError, MemoryError) as fault:  # pyarrow's are among them
-        raise UserError(f"{file.name} cannot be read ({str(fault).splitlines()[0][:200]})") from fault
+        raise UserError(f"{file.name} cannot be read ({first_line(fault)})") from fault
 
 
 def _of_parquet(source, name: str, wanted: Wanted, rows: int) -> Iterator[Part]:
     from pyarrow import Table
     from pyarrow.parquet import ParquetFile
 
-    file = ParquetFile(source)
-    schema = file.schema_arrow
-    chosen = wanted.choose(schema.names, name)
     start = 0
-    for batch in file.iter_batches(batch_size=rows):
-        cells = [batch.column(index).to_pylist() for index in chosen]
-        items = [wanted.item(row, range(len(chosen))) for row in zip(*cells, strict=True)]
-        yield Part(start, Table.from_batches([batch], schema), items)
-        start += batch.num_rows
+    with telling_damage(name):
+        file = ParquetFile(source)
+        schema = with_distinct_names(file.schema_arrow)
+        if not schema.names:
+            raise UserError(f"{name} holds no column: is this the right file?")
+        chosen = wanted.choose(schema.names, name)
+        for batch in file.iter_batches(batch_size=rows):
+            cells = [batch.column(index).to_pylist() for index in chosen]
+            items = [wanted.item(row, range(len(chosen))) for row in zip(*cells, strict=True)]
+            yield Part(start, Table.from_arrays(batch.columns, schema=schema), items)
+            start += batch.num_rows
     if not start:
         yield Part(0, schema.empty_table(), [])
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (*TABLES, ".txt")
 PARQUET = ".parquet"
+HIDDEN = (".", "_", "~$")  # how names begin that nobody means; the last is what Excel keeps beside an open workbook
 
 
 class Input(NamedTuple):
@@ -59,16 +60,22 @@ def list_inputs(place: str) -> tuple["FileSystem", list[Input]]:
         if found.type == FileType.File:
             infos, base = [found], PurePosixPath(base).parent.as_posix()
         else:
-            infos = fs.get_file_info(FileSelector(base, recursive=True))
-    except OSError as fault:
+            infos = fs.get_file_info(FileSelector(base, recursive=pattern[0] == "**" or len(pattern) > 1))
+    except (OSError, ValueError) as fault:
         raise UserError(f"--input {place} cannot be read ({fault}): give a folder, a file or a pattern") from fault
     inputs = []
     for info in infos:
-        name = PurePosixPath(info.path).relative_to(base)
-        if info.type == FileType.File and is_read(name.parts, pattern) and name.suffix.lower() in SUFFIXES:
+        try:
+            name = PurePosixPath(info.path).relative_to(base)
+        except UnicodeDecodeError as fault:  # an archive of a Chinese Windows, unpacked on Linux
+            told = fault.object.decode("gb18030", "replace")
+            raise UserError(f"--input {place} holds {told}, whose name is not in UTF-8: rename it") from fault
+        wanted = found.type == FileType.File or is_read(name.parts, pattern)
+        if info.type == FileType.File and wanted and name.suffix.lower() in SUFFIXES:
             inputs.append(Input(info.path, name.as_posix()))
     if not inputs:
-        raise UserError(f"--input {place} holds no file that ends in {' '.join(SUFFIXES)}")
+        hidden = f"; what begins with {' '.join(HIDDEN)} is passed over"
+        raise UserError(f"--input {place} holds no file that ends in {' '.join(SUFFIXES)}{hidden}")
     return fs, sorted(inputs)
 
 
@@ -100,7 +107,7 @@ def _is_there(fs: "FileSystem", path: str) -> bool:
 
 def is_read(name: Sequence[str], pattern: Sequence[str]) -> bool:
     """Whether a pattern names a path, and no part of it is hidden."""
-    return not any(part.startswith((".", "_")) for part in name) and matches(name, pattern)
+    return not any(part.startswith(HIDDEN) for part in name) and matches(name, pattern)
 
 
 def matches(name: Sequence[str], pattern: Sequence[str]) -> bool:

@@ -16,9 +16,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
-from core.console import UserError
+from core.console import UserError, first_line
 from core.tables.cells import is_blank, without_guard
-from core.tables.columns import find_header, name_columns
+from core.tables.columns import distinct, find_header, name_columns
 from core.tables.delimited import MOST_CELLS, bounded_lines, read_delimited
 from core.tables.formats import SHEETS, TABLES, need, require_suffix
 from core.tables.workbook import open_workbook
@@ -193,16 +193,40 @@ def _read_jsonl(text: TextIO, name: str, warnings: list[str]) -> Table:
 
 def _open_parquet(file: BinaryIO, name: str) -> Table:
     need("pyarrow")
-    import pyarrow
     from pyarrow.parquet import ParquetFile
 
-    try:
+    with telling_damage(name):
         table = ParquetFile(file)
-    except pyarrow.ArrowException as fault:
-        raise UserError(f"{name} is no Parquet file, or damaged: write it again") from fault
-    columns = table.schema_arrow.names
-    if not table.metadata.num_rows or not columns:
+    schema = with_distinct_names(table.schema_arrow)
+    if not table.metadata.num_rows or not schema.names:
         raise UserError(f"{name} holds no row: is this the right file?")
-    batches = (batch.to_pydict() for batch in table.iter_batches(BATCH))
-    rows = (list(row) for batch in batches for row in zip(*batch.values(), strict=True))
-    return Table(name, columns, rows, schema=table.schema_arrow)
+
+    def rows() -> Iterator[Row]:
+        with telling_damage(name):
+            for batch in table.iter_batches(BATCH):
+                yield from map(list, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+
+    return Table(name, schema.names, rows(), schema=schema)
+
+
+@contextmanager
+def telling_damage(name: str) -> Iterator[None]:
+    """Refuse a Parquet file that turns out to be none, or whose values Python cannot hold.
+
+    Raises:
+        UserError: it does.
+    """
+    from pyarrow import ArrowException
+
+    try:
+        yield
+    except (ArrowException, OSError, ValueError, OverflowError) as fault:
+        raise UserError(f"{name} is no Parquet file, or damaged ({first_line(fault)}): write it again") from fault
+
+
+def with_distinct_names(schema: "pyarrow.Schema") -> "pyarrow.Schema":
+    """The schema of a Parquet file, where columns may share a name, with `distinct` ones."""
+    import pyarrow
+
+    fields = [own.with_name(name) for own, name in zip(schema, distinct(schema.names), strict=True)]
+    return pyarrow.schema(fields, schema.metadata)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from core.answers import text_fault
 from core.console import UserError
+from core.tables.columns import free_names
 from core.tables.parts import Wanted, part_name, read_parts
 from core.tables.places import PARQUET, Input, file_system
+from core.tables.write import arrow_types
 
 if TYPE_CHECKING:
     import pyarrow
@@ -96,6 +98,7 @@ class Scorer:
     def __call__(self, batch: "pyarrow.Table") -> "pyarrow.Table":
         """Score a part; what is none is handed on."""
         from pyarrow import ipc
+        from pyarrow.parquet import write_table
 
         given = batch.to_pylist()[0]
         if not given["name"]:
@@ -110,22 +113,23 @@ class Scorer:
             rows += [{} if fault else self.task.cells(next(answers), self.top_k) for _, fault in part]
         table = self.beside(ipc.open_stream(given["table"]).read_all(), rows, faults)
         try:
-            write_part(self.fs, f"{self.output}/{given['name']}.parquet", table)
+            path = f"{self.output}/{given['name']}{PARQUET}"
+            write_whole(self.fs, path, lambda sink: write_table(table, sink, compression="zstd"))
         except OSError as fault:
             return record(given["file"], fault=f"{given['file']}: its part could not be written ({fault})")
         told = {"rows": len(items), "errors": len(items) - faults.count(None), "node": self.node}
         return record(given["file"], given["name"], **told)
 
     def beside(self, table: "pyarrow.Table", rows: list[dict[str, Any]], faults: list[str | None]) -> "pyarrow.Table":
-        """A table with the answers beside its own columns; where it has a column of that name, with 预测 before it."""
+        """A table with the answers beside its own columns, under `free_names`."""
         import pyarrow
 
-        kinds = {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int64(), bool: pyarrow.bool_()}
+        kinds = arrow_types()
         added = {name: ([row.get(name) for row in rows], kinds[kind]) for name, kind in self.kinds.items()}
-        added[ERROR] = (faults, pyarrow.string())
-        clash = not set(added).isdisjoint(table.column_names)
-        for name, (cells, kind) in added.items():
-            table = table.append_column(f"预测{name}" if clash else name, pyarrow.array(cells, kind))
+        added[ERROR] = (faults, kinds[str])
+        names = free_names(table.column_names, list(added))
+        for name, (cells, kind) in zip(names, added.values(), strict=True):
+            table = table.append_column(name, pyarrow.array(cells, kind))
         return table
 
 
@@ -134,14 +138,15 @@ def _fault(item: str | list[str]) -> str | None:
     return next(filter(None, map(text_fault, [item] if isinstance(item, str) else item)), None)
 
 
-def write_part(fs: "FileSystem", path: str, table: "pyarrow.Table") -> None:
-    """Write a Parquet file that is there whole or not at all."""
-    from pyarrow.parquet import write_table
-
+def write_whole(fs: "FileSystem", path: str, write: Callable[[Any], object]) -> None:
+    """Write a file, by what is given it open, that is there whole or not at all, after a power cut too."""
     folder, _, name = path.rpartition("/")
     half = f"{folder}/{HALF}{name}.{os.getpid()}"
     with fs.open_output_stream(half) as sink:
-        write_table(table, sink, compression="zstd")
+        write(sink)
+    if fs.type_name == "local":  # others keep what they have taken
+        with Path(half).open("rb+") as file:
+            os.fsync(file.fileno())
     fs.move(half, path)
 
 
@@ -153,6 +158,9 @@ def settle(fs: "FileSystem", folder: str, parts: set[str], keys: set[str]) -> di
         folder: of the output.
         parts: names of those of the input as it is.
         keys: of the files whose other parts go; see `file_key`.
+
+    Raises:
+        UserError: a part is damaged.
     """
     from pyarrow.fs import FileSelector
     from pyarrow.parquet import read_metadata
@@ -164,5 +172,10 @@ def settle(fs: "FileSystem", folder: str, parts: set[str], keys: set[str]) -> di
     for name in earlier:
         fs.delete_file(there[name])
     kept = there.keys() & parts
-    rows = sum(read_metadata(there[name], filesystem=fs).num_rows for name in kept)
+    rows = 0
+    for name in sorted(kept):
+        try:
+            rows += read_metadata(there[name], filesystem=fs).num_rows
+        except (OSError, ValueError) as fault:  # pyarrow's are among them
+            raise UserError(f"{there[name]} is damaged: delete it, and run again with --resume") from fault
     return {"parts": len(kept), "rows_out": rows, "other_parquet_files": len(others - earlier)}

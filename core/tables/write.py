@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time
 from itertools import chain, islice
 from numbers import Real
@@ -24,7 +24,11 @@ BATCH = 4096  # rows of a Parquet batch
 
 
 def write_table(
-    path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], schema: "pyarrow.Schema | None" = None
+    path: Path,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    schema: "pyarrow.Schema | None" = None,
+    kinds: Mapping[str, type] | None = None,
 ) -> None:
     """Write a table to a file, whole or not at all.
 
@@ -33,12 +37,13 @@ def write_table(
         columns: names.
         rows: a cell for each column.
         schema: types of the columns of a Parquet file; a column that it lacks is text.
+        kinds: of more of its columns, those of numbers: int or float.
 
     Raises:
         UserError: the suffix names no format, the table does not fit into it, or the file cannot be written.
     """
     suffix = require_suffix(path, WRITTEN)
-    atomic_write(path, lambda file: write_format(file, suffix, columns, rows, schema))
+    atomic_write(path, lambda file: write_format(file, suffix, columns, rows, schema, kinds))
 
 
 def write_format(
@@ -47,6 +52,7 @@ def write_format(
     columns: Sequence[str],
     rows: Iterable[Sequence[Any]],
     schema: "pyarrow.Schema | None" = None,
+    kinds: Mapping[str, type] | None = None,
 ) -> None:
     """Write a table to an open file in the format of a suffix; see `write_table`."""
     if suffix in (".csv", ".tsv"):
@@ -56,7 +62,7 @@ def write_format(
             line = json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False, default=cell_text)
             file.write(line.encode("utf-8", "replace") + b"\n")
     elif suffix == ".parquet":
-        _write_parquet(file, columns, rows, schema)
+        _write_parquet(file, columns, rows, schema, kinds)
     else:
         _write_xlsx(file, chain([columns], rows))
 
@@ -100,14 +106,26 @@ def _plain(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def arrow_types() -> dict[type, "pyarrow.DataType"]:
+    """What a Parquet file calls the kinds of cells."""
+    import pyarrow
+
+    return {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int64(), bool: pyarrow.bool_()}
+
+
 def _write_parquet(
-    file: BinaryIO, columns: Sequence[str], rows: Iterable[Sequence[Any]], schema: "pyarrow.Schema | None"
+    file: BinaryIO,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    schema: "pyarrow.Schema | None",
+    kinds: Mapping[str, type] | None,
 ) -> None:
     need("pyarrow")
     import pyarrow
     from pyarrow.parquet import ParquetWriter
 
-    known = {} if schema is None else {field.name: field.type for field in schema}
+    known = {name: arrow_types()[kind] for name, kind in (kinds or {}).items()}
+    known |= {} if schema is None else {field.name: field.type for field in schema}
     schema = pyarrow.schema([(name, known.get(name, pyarrow.string())) for name in columns])
     with ParquetWriter(file, schema) as writer:
         rows = iter(rows)

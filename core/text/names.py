@@ -1,11 +1,13 @@
 """Names of classes as people write them: cleaned, compared, checked."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from core.console import UserError
 
+WIDE = re.compile("[\uff01-\uffee]")
 QUOTES = ('""', "''", "“”", "‘’", "＂＂", "「」")
 
 
@@ -14,16 +16,21 @@ def clean_name(name: str) -> str:
 
     Blanks within, of any kind and number, become one space each.
     """
-    name = " ".join("".join(c for c in name if c.isprintable() or c.isspace()).split())
-    while len(name) > 2 and (name[0] + name[-1]) in QUOTES:
-        name = name[1:-1].strip()
-    return name
+    if not name.isprintable():
+        name = "".join(c for c in name if c.isprintable() or c.isspace())
+    name = " ".join(name.split())
+    start, end = 0, len(name)
+    while end - start > 2 and name[start] + name[end - 1] in QUOTES:
+        start, end = start + 1, end - 1
+        start += name[start] == " "
+        end -= end > start and name[end - 1] == " "
+    return name[start:end]
 
 
 def name_key(name: str) -> str:
     """What two names have in common that differ in case, width or spaces only."""
-    narrow = (unicodedata.normalize("NFKC", c) if "\uff00" < c < "\uffef" else c for c in clean_name(name))
-    return "".join(unicodedata.normalize("NFC", "".join(narrow)).casefold().split())
+    narrow = WIDE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), clean_name(name))
+    return "".join(unicodedata.normalize("NFC", narrow).casefold().split())
 
 
 def check_names(written: Sequence[str], path: Path) -> list[str]:

@@ -68,6 +68,51 @@ def test_other_columns_are_passed_over(cells: list[str], tmp_path: Path):
     assert read(one_aspect(tmp_path / "a.csv", cells)).aspects == ["口味"]
 
 
+def users(rows: int, named: int) -> list[str]:
+    return [f"用户{row}" if row % (rows // named) == 0 else "匿名用户" for row in range(rows)]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [users(200, 10), users(200, 7), users(2000, 100), [*users(2000, 100), "用户20", "用户40"]],
+    ids=["some", "few", "many", "repeated"],
+)
+def test_names_nearly_all_of_which_are_one_are_no_states_and_it_is_told(cells: list[str], tmp_path: Path):
+    found = read(one_aspect(tmp_path / "a.csv", cells))
+    assert found.aspects == ["口味"]
+    assert any("taken for no aspects: '服务'; if some are, list all aspects in" in told for told in found.warnings)
+
+
+@pytest.mark.parametrize("said", [["正面"] * 3 + ["负面"] * 2, ["正面"] * 8 + ["负", "正"]], ids=["few", "typos"])
+def test_an_aspect_that_is_seldom_mentioned_is_still_refused_by_row(said: list[str], tmp_path: Path):
+    with pytest.raises(UserError, match="'服务' holds '这家.*one of 未提及, 正面"):
+        read(one_aspect(tmp_path / "a.csv", ["未提及"] * 190 + said + [ODD, ODD + "。"]))
+
+
+def test_numbers_and_empty_cells_are_read_as_pandas_writes_them(tmp_path: Path):
+    cells = ["1.0", "-2.0", "", "-1", "nan", "NaN", "1", "0.0"] * 3
+    rows = [[f"好{row}", cell, str(row % 2 - 2)] for row, cell in enumerate(cells)]
+    path = write_table(tmp_path / "a.csv", rows, ("评论", "口味", "服务"))
+    found = read(path)
+    assert found.labels == ["未提及", "负面", "中性", "正面"]
+    assert found.states[:8, 0].tolist() == [3, 0, IGNORED, 1, IGNORED, IGNORED, 3, 2]
+    assert (read(path, ["-2.0", "-1.0", "0", "1.0"]).states == found.states).all()  # of a model that was made before
+    (tmp_path / "states.txt").write_text("-2.0\t无\n-1\t差\n0\t中\n1.0\t好\n", encoding="utf-8")
+    assert (read(path).states == found.states).all() and read(path).labels == ["无", "差", "中", "好"]
+
+
+def test_reviews_are_no_aspect(tmp_path: Path):
+    (tmp_path / "aspects.txt").write_text("评论\n口味\n", encoding="utf-8")
+    with pytest.raises(UserError, match="aspects.txt names '评论', which holds the reviews: leave it out"):
+        read(one_aspect(tmp_path / "a.csv", USUAL))
+
+
+def test_columns_that_are_known_to_be_none_are_not_told(tmp_path: Path):
+    rows = [[str(i), "匿名用户", "5", f"好{i}", "正面" if i % 2 else "负面"] for i in range(20)]
+    found = read(write_table(tmp_path / "a.csv", rows, ("编号", "用户名", "star", "评论", "口味")))
+    assert found.aspects == ["口味"] and not found.warnings
+
+
 def test_columns_that_case_or_width_alone_tells_apart_are_refused_where_they_are_chosen(tmp_path: Path):
     rows = [["好", "正面", "负面"], ["坏", "负面", "正面"]]
     for other in ("taste", "Ｔaste", "TASTE "):

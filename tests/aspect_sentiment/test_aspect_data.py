@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from aspect_reviews import ASPECTS, STATES, VOCAB, some_reviews, write_reviews, write_table
 
-from aspect_sentiment import pseudo_labels
-from aspect_sentiment.columns import MOST_ASPECTS
+from aspect_sentiment import importing, pseudo_labels
+from aspect_sentiment.columns import MOST_ASPECTS, read_list
 from aspect_sentiment.data import batches, main, read, read_data
 from aspect_sentiment.lesson import read_unlabeled
 from aspect_sentiment.tables import read_reviews
@@ -220,3 +220,51 @@ def test_a_table_becomes_a_data_folder(tmp_path: Path, capsys: pytest.CaptureFix
         main(["import", str(source), "--to", str(tmp_path / "made")])
     with pytest.raises(UserError, match="too few to share out"):
         main(["import", str(write_table(tmp_path / "few.csv", rows[:5])), "--to", str(tmp_path / "other")])
+
+
+def imported(folder: Path, rows: list[list[str]], header: tuple[str, ...]) -> list[str]:
+    """What a table becomes, and what its folder is read as: the aspects."""
+    source = write_table(folder / "reviews.csv", rows, header)
+    main(["import", str(source), "--to", str(folder / "made")])
+    splits = read_data(folder / "made")
+    assert len({(*split.aspects, *split.labels) for split in splits.values()}) == 1
+    return splits["train"].aspects
+
+
+def test_what_is_said_once_is_lost_in_no_part(tmp_path: Path):
+    """An aspect, and a state, that one review alone has, and that dev or test get."""
+    rare = tuple(f"少见{number}" for number in range(30))
+    rows = [[f"{text}{row}", *states, *[""] * 30] for row, (text, *states) in enumerate(some_reviews(60))]
+    for number in range(30):
+        rows[2 * number][3 + number] = "正面" if number else "中性"
+    assert imported(tmp_path, rows, ("content", *ASPECTS, *rare)) == [*ASPECTS, *rare]
+    assert read_list(tmp_path / "made/states.txt") == ["-2\t未提及", "-1\t负面", "0\t中性", "1\t正面"]
+
+
+def test_an_import_where_the_table_lies_and_where_something_else_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rows = [[f"{text}{row}", *states, "正面"] for row, (text, *states) in enumerate(some_reviews(60))]
+    source = write_table(tmp_path / "reviews.csv", rows, ("content", *ASPECTS, "总体"))
+    (tmp_path / "aspects.txt").write_text("服务\n口味\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    main(["import", str(source), "--to", "."])
+    assert read_data(tmp_path)["train"].aspects == ["服务", "口味"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/states.txt").write_text("好\n坏\n", encoding="utf-8")
+    with pytest.raises(UserError, match="states.txt is there already: choose another folder"):
+        main(["import", str(source), "--to", "other"])
+
+
+def test_half_an_import_is_read_by_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    real = importing.write_table
+
+    def write(path: Path, *table: object) -> None:
+        if len(list(path.parent.glob("*.csv"))) == 2:
+            raise KeyboardInterrupt
+        real(path, *table)
+
+    monkeypatch.setattr(importing, "write_table", write)
+    rows = [[f"{text}{row}", *states] for row, (text, *states) in enumerate(some_reviews(60))]
+    with pytest.raises(KeyboardInterrupt):
+        imported(tmp_path, rows, ("content", *ASPECTS))
+    with pytest.raises(UserError, match="has no train.csv"):
+        read_data(tmp_path / "made")

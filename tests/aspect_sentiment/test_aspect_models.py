@@ -202,6 +202,18 @@ def test_it_answers_on_the_api(model: Path):
     app.close()
 
 
+def test_types_of_a_parquet_file_stay(model: Path, tmp_path: Path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    given = pyarrow.table({"编号": [1, 2], "评论": [TEXT, " "], "confidence": [0.5, None]})
+    parquet.write_table(given, tmp_path / "in.parquet")
+    args = ["--model", str(model), "--file", str(tmp_path / "in.parquet"), "--output", str(tmp_path / "out.parquet")]
+    predict.main(args)
+    written = parquet.read_table(tmp_path / "out.parquet")
+    assert written.select(given.column_names).equals(given)
+    first, second = written["confidence_predicted"].to_pylist()
+    assert 0 < first <= 1 and second is None
+
+
 def test_tables_in_and_out(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     source = write_table(
         tmp_path / "in.csv", [["1", TEXT], ["2", " "], ["3", "菜太咸"], ["4", "\\n"]], ("编号", "评论")

@@ -105,6 +105,16 @@ def test_texts_with_nothing_in_them(anything: NerPredictor):
     assert anything.predict(["", " \u3000\n"]) == [[], []] and anything.predict([""]) == [[]]
 
 
+def test_so_much_text_is_encoded_at_a_time(anything: NerPredictor, monkeypatch: pytest.MonkeyPatch):
+    items, taken, encode = ["王芳" * size for size in (4, 1, 2, 0, 20)], [], NerPredictor.encode
+    whole = anything.predict(items)
+    monkeypatch.setattr(NerPredictor, "most_characters", 10)
+    monkeypatch.setattr(NerPredictor, "encode", lambda self, part: taken.append(len(part)) or encode(self, part))
+    found = anything.predict(items)
+    assert taken == [2, 2, 1] and anything.predict([]) == []
+    assert [[each["text"] for each in own] for own in found] == [[each["text"] for each in own] for own in whole]
+
+
 def test_lines_of_any_length_are_read_whole(tmp_path: Path):
     path, text = tmp_path / "long.txt", "中" * 70_000 + "北京" + "中" * 70_000
     path.write_text(f"{text}\n上海", encoding="utf-8")
@@ -122,6 +132,15 @@ def test_the_command_line(tagger: Path, tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "a.csv").write_text("id,内容\n7,王芳来自北京。\n", encoding="utf-8")
     predict.main(["--model", str(tagger), "--file", str(tmp_path / "a.csv"), "--column", "内容"])
     assert "王芳来自北京。\n" in capsys.readouterr().out
+
+
+def test_numbers_are_numbers_in_a_parquet_file(tagger: Path, tmp_path: Path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "a.txt").write_text("王芳来自北京。\n\n", encoding="utf-8")
+    predict.main(["--model", str(tagger), "--file", str(tmp_path / "a.txt"), "--output", str(tmp_path / "b.parquet")])
+    first, *_, last = parquet.read_table(tmp_path / "b.parquet").to_pylist()
+    assert first["text"][first["start"] : first["end"]] == first["entity"] and 0 < first["confidence"] <= 1
+    assert (last["row"], last["start"], last["confidence"]) == (2, None, None)
 
 
 @pytest.mark.parametrize(

@@ -63,13 +63,21 @@ def test_so_much_text_is_encoded_at_a_time(monkeypatch: pytest.MonkeyPatch):
     reader, taken = random_reader(VOCAB, "words", 64), []
     items = [Pair("谁", "王芳" * size) for size in (40, 10, 20, 5, 200)]
     whole, encode = reader.predict(items), QaPredictor.encode
-    monkeypatch.setattr(predict, "GROUP", 100)
+    monkeypatch.setattr(QaPredictor, "most_characters", 100)
     monkeypatch.setattr(QaPredictor, "encode", lambda self, part: taken.append(len(part)) or encode(self, part))
     assert [each["answer"] for each in reader.predict(items)] == [each["answer"] for each in whole]
     assert taken == [2, 2, 1]
     split = Questions(items, [["王芳"]] * 5, [[(0, 2)]] * 5)
     fit_on(reader, split, True)
     assert taken == [2, 2, 1] * 2 and reader.predict([]) == []
+
+
+def test_what_is_fitted_is_computed_in_batches_of_the_predictor_s_size():
+    reader, taken = random_reader(VOCAB, "words", 64), []
+    run, reader.batch_size = reader.run, 2
+    reader.run = lambda arrays: taken.append(len(arrays["input_ids"])) or run(arrays)
+    fit_on(reader, Questions([Pair("谁", "王芳" * 99)] * 3, [["王芳"]] * 3, [[(0, 2)]] * 3), False)
+    assert len(taken) > 3 and max(taken) == 2
 
 
 def test_data_without_an_answer_that_is_found_is_refused(questions: Path, tmp_path: Path):

@@ -1,9 +1,11 @@
 """Places of many files: what a pattern names, names with brackets, outputs that would be read as input."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from pyarrow import fs
 
 from core.console import UserError
 from core.tables.places import list_inputs, refuse_overlap, split_pattern
@@ -44,6 +46,35 @@ def test_a_pattern_names_whole_paths_and_a_file_with_brackets_itself(pattern: st
     assert {file.name for file in list_inputs(f"{base}/{pattern}")[1]} == names
     if not set(pattern) & {*"[?"}:
         assert {file.name for file in list_inputs(f"{base.as_uri()}/{pattern}")[1]} == names
+
+
+def test_what_is_hidden_is_read_where_it_is_named(base: Path):
+    for name in ("_a.csv", ".b.csv", "~$c.xlsx"):
+        (base / name).touch()
+        assert [file.name for file in list_inputs(str(base / name))[1]] == [name]
+    assert {file.name for file in list_inputs(str(base))[1]} == set(FILES)
+    with pytest.raises(UserError, match=r"holds no file that ends in .*; what begins with \. _ ~\$ is passed over"):
+        list_inputs(f"{base}/_*.csv")
+
+
+def test_folders_that_no_pattern_reaches_are_not_entered(base: Path, monkeypatch: pytest.MonkeyPatch):
+    selector, depths = fs.FileSelector, []
+
+    def select(folder: str, recursive: bool) -> fs.FileSelector:
+        depths.append(recursive)
+        return selector(folder, recursive=recursive)
+
+    monkeypatch.setattr(fs, "FileSelector", select)
+    for pattern in ("*.csv", "**", "*/q.csv", ""):
+        list_inputs(f"{base}/{pattern}")
+    assert depths == [False, True, True, True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_not_in_utf_8_is_told(base: Path):
+    Path(os.fsdecode(os.fsencode(base) + b"/" + "标题.csv".encode("gb18030"))).touch()
+    with pytest.raises(UserError, match="标题.csv, whose name is not in UTF-8: rename it"):
+        list_inputs(str(base))
 
 
 def test_patterns_on_drives_and_in_buckets():

@@ -10,7 +10,7 @@ import pytest
 
 from core.console import UserError
 from core.tables.answers import open_source
-from core.tables.columns import LABEL_NAMES, TEXT_NAMES, choose_columns, letter
+from core.tables.columns import LABEL_NAMES, TEXT_NAMES, choose_columns, letter, name_columns
 from core.tables.parts import Wanted, read_parts
 from core.tables.places import list_inputs
 from core.tables.read import open_table
@@ -84,6 +84,44 @@ def test_types_of_a_parquet_file_stay(tmp_path: Path):
         )
     written = parquet.read_table(tmp_path / "out.parquet")
     assert written.drop_columns("类别").equals(given) and written["类别"].to_pylist() == ["财经", "财经"]
+
+
+def test_columns_of_a_parquet_file_that_share_a_name_are_all_read(tmp_path: Path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    cells = [["央行"], ["财经"], [7]]
+    parquet.write_table(pyarrow.table([*map(pyarrow.array, cells)], ["标题", "标题", "n"]), tmp_path / "a.parquet")
+    with open_table(tmp_path / "a.parquet") as table:
+        assert table.columns == table.schema.names == ["标题", "标题_2", "n"]
+        assert list(table.rows) == [["央行", "财经", 7]]
+
+
+@pytest.mark.parametrize("fault", ["end", "middle", "overflow"])
+def test_damage_of_a_parquet_file_is_told_by_its_name(tmp_path: Path, fault: str):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "news.parquet"
+    days = pyarrow.array([10**15 if fault == "overflow" else 0] * 5000, pyarrow.timestamp("s"))
+    parquet.write_table(pyarrow.table({"标题": [f"第{n}条" for n in range(5000)], "日": days}), path)
+    content = path.read_bytes()
+    if fault != "overflow":
+        path.write_bytes(content[:200] if fault == "end" else content[:200] + b"\xff" * 3000 + content[3200:])
+    with pytest.raises(UserError, match="news.parquet is no Parquet file, or damaged .*: write it again"):
+        read(path)
+
+
+def test_kinds_are_those_of_numbers_in_a_parquet_file(tmp_path: Path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [["甲", 1, 0.5, 2], ["乙", None, None, None]]
+    write_table(tmp_path / "a.parquet", list("abcd"), rows, kinds={"b": int, "c": float})
+    assert parquet.read_table(tmp_path / "a.parquet").to_pylist()[0] == {"a": "甲", "b": 1, "c": 0.5, "d": "2"}
+
+
+def test_many_columns_of_one_name():
+    assert name_columns(["a", "a", "a_2", " ", "a", "E"], 6) == ["a", "a_2", "a_2_2", "D", "a_3", "E"]
+    assert len(set(name_columns(["a"] * 20_000, 20_000))) == 20_000
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".xlsx"])
