@@ -31,8 +31,8 @@ import api
 import tasks
 from core.console import run
 from core.serving import server as http_server
+from fake_classifier import FakeClassifier
 from predict_fun import TASK
-from tests.test_api import FakeClassifier
 
 api.find_model = lambda model, models: Path(model or "fake.pt")
 tasks.load = lambda path, **options: (TASK, FakeClassifier())
