@@ -255,8 +255,9 @@ def test_in_another_folder_the_projects_own_models_answer(here: Path, tmp_path: 
         find_model("soft", MODELS)
 
 
-def test_in_another_folder_the_bundled_bert_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_in_another_folder_the_bundled_bert_trains(tmp_path: Path):
     other_data(tmp_path / "data")
-    train.main(small("--max-steps", 1))
-    assert "bert-mini-chinese (bundled)" in capsys.readouterr().out and (tmp_path / MODELS["teacher"].path).is_file()
+    command = [sys.executable, "-X", "utf8", str(ROOT / "train.py"), *small("--max-steps", 1)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert "bert-mini-chinese (bundled)" in done.stdout and (tmp_path / MODELS["teacher"].path).is_file()
