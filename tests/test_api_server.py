@@ -173,17 +173,22 @@ def test_concurrent_clients_get_their_own_answers():
 
 
 def test_a_list_and_single_titles_together(server):
-    """A list of many batches does not stand in the way of one title."""
-    answers = []
-    thread = threading.Thread(target=lambda: answers.append((post(server[1], ["慢"] * 6), time.monotonic())))
-    thread.start()
-    time.sleep(0.2)
-    assert post(server[1], "科技")[0] == 200
-    answered = time.monotonic()
-    thread.join(20)
-    [((_, body), ended)] = answers
-    assert len(body["predictions"]) == 6
-    assert ended - answered > 0.3  # a batch of the list at least was still to come, of 0.6 s
+    """A list of many batches does not stand in the way of one title; a busy machine is asked up to three times."""
+    for _ in range(3):
+        answers = []
+        thread = threading.Thread(
+            target=lambda answers=answers: answers.append((post(server[1], ["慢"] * 6), time.monotonic()))
+        )
+        thread.start()
+        time.sleep(0.2)
+        assert post(server[1], "科技")[0] == 200
+        answered = time.monotonic()
+        thread.join(20)
+        [((_, body), ended)] = answers
+        assert len(body["predictions"]) == 6
+        if ended - answered > 0.3:  # a batch of the list at least was still to come, of 0.6 s
+            return
+    pytest.fail(f"the list came {ended - answered} s after the title")
 
 
 GARBAGE = [
@@ -366,13 +371,25 @@ def test_bodies_and_answers_have_a_total_size_and_a_total_time():
         assert crowd[-1].recv(65_536).split()[1] == b"408"
         assert time.monotonic() - started < 8
         asked = json.dumps({"text": [""] * 900}).encode()
-        silent = open_many(url, (HEAD + b"Content-Length: %d\r\n\r\n" % len(asked) + asked) * 12, 5)
-        time.sleep(2.5)
-        assert post(url, "科技")[0] == 200
-        for client in silent:
-            assert len(read_all(client)) < 12 * 60_000  # it was closed before all was taken
-        for client in crowd + silent:
+        for seconds in (2.5, 15):  # the second where a busy machine has not answered so soon
+            silent = open_many(url, (HEAD + b"Content-Length: %d\r\n\r\n" % len(asked) + asked) * 12, 5)
+            time.sleep(seconds)
+            assert post(url, "科技")[0] == 200
+            closed = [was_closed_early(client, 12 * 60_000) for client in silent]
+            for client in silent:
+                client.close()
+            if all(closed):
+                break
+        assert all(closed)
+        for client in crowd:
             client.close()
+
+
+def was_closed_early(client, size):
+    """Whether the server closed a connection before so many bytes of its answers were taken."""
+    with contextlib.suppress(TimeoutError):
+        return len(read_all(client)) < size
+    return False
 
 
 def test_no_temporary_folder_is_needed():
