@@ -1,5 +1,7 @@
 """What the tests share: a tiny random BERT, a small data set that it can learn, and a teacher trained on it."""
 
+import contextlib
+import hashlib
 import itertools
 import json
 import os
@@ -7,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +23,10 @@ import train
 from bert_classifer_model import BertClassifier
 from bilstm_classifier import BiLSTMClassifier
 from config import MODELS
+from core.compression import export
+from core.files import write_picture
 from core.model_files import checkpoint
-from core.training import recipes
+from core.training import log, recipes
 from core.training.updater import Updater
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +39,7 @@ LICENCE = "cc0-1.0"  # that of a tiny BERT
 TOPICS = ("央行 降息 股市 大涨", "手机 芯片 软件 更新", "球队 夺冠 加时 绝杀", "基金 净值 银行 利率")
 TINY = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 40}
 TINY |= {"vocab_size": 50, "max_position_embeddings": 32}
+TO_ONNX = export.to_onnx
 LAUNCHERS = {
     "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"],
     "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "29612"],
@@ -46,6 +52,52 @@ torch.set_num_threads(1)  # faster than more for models this small
 def no_models_of_the_project(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Models that lie in the project's own folder, of whoever runs the tests, are not found."""
     MODELS.root = tmp_path_factory.mktemp("project")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """No machine loses its power in a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def curves_are_not_painted() -> Iterator[None]:
+    """A learning curve is composed, and an empty file written: painting one takes as long as a tiny training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "write_picture", lambda path, figure: path.write_bytes(b""))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_bert_is_exported_once() -> Iterator[None]:
+    """An export to ONNX takes seconds: a BERT with the same weights gets the graph that it had."""
+    graphs: dict[str, bytes] = {}
+
+    def to_onnx(model: torch.nn.Module, facts: dict) -> bytes:
+        if not any(hasattr(part, "set_attn_implementation") for part in model.modules()):
+            return TO_ONNX(model, facts)
+        told = [type(model).__name__, getattr(model, "architecture", None), len(facts["vocab"]), facts["max_length"]]
+        digest = hashlib.sha256(json.dumps(told).encode())
+        for name, tensor in model.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode() + tensor.cpu().numpy().tobytes())
+        key = digest.hexdigest()
+        if key not in graphs:
+            graphs[key] = TO_ONNX(model, facts)
+        return graphs[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "to_onnx", to_onnx)
+        yield
+
+
+@contextlib.contextmanager
+def painting() -> Iterator[None]:
+    """Learning curves are painted all the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "write_picture", write_picture)
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -143,7 +195,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def teacher(tmp_path_factory: pytest.TempPathFactory, bert: Path, data: Path) -> Path:
     """The file of a teacher trained by train.py; do not write to it."""
     folder = tmp_path_factory.mktemp("teacher")
-    train.main(train_args(bert, data, folder))
+    with painting():
+        train.main(train_args(bert, data, folder))
     return folder / "save" / "test_bertclassifer_model.pt"
 
 
@@ -156,7 +209,6 @@ def small_student(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def graph(teacher: Path) -> bytes:
     """The teacher as an FP32 ONNX graph."""
-    from core.compression import export
     from core.model_files.module import load_module
     from predict_fun import NewsClassifier
 
@@ -164,15 +216,11 @@ def graph(teacher: Path) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def light(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def light(teacher: Path, graph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The teacher as an ONNX file, which a process answers from without torch; do not write to it."""
-    from core.compression import export
-    from core.model_files.module import load_module
-    from predict_fun import NewsClassifier
 
     path = tmp_path_factory.mktemp("light") / "light.onnx"
-    module, facts = load_module(teacher, NewsClassifier.builds)
-    export.export(module, path, facts)
+    export.write(path, graph, checkpoint.load(teacher)[1])
     return path
 
 

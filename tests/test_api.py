@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from api_client import ApiClient
 from conftest import LICENCE, ROOT
+from fake_classifier import LABELS, FakeClassifier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,35 +39,12 @@ from core.serving.sockets import listen
 from core.text.tokenizer import SPECIAL_TOKENS
 from predict_fun import TASK, NewsClassifier, Prediction
 
-LABELS = ["财经", "科技", "体育"]
-SLOW = {"慢": 0.3, "挂": 60}  # seconds
 HOSTILE_BODIES = 300
 
 
 @pytest.fixture(autouse=True)
 def no_key(monkeypatch):
     monkeypatch.delenv("NEWS_API_KEY", raising=False)
-
-
-class FakeClassifier:
-    """财经 unless a text names another class; marks a text of over 100 characters as truncated; SLOW takes its time."""
-
-    name = "fake"
-    labels = LABELS
-    path = None
-    facts = {"stage": "fake", "architecture": {"type": "bert"}, "labels": LABELS, "max_length": 64}
-
-    def predict(self, texts):
-        return [self.predict_one(text) for text in texts]
-
-    def predict_one(self, text):
-        if text == "故障":
-            raise RuntimeError("secret of /home/someone/weights.pt")
-        if text in SLOW:
-            time.sleep(SLOW[text])
-        label = next((label for label in LABELS if label in text), LABELS[0])
-        shares = {name: 0.7 if name == label else 0.15 for name in LABELS}
-        return Prediction(text, label, LABELS.index(label), 0.7, shares, truncated=len(text) > 100)
 
 
 def make_client(**limits):
@@ -799,8 +777,8 @@ sys.path.append("tests")
 import api
 import tasks
 from core.console import run
+from fake_classifier import FakeClassifier
 from predict_fun import TASK
-from test_api import FakeClassifier
 
 api.find_model = lambda model, models: Path(model or "fake.pt")
 tasks.load = lambda path, **options: (TASK, FakeClassifier())

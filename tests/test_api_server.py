@@ -31,8 +31,8 @@ import api
 import tasks
 from core.console import run
 from core.serving import server as http_server
+from fake_classifier import FakeClassifier
 from predict_fun import TASK
-from tests.test_api import FakeClassifier
 
 api.find_model = lambda model, models: Path(model or "fake.pt")
 tasks.load = lambda path, **options: (TASK, FakeClassifier())
@@ -66,6 +66,7 @@ def running(*flags, starts="Running on http://127.0.0.1:", before="", **environm
     watch.start()
     try:
         line = process.stdout.readline()
+        watch.cancel()  # a test may take long on a busy machine, and one server serves many
         assert line.startswith(starts), process.errors()
         yield process, line.split()[-1]
     finally:
@@ -145,7 +146,7 @@ def test_too_many_clients_are_told_and_the_rest_answered(server):
     assert report["clients"] == 64 and report["p50_ms"] <= report["p95_ms"] <= report["p99_ms"] <= report["max_ms"]
     started = time.monotonic()
     assert post(server[1], "科技")[0] == 200
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4  # all that were asked would take ten
 
 
 def test_a_crowd_is_answered_as_fast_as_a_few():
@@ -172,17 +173,22 @@ def test_concurrent_clients_get_their_own_answers():
 
 
 def test_a_list_and_single_titles_together(server):
-    """A list of many batches does not stand in the way of one title."""
-    answers = []
-    thread = threading.Thread(target=lambda: answers.append(post(server[1], ["慢"] * 6)))
-    thread.start()
-    time.sleep(0.2)
-    started = time.monotonic()
-    assert post(server[1], "科技")[0] == 200
-    seconds = time.monotonic() - started
-    thread.join(20)
-    assert len(answers[0][1]["predictions"]) == 6
-    assert seconds < 1.5
+    """A list of many batches does not stand in the way of one title; a busy machine is asked up to three times."""
+    for _ in range(3):
+        answers = []
+        thread = threading.Thread(
+            target=lambda answers=answers: answers.append((post(server[1], ["慢"] * 6), time.monotonic()))
+        )
+        thread.start()
+        time.sleep(0.2)
+        assert post(server[1], "科技")[0] == 200
+        answered = time.monotonic()
+        thread.join(20)
+        [((_, body), ended)] = answers
+        assert len(body["predictions"]) == 6
+        if ended - answered > 0.3:  # a batch of the list at least was still to come, of 0.6 s
+            return
+    pytest.fail(f"the list came {ended - answered} s after the title")
 
 
 GARBAGE = [
@@ -253,7 +259,7 @@ def test_half_requests_and_slow_senders_stand_in_nobodys_way(server):
             connection.sendall(halves[number % 4])
         started = time.monotonic()
         assert post(server[1], "科技")[0] == 200
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 10  # a slow sender has thirty
         slow = crowd[0]  # byte by byte, and answered all the same
         body = b'{"text": "slow"}'
         request = b"POST /predict HTTP/1.1\r\nConnection: close\r\nContent-Type: application/json\r\n"
@@ -365,13 +371,25 @@ def test_bodies_and_answers_have_a_total_size_and_a_total_time():
         assert crowd[-1].recv(65_536).split()[1] == b"408"
         assert time.monotonic() - started < 8
         asked = json.dumps({"text": [""] * 900}).encode()
-        silent = open_many(url, (HEAD + b"Content-Length: %d\r\n\r\n" % len(asked) + asked) * 12, 5)
-        time.sleep(2.5)
-        assert post(url, "科技")[0] == 200
-        for client in silent:
-            assert len(read_all(client)) < 12 * 60_000  # it was closed before all was taken
-        for client in crowd + silent:
+        for seconds in (2.5, 15):  # the second where a busy machine has not answered so soon
+            silent = open_many(url, (HEAD + b"Content-Length: %d\r\n\r\n" % len(asked) + asked) * 12, 5)
+            time.sleep(seconds)
+            assert post(url, "科技")[0] == 200
+            closed = [was_closed_early(client, 12 * 60_000) for client in silent]
+            for client in silent:
+                client.close()
+            if all(closed):
+                break
+        assert all(closed)
+        for client in crowd:
             client.close()
+
+
+def was_closed_early(client, size):
+    """Whether the server closed a connection before so many bytes of its answers were taken."""
+    with contextlib.suppress(TimeoutError):
+        return len(read_all(client)) < size
+    return False
 
 
 def test_no_temporary_folder_is_needed():
@@ -457,7 +475,7 @@ def test_the_client_measures(capsys, monkeypatch):
         clients, rate, *_, name, count = capsys.readouterr().out.splitlines()[-1].split()  # no other status, no error
         assert (clients, name) == ("3", "200:") and float(rate) > 0 and int(count) > 0
         paced = measure_load(url, predict_bodies(["科技"], "one"), clients=4, seconds=1, rate=40, key="密key")
-        assert 30 <= paced["statuses"]["200"] <= 44
+        assert 15 <= paced["statuses"]["200"] <= 44  # hundreds without the rate; a busy machine may not keep up with it
         api_test.main(flags)
         assert '"model": "other"' in capsys.readouterr().out
         with pytest.raises(SystemExit, match="404.*one、other"):

@@ -31,6 +31,12 @@ FLAGS += ("--disable-background-networking", "--disable-component-update", "--di
 DESKTOP, PHONE = 1280, 390
 MAIN, SIDEBAR = "[data-testid=stMain]", "[data-testid=stSidebar]"
 SECONDS = 30
+STREAMLIT = """
+from streamlit.web.cli import main
+from page import run
+run.WAITS = (0.5, 0.5, 1)  # before each further try
+main()
+"""
 
 
 class Servers:
@@ -40,7 +46,7 @@ class Servers:
         self.folder = folder
         self.api, self.page = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         self._api_process = None
-        streamlit = ["-m", "streamlit", "run", "app.py", "--server.headless", "true", "--server.address", "127.0.0.1"]
+        streamlit = ["-c", STREAMLIT, "run", "app.py", "--server.headless", "true", "--server.address", "127.0.0.1"]
         self._page_process = self._start("page", *streamlit, "--server.port", self.page.rpartition(":")[2])
 
     def start_api(self, *models: str) -> None:

@@ -13,21 +13,21 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import onnx
 import pytest
-import torch
 from aspect_reviews import VOCAB as REVIEWS_VOCAB
 from aspect_reviews import flags as review_flags
 from aspect_reviews import write_reviews
 from conftest import COMMON, LABELS, WORDS, write_bert
+from onnx import numpy_helper
 from openpyxl import load_workbook
 from page_driver import BROWSER, DESKTOP, DRIVER, MAIN, NEEDS, PHONE, ROOT, SIDEBAR, Page, Servers, browser
 from selenium.webdriver.common.keys import Keys
 
 from aspect_sentiment import train as aspects_train
 from core.compression import export
-from core.model_files.module import load_module
+from core.model_files import checkpoint
 from core.tables.write import write_table
-from predict_fun import NewsClassifier
 
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason=NEEDS)
 SCRIPT = '<script>window.hacked=1;alert(1)</script><img src="x" onerror="window.hacked=1">'
@@ -42,15 +42,16 @@ VIEWS = {"": "新闻标题分类", "batch": "批量预测", "compare": "模型�
 
 
 @pytest.fixture(scope="module")
-def models(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def models(teacher: Path, graph: bytes, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A trained model, and one that takes two of its classes for each other."""
     folder = tmp_path_factory.mktemp("models")
-    module, meta = load_module(teacher, NewsClassifier.builds)
-    export.export(module, folder / "good.onnx", meta)
-    with torch.no_grad():
-        for part in (module.classifier.weight, module.classifier.bias):
-            part.copy_(part[[1, 0, 2]])
-    export.export(module, folder / "confused.onnx", meta)
+    facts = checkpoint.load(teacher)[1]
+    export.write(folder / "good.onnx", graph, facts)
+    confused = onnx.load_from_string(graph)
+    for part in confused.graph.initializer:
+        if part.name in ("classifier.weight", "classifier.bias"):
+            part.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(part)[[1, 0, 2]], part.name))
+    export.write(folder / "confused.onnx", confused.SerializeToString(), facts)
     return [f"{name}={folder / name}.onnx" for name in NAMES]
 
 

@@ -77,7 +77,7 @@ def test_of_two_runs_in_one_folder_the_second_is_refused_at_once(tmp_path: Path)
             begun = time.monotonic()
             with pytest.raises(UserError, match="another run is writing .*--save-dir and --output"):
                 RunState(artefact).claim(folder).__enter__()
-            assert time.monotonic() - begun < 1
+            assert time.monotonic() - begun < 5
         with RunState(tmp_path / "save" / "another.pt").claim(tmp_path / "other"):
             pass
     with state.claim(reports):
