@@ -36,7 +36,8 @@ from qa.predict import QaPredictor
 from qa.train import TrainConfig, fine_tune
 
 READER, LINE = "reader", "clause, rules"
-READERS: dict[str, int | None] = {READER: None, "reader, cloze first": 10}  # made questions for each passage
+FIRST, ALONE = "reader, cloze first", "reader, cloze alone"  # made questions before the labelled ones, or nothing else
+READERS: dict[str, int | None] = {READER: None, FIRST: 10}  # made questions for each passage
 STUDENTS = {"spread, alone": 0.0, "spread, taught": 0.7}  # by name, the weight of the soft loss
 
 
@@ -48,7 +49,7 @@ class QaConfig:
     """Folder with train.json, dev.json and test.json; see qa/formats.py."""
     bert_path: Path = Config.bert_path
     """Folder of the BERT; while the default one holds none, the bundled bert-mini-chinese is used."""
-    models: tuple[str, ...] = (*BASELINES, *READERS, "students")
+    models: tuple[str, ...] = (*BASELINES, *READERS, ALONE, "students")
     """What is compared."""
     rows: tuple[int, ...] = ()
     """Numbers of training questions; all of them are added."""
@@ -66,8 +67,9 @@ class QaConfig:
     def __post_init__(self) -> None:
         if min(self.seeds, *self.rows, 1) < 1:
             raise UserError("--seeds and --rows must be 1 or more")
-        if unknown := set(self.models) - {*BASELINES, *READERS, "students"}:
-            raise UserError(f"--models {min(unknown)} is none of {'; '.join([*BASELINES, *READERS, 'students'])}")
+        known = (*BASELINES, *READERS, ALONE, "students")
+        if unknown := set(self.models) - set(known):
+            raise UserError(f"--models {min(unknown)} is none of {'; '.join(known)}")
 
 
 def scores(given: Sequence[str], test: Questions) -> dict[str, Any]:
@@ -91,6 +93,10 @@ def measure(
         knobs |= {"bert_path": config.bert_path, "max_length": config.max_length, "cloze": READERS[name]}
         fine_tune(TrainConfig(**knobs), score_test=False)
         model = folder / TEACHER.name
+    elif name == ALONE:
+        key = {"model": FIRST, "rows": rows, "seed": seed}
+        trials.once("cells", key, partial(measure, FIRST, rows, seed, splits, config, trials))
+        model = trials.folder(key) / "cloze" / TEACHER.name
     else:
         key = {"model": READER, "rows": rows, "seed": seed}
         teacher = partial(measure, READER, rows, seed, splits, config, trials)
@@ -111,7 +117,7 @@ def mean_rows(runs: Sequence[dict[str, Any]]) -> np.ndarray:
 
 
 def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A line for each model and number of rows; what it is held against: the rules, or the same student alone."""
+    """A line for each model and number of rows; held against the rules, or what it differs from in one thing."""
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for cell in cells:
         groups.setdefault((cell["model"], cell["rows"]), []).append(cell)
@@ -120,6 +126,8 @@ def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
         entry = {"model": name, "rows": rows, "f1": [run["f1"] for run in runs], "em": [run["em"] for run in runs]}
         entry["seconds"] = float(np.mean([run["seconds"] for run in runs])) if "seconds" in runs[0] else None
         against = name.replace("taught", "alone") if name.endswith("taught") else LINE
+        if name == FIRST and (READER, rows) in groups:
+            against = READER
         if name != against and (others := groups.get((against, rows))):
             entry |= {"against": against, **asdict(paired_bootstrap(mean_rows(runs), mean_rows(others)))}
         summary.append(entry)

@@ -145,6 +145,7 @@ NAMES |= {
 NAMES |= {
     "reader": ("small BERT", "小 BERT"),
     "reader, cloze first": ("small BERT, made questions first", "小 BERT，先学编出来的问题"),
+    "reader, cloze alone": ("small BERT, made questions alone", "小 BERT，只学编出来的问题"),
 }
 NAMES |= {"attention": ("BERT, each aspect attends by itself", "BERT，每个方面各自注意")}
 NAMES |= {

@@ -4,7 +4,7 @@
     python -m qa.train --data-dir my_data --num-epochs 3      # on your own train.json, dev.json and test.json
     python -m qa.train --bert-path bert-base-chinese --max-length 384
     python -m qa.train --adapt-minutes 10                     # let the BERT read the passages first
-    python -m qa.train --cloze 10                             # ten made questions a passage first; see qa/cloze.py
+    python -m qa.train --cloze 10                             # made questions first, ten a passage; see qa/cloze.py
     python -m qa.train --resume                               # go on after Ctrl-C, a kill or a power cut
 
 Writes save_models/qa/bert_qa.pt (the state with the best F1 on dev), and the log and learning curve of the run to
