@@ -28,7 +28,7 @@ from qa.formats import read_labelled
 
 CLAUSE = re.compile(r"[^，。；！？\n]{5,}")
 SENTENCE_END = re.compile(r"[。！？\n]")
-SUBJECT_END = re.compile(r"[（(，,是为。、在]")
+SUBJECT_END = re.compile(r"[（(，,是为。、在\n]")
 PART_END = re.compile(r"[的（、]")
 TIME = re.compile(r"\d{2,4}年|\d月|\d日|世纪|年代")
 WHEN, COUNT = ("什么时候", "哪一年", "何时"), ("多少", "几")
