@@ -152,7 +152,8 @@ def test_a_table_of_aspects_names_the_command_that_reads_it(tmp_path: Path, suff
     module, *words = str(told.value).partition("python -m ")[2].split()
     assert module == "aspect_sentiment.data" and not (tmp_path / "data").exists()
     aspect_sentiment.data.main(words)
-    assert {path.name for path in (tmp_path / "data").iterdir()} == {"train.csv", "dev.csv", "test.csv"}
+    made = {"train.csv", "dev.csv", "test.csv", "aspects.txt", "states.txt"}
+    assert {path.name for path in (tmp_path / "data").iterdir()} == made
 
 
 def test_a_table_with_one_column_of_few_values_is_no_table_of_aspects(tmp_path: Path):
