@@ -79,3 +79,11 @@ def test_time_grows_with_the_rows_alone():
 
     seconds(1000)
     assert seconds(20_000) < 60 * max(seconds(2000), 0.005)  # a hundred times as long if pairs were compared
+
+
+@pytest.mark.parametrize("text", ["（", "(）", "[x", "】", "１"])
+def test_time_grows_with_the_length_alone(text: str):
+    """Of opening brackets alone, too: a hundred thousand took minutes when each was followed to the end."""
+    start = time.process_time()
+    near_key(text * 100_000)
+    assert time.process_time() - start < 20
