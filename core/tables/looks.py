@@ -15,7 +15,7 @@ ASPECTS, ENTITIES, QUESTIONS = "aspects", "entities", "questions"
 LOOK_LINES, LOOK_CHARACTERS = 200, 10_000  # looked at, and of each
 TAG = re.compile(r"[BIESMLUW][-_]\S+|O")  # of a token
 SPANS = re.compile(r'\s*\{.*"(entities"\s*:\s*\[|label"\s*:\s*\{)')
-PASSAGES = re.compile(r'\s*\{.*"paragraphs"\s*:.*"qas"\s*:', re.DOTALL)
+PASSAGES = '"paragraphs"', '"qas"'  # keys of a file of questions
 MOST_VALUES, LONGEST_VALUE = 6, 20  # of a column that says one of a few states
 
 
@@ -31,7 +31,8 @@ def looks_of(path: Path) -> str:
             lines = list(islice(file.parts(LOOK_CHARACTERS), LOOK_LINES))
     except UserError:  # a workbook
         lines = []
-    if PASSAGES.match("".join(lines)):
+    text = "".join(lines)
+    if text.lstrip().startswith("{") and all(key in text for key in PASSAGES):
         return QUESTIONS
     cells = [cells for line in lines if (cells := line.split()) and cells[0] != "-DOCSTART-"]
     has_tags = are_tags({row[-1] for row in cells}) and all(len(row) > 1 for row in cells)
