@@ -98,14 +98,14 @@ def measure(
         trials.once("cells", key, partial(measure, FIRST, rows, seed, splits, config, trials))
         model = trials.folder(key) / "cloze" / TEACHER.name
     else:
-        key = {"model": READER, "rows": rows, "seed": seed}
-        teacher = partial(measure, READER, rows, seed, splits, config, trials)
+        key = {"model": FIRST, "rows": rows, "seed": seed}
+        teacher = partial(measure, FIRST, rows, seed, splits, config, trials)
         trials.once("cells", key, teacher, need_model=True)
         distil(DistillConfig(**knobs, model=(str(trials.model(key)),), alpha=STUDENTS[name]), deploy=False)
         model = folder / STUDENT.name
     facts = load(model)[1]
     found = predict_all(QaPredictor.load(model, config.device), test.items, name)
-    if name != READER:  # which teaches the students
+    if name != FIRST:  # which teaches the students
         model.unlink()
     made = {"dev_f1": facts["metrics"]["dev"]["f1"], "seconds": facts["training"]["seconds"]}
     return {**scores([each["answer"] for each in found], test), **made}
