@@ -106,6 +106,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests in a browser, the longest, begin: at the end one process would be busy with them alone."""
+    items.sort(key=lambda item: item.path.name != "test_browser.py")
+
+
 def write_data(folder: Path, rows: int = 60, seed: int = 0) -> Path:
     """class.txt, train.txt, dev.txt and test.txt whose classes differ in their characters."""
     folder.mkdir(parents=True, exist_ok=True)
