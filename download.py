@@ -1,11 +1,12 @@
-"""Fetch an encoder of the hub, or the public news titles of THUCNews, and make sure that every file is whole.
+"""Fetch an encoder of the hub, or public data, titles or entities, and make sure that every file is whole.
 
 python download.py bert                             google-bert/bert-base-chinese, 400 MB, into bert-base-chinese/
 python download.py rbt3                             another encoder, into a folder of its own below encoders/
 python download.py owner/name                       likewise, any BERT of the hub
 python download.py bert --mirror                    from https://hf-mirror.com; HF_ENDPOINT is heeded too
 python download.py thucnews                         200,000 titles of 10 classes into data/thucnews/
-python download.py thucnews --mirror https://HOST   the same from HOST instead of https://raw.githubusercontent.com
+python download.py cluener                          12,091 sentences with entities of 10 types into data/cluener/
+python download.py cluener --mirror https://HOST    the same from HOST instead of https://raw.githubusercontent.com
 python download.py --from FOLDER_OR_ZIP bert        from files fetched by hand; any other likewise
 python download.py --check bert                     open what is there, offline, and compare its hashes; any folder too
 
@@ -15,11 +16,12 @@ What broke off goes on when the command is run again. `train.py --bert-path rbt3
 import argparse
 import itertools
 import shutil
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import public_data
 from config import Config
 from core import fetch
 from core.bert import ask, hub
@@ -27,17 +29,6 @@ from core.bert.folder import find_weights, read_index, require_files
 from core.bert.sums import SUMS, write_sums
 from core.console import UserError, run
 from core.fetch import FetchError, Remote, fault_in
-
-RAW = "https://raw.githubusercontent.com"
-THUCNEWS_REPO = "649453932/Chinese-Text-Classification-Pytorch"
-THUCNEWS_SHA1 = {  # as git counts them
-    "class.txt": "4c20bac1a8a6be2c207f0e97be4c279651d76d21",
-    "dev.txt": "cf7f8de6fc3e3c72284ab59e7ed850f49b7185c0",
-    "test.txt": "9c216ace7d0cf2c89fec1b4c9d49a92dc1791d0a",
-    "train.txt": "ffe8979a12879da0747847aca49e9a6c1d29898f",
-}
-# The source's finance realty stocks education science society politics sports game entertainment.
-THUCNEWS_CLASSES = "财经\n房产\n股票\n教育\n科技\n社会\n时政\n体育\n游戏\n娱乐\n".encode()
 
 
 @dataclass(frozen=True)
@@ -52,7 +43,7 @@ class Target:
     check: Callable[[Path], None]  # opens and compares the files in a folder
     next: str  # the command that uses it
     optional: tuple[str, ...] = ()
-    replaced: dict[str, bytes] = field(default_factory=dict)  # our content of a file in place of the one fetched
+    make: Callable[[Path], dict[str, bytes]] = lambda folder: {}  # a folder of fetched files -> those of ours
     is_encoder: bool = False
 
     def names(self) -> list[str]:
@@ -64,6 +55,13 @@ class Target:
         lacking = [names for names in self.needed if not set(names) & set(present)]
         return ", ".join(" or ".join(name for name in names if "index" not in name) for names in lacking)
 
+    def is_whole(self, remotes: Mapping[str, Remote]) -> bool:
+        """Whether the folder has the files, and what is made of them."""
+        if any(fault_in(self.folder / file, remote) for file, remote in remotes.items()):
+            return False
+        made = {self.folder / file: content for file, content in self.make(self.folder).items()}
+        return all(path.is_file() and path.read_bytes() == content for path, content in made.items())
+
 
 def target_of(name: str, check: bool = False) -> Target:
     """What a name on the command line means; to check also a folder.
@@ -71,16 +69,16 @@ def target_of(name: str, check: bool = False) -> Target:
     Raises:
         ValueError: nothing.
     """
-    if name == "thucnews":
+    if data := public_data.SETS.get(name):
         return Target(
             name=name,
-            folder=Path("data/thucnews"),
-            needed=tuple((file,) for file in THUCNEWS_SHA1),
-            page=f"https://github.com/{THUCNEWS_REPO}/tree/master/THUCNews/data",
-            ask=ask_github,
-            check=check_thucnews,
-            next="python train.py --data-dir data/thucnews",
-            replaced={"class.txt": THUCNEWS_CLASSES},
+            folder=Path("data") / name,
+            needed=tuple((file,) for file in data.hashes),
+            page=data.page,
+            ask=data.ask,
+            check=partial(check_data, name),
+            next=data.next,
+            make=data.make,
         )
     here = check and name != "" and Path(name).is_dir()
     encoder = hub.name_of("bert-base-chinese" if name == "bert" else name) or (name if here else None)
@@ -101,15 +99,13 @@ def target_of(name: str, check: bool = False) -> Target:
     )
 
 
-def ask_github(mirror: str | None, names: Sequence[str] | None = None) -> dict[str, Remote]:
-    """Addresses and hashes, all known beforehand."""
-    if mirror == "":
-        raise UserError(f"which mirror of {RAW}? Name it: python download.py thucnews --mirror https://HOST")
-    folder = f"{ask.address(mirror or RAW)}/{THUCNEWS_REPO}/master/THUCNews/data"
-    hashes = {name: (THUCNEWS_SHA1[name],) for name in names or THUCNEWS_SHA1}
-    if "class.txt" in hashes:
-        hashes["class.txt"] += (fetch.git_sha1(THUCNEWS_CLASSES),)
-    return {name: Remote(f"{folder}/{name}", None, own) for name, own in hashes.items()}
+def check_data(name: str, folder: Path) -> None:
+    """Compare the hashes of a data set, and read it; UserError where a file differs or is missing."""
+    data = public_data.SETS[name]
+    for file, remote in data.ask(None).items():
+        if fault := fault_in(folder / file, remote):
+            raise UserError(f"{folder / file} {fault}: run `python download.py {name}`")
+    data.look(folder)
 
 
 def check_encoder(folder: Path) -> None:
@@ -118,22 +114,6 @@ def check_encoder(folder: Path) -> None:
 
     require_files(folder)
     print(describe(folder))
-
-
-def check_thucnews(folder: Path) -> None:
-    """Compare the hashes, read the titles, and report those that stand in two files."""
-    from core.measure.data_faults import shared_titles
-    from utils import read_labels, read_titles
-
-    for name, remote in ask_github(None, THUCNEWS_SHA1).items():
-        if fault := fault_in(folder / name, remote):
-            raise UserError(f"{folder / name} {fault}: run `python download.py thucnews`")
-    labels = read_labels(folder / "class.txt")
-    splits = {name: read_titles(folder / f"{name}.txt", labels) for name in ("train", "dev", "test")}
-    for name, titles in splits.items():
-        print(f"{name}.txt: {'; '.join([f'{len(titles.texts):,} titles', *titles.warnings])}")
-    for (one, other), shared in shared_titles(splits).items():
-        print(f"{one}.txt and {other}.txt share {len(shared):,} title(s)")
 
 
 def download(target: Target, mirror: str | None) -> None:
@@ -145,7 +125,7 @@ def download(target: Target, mirror: str | None) -> None:
     part = target.folder / ".part"
     try:
         remotes = target.ask(mirror, None)
-        if not any(fault_in(target.folder / file, remote) for file, remote in remotes.items()):
+        if target.is_whole(remotes):
             print(f"{target.folder} is whole already")
             if target.is_encoder:
                 write_sums(target.folder, remotes)
@@ -197,13 +177,14 @@ def take(target: Target, source: Path, mirror: str | None) -> None:
 def install(target: Target, part: Path, files: Iterable[str], origin: str) -> None:
     """Check the files in `part` together and move them to their place."""
     try:
-        for file, content in target.replaced.items():
+        made = target.make(part)
+        for file, content in made.items():
             (part / file).write_bytes(content)
         target.check(part)
     except UserError as fault:
         shutil.rmtree(part, ignore_errors=True)
         raise UserError(str(fault).replace(str(part), origin)) from fault
-    for file in files:
+    for file in dict.fromkeys([*files, *made]):
         (part / file).replace(target.folder / file)
     shutil.rmtree(target.folder / ".part", ignore_errors=True)
     if target.is_encoder:
@@ -224,7 +205,7 @@ def check(target: Target) -> None:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        usage="%(prog)s [-h] [--mirror [URL]] [--from FOLDER_OR_ZIP] [--check] {bert,thucnews,NAME,OWNER/NAME}",
+        usage="%(prog)s [-h] [--mirror [URL]] [--from FOLDER_OR_ZIP] [--check] {bert,thucnews,cluener,NAME,OWNER/NAME}",
         description=f"{__doc__}\nEncoders by name, with repository and licence:\n\n{hub.table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -238,7 +219,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     try:
         args.target = target_of(args.target or "", args.check)
     except ValueError:
-        parser.error(f"say what to fetch: bert, thucnews, {', '.join(hub.ENCODERS)}, or owner/name of the hub")
+        parser.error(f"say what to fetch: bert, thucnews, cluener, {', '.join(hub.ENCODERS)}, or owner/name of the hub")
     if args.check and (args.source or args.mirror is not None):
         parser.error("--check looks at what is there: leave out --from and --mirror")
     return args

@@ -12,6 +12,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,16 +20,19 @@ import pytest
 from conftest import write_bert
 
 import download
+import public_data
 from config import BUNDLED_BERT, Config
 from core import fetch
 from core.bert import ask
 from core.bert.folder import find_bert, read_tokenizer
 from core.console import run
 from core.fetch import git_sha1
+from ner import data as ner_data
 
 SCRIPT = Path(download.__file__)
 BERT_PATH = "/google-bert/bert-base-chinese/resolve/main/"
-THUCNEWS_PATH = f"/{download.THUCNEWS_REPO}/master/THUCNews/data/"
+THUCNEWS_PATH = "/649453932/Chinese-Text-Classification-Pytorch/master/THUCNews/data/"
+CLUENER_PATH = "/hemingkx/CLUENER2020/main/BERT-CRF/data/clue/"
 ENGLISH = b"finance\nrealty\nstocks\neducation\nscience\nsociety\npolitics\nsports\ngame\nentertainment"
 FOLDERS = {"bert": Path("bert-base-chinese"), "thucnews": Path("data/thucnews")}
 
@@ -140,8 +144,15 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bert: Path) -> Itera
         texts = {name: "".join(f"第{row}条\t{row % 10}\n" for row in rows) for name, rows in titles.items()}
         news = {"class.txt": ENGLISH, **{name: text.encode() for name, text in texts.items()}}
         server.files |= {THUCNEWS_PATH + name: content for name, content in news.items()}
-        monkeypatch.setattr(download, "THUCNEWS_SHA1", {name: git_sha1(content) for name, content in news.items()})
-        monkeypatch.setattr(download, "RAW", server.url)
+        lines = [f'{{"text": "李明第{row}", "label": {{"name": {{"李明": [[0, 1]]}}}}}}\n' for row in range(30)]
+        entities = {"train.json": "".join(lines[:20]).encode(), "test.json": "".join(lines[20:]).encode()}
+        server.files |= {CLUENER_PATH + name: content for name, content in entities.items()}
+        hashes = {name: (git_sha1(content),) for name, content in (news | entities).items()}
+        hashes["class.txt"] += (git_sha1(public_data.THUCNEWS_CLASSES),)
+        for name, data in public_data.SETS.items():
+            own = {file: hashes[file.removeprefix("official_")] for file in data.hashes}
+            monkeypatch.setitem(public_data.SETS, name, replace(data, hashes=own))
+        monkeypatch.setattr(public_data, "RAW", server.url)
         monkeypatch.setattr(fetch, "PATIENCE", 0.3)
         monkeypatch.setattr(fetch, "PAUSE", 0.0)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
@@ -263,6 +274,28 @@ def test_a_slow_transfer_is_waited_for(server):
     assert time.monotonic() - start > 2 * fetch.PATIENCE
     assert server.fetched().count("train.txt") == 1
     assert_whole(server, "thucnews")
+
+
+def test_cluener_is_fetched_and_its_train_is_cut(server, capsys):
+    folder = Path("data/cluener")
+    download.main(["cluener"])
+    assert "next: python -m ner.train --data-dir data/cluener" in capsys.readouterr().out
+    splits = ner_data.read_data(folder)[1]
+    found = {name: [int(text[3:]) for text in split.items] for name, split in splits.items()}
+    assert found["dev"] == [7, 15] and found["test"] == list(range(20, 30))
+    assert found["train"] == [row for row in range(20) if row not in found["dev"]]
+    download.main(["--check", "cluener"])
+
+    (folder / "dev.json").unlink()
+    (folder / "train.json").write_bytes(b"edited")
+    before = len(server.log)
+    download.main(["cluener"])
+    assert len(server.log) == before, "what is made of the official file needs no network"
+    assert list(ner_data.read_data(folder)[1]["dev"].items) == splits["dev"].items
+    assert ner_data.read_data(folder)[1]["train"].items == splits["train"].items
+
+    (folder / "official_train.json").write_bytes(b"edited")
+    assert "official_train.json has another content" in fails("--check", "cluener")
 
 
 # --- the network is not well

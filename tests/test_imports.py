@@ -18,8 +18,8 @@ FLOORS = {
     3: ("core.compression", "core.pretraining", "core.task"),
     4: ("config", "page"),
     5: ("utils", "bert_classifer_model", "bilstm_classifier", "ngram_classifier", *SIBLINGS),
-    6: ("predict_fun", "train", "baseline", "download"),
-    7: ("tasks", "teachers"),
+    6: ("predict_fun", "train", "baseline", "public_data"),
+    7: ("tasks", "teachers", "download"),
     8: ("evaluate", "distillation", "pretrain_mlm", "custom_pruning", "predict_quantization", "api")
     + ("label_errors", "export", "bulk_predict"),
     9: ("hard_label_distillation", "soft_label_distillation", "bert_model_quantization", "benchmark", "tune_study"),
@@ -37,7 +37,7 @@ LIGHT += [f"qa.{name}" for name in ("data", "fitting", "formats", "metrics", "na
 LIGHT += ["qa.tables"]
 LIGHT += [f"aspect_sentiment.{name}" for name in ("columns", "data", "decisions", "metrics", "names", "predict")]
 LIGHT += [f"aspect_sentiment.{name}" for name in ("report", "states", "tables", "texts")]
-LIGHT += ["predict_fun", "predict_quantization", "api", "api_test", "app", "download", "quickstart"]
+LIGHT += ["predict_fun", "predict_quantization", "api", "api_test", "app", "download", "public_data", "quickstart"]
 WHOLE_ROOMS = ("core/text", "core/tables", "core/serving", "page")  # all of whose files are light
 MAX_LINES = 270
 LIGHT += [
@@ -204,7 +204,7 @@ def test_importing_every_script_writes_and_loads_nothing(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("script", sorted(set(LIGHT) & set(SCRIPTS) - {"app", "config", "tasks"}))
+@pytest.mark.parametrize("script", sorted(set(LIGHT) & set(SCRIPTS) - {"app", "config", "public_data", "tasks"}))
 def test_help_of_a_light_script_takes_less_than_a_second(script: str):
     code = (
         "import atexit, runpy, sys, time; sys.argv = [sys.argv[1], '--help']; "
