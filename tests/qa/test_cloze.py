@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SPECIAL, write_bert
+from conftest import SPECIAL, press_ctrl_c, write_bert
 from qa_questions import flags, write_squad
 
 from core.console import UserError
@@ -59,7 +59,8 @@ def test_a_folder_of_passages_becomes_one_of_questions(tmp_path: Path, capsys: p
             cloze.main([str(lines), "--to", str(tmp_path / "none")])
 
 
-def test_a_reader_learns_from_made_questions_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def small(tmp_path: Path) -> list[str]:
+    """The flags of a training on data of one passage, with a BERT that knows its characters."""
     words = [
         "0123456789",
         PASSAGE,
@@ -77,7 +78,11 @@ def test_a_reader_learns_from_made_questions_first(tmp_path: Path, monkeypatch: 
     for name, text in zip(("train", "dev", "test"), passages, strict=True):
         start = {"text": text[:2], "answer_start": 0}
         write_squad(folder / f"{name}.json", [{"context": text, "qas": [{**asked, "answers": [start]}]}])
-    args = [*flags(folder, tmp_path), "--bert-path", str(bert), "--cloze", "4", "--max-steps", "1"]
+    return [*flags(folder, tmp_path), "--bert-path", str(bert), "--max-steps", "1"]
+
+
+def test_a_reader_learns_from_made_questions_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    args = [*small(tmp_path), "--cloze", "4"]
     begun = []
     monkeypatch.setattr(train, "fit", lambda model, *rest: (begun.append(_copy(model)), _fit(model, *rest))[1])
     train.main(args)
@@ -87,6 +92,22 @@ def test_a_reader_learns_from_made_questions_first(tmp_path: Path, monkeypatch: 
     texts = json.loads((made.parent / "train.json").read_text(encoding="utf-8"))["data"][0]["paragraphs"]
     assert all(each["context"] in PASSAGE for each in texts)
     assert (tmp_path / "save/bert_qa.pt").is_file()
+
+
+def test_a_run_stopped_at_made_questions_goes_on_beside_an_earlier_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    args, model = small(tmp_path), tmp_path / "save/bert_qa.pt"
+    train.main(args)
+    earlier, args = model.read_bytes(), [*args, "--cloze", "4"]
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="--resume"):
+        press_ctrl_c(patch, at=1)
+        train.main(args)
+    assert model.read_bytes() == earlier
+    train.main([*args, "--resume"])
+    assert "resumed at step 1" in capsys.readouterr().out and model.read_bytes() != earlier
+    train.main([*args, "--resume"])
+    assert "has finished" in capsys.readouterr().out
 
 
 def _copy(model: torch.nn.Module) -> dict[str, torch.Tensor]:
