@@ -31,7 +31,7 @@ import evaluate
 import tasks
 import tune_study
 from config import Config
-from core.console import Stopped, UserError, parse, printing_to, progress, require_one_or_more, run, split_flags
+from core.console import Stopped, UserError, flag, parse, printing_to, progress, require_one_or_more, run, split_flags
 from core.files import require_folder, write_json
 from core.measure import tuning_report as report
 from core.model_files.checkpoint import load
@@ -122,8 +122,10 @@ class Search:
         self.train = lambda config: function(config, False)  # without a look at the test data
         self.argv = [*argv, *(("--data-dir", str(config.data_dir)) if config.data_dir else ())]
         given = self.given()
-        if getattr(given, "adapt_minutes", None):
-            raise UserError("--adapt-minutes would pretrain in each trial: run pretrain_mlm.py, and give --bert-path")
+        if first := next((name for name in ("adapt_minutes", "cloze") if getattr(given, name, None)), None):
+            raise UserError(
+                f"{flag(first)} would pretrain in each trial: leave it out; --bert-path takes a BERT of pretrain_mlm.py"
+            )
         Devices.alone(given.device, given.precision)
         require_folder(self.work)
         folder = self.work / f"probe-{os.getpid()}"

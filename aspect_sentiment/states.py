@@ -67,9 +67,9 @@ def write_lists(folder: Path, source: Path, aspects: Sequence[str], states: Sequ
         folder: where they go.
         source: where its data are from: those that are there are copied.
         aspects: names, as in the header.
-        states: names, as in the cells; the numbers that are known by these stay so.
+        states: names, as in the cells; the numbers that are known by these stay so, unless one is a state itself.
     """
-    values = {name: f"{value}\t{name}" for value, name in NUMBERS.items()}
+    values = {name: f"{value}\t{name}" for value, name in NUMBERS.items() if value not in map(name_key, states)}
     names = {ASPECTS_FILE: [" ".join(name.split()) for name in aspects]}
     names[STATES_FILE] = [values.get(name, name) for name in states]
     for name, lines in names.items():

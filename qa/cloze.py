@@ -13,8 +13,9 @@ Chinese. The questions are clumsy; they teach where to look. Writes train.json a
 import random
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from tyro.conf import Positional, arg
 
 from core.console import UserError, parse, require_one_or_more, run
 from core.files import write_json
+from core.tables.formats import is_table
 from core.tables.split import unseen
 from core.text.decode import open_text
 from qa.formats import read_labelled
@@ -51,6 +53,7 @@ LONGEST_ANSWER, QUESTION = 80, (6, 60)  # characters
 EXCERPT = 150, 260  # characters of a passage that a question is asked about
 TRIES = 2  # for each question wanted
 DEV_EVERY = 20  # passages
+NEEDED = "each needs some clauses of Chinese"
 
 
 @dataclass
@@ -132,8 +135,8 @@ def _excerpt(passage: str, first: int, last: int, rng: random.Random) -> tuple[i
     return begin, max(last, begin + size)
 
 
-def make_questions(passages: Sequence[str], each: int, seed: int) -> Iterator[dict]:
-    """Paragraphs of SQuAD with a question each; none of a passage without clauses of Chinese.
+def make_questions(passages: Sequence[str], each: int, seed: int) -> Iterator[list[dict]]:
+    """Of each passage, paragraphs of SQuAD with a question each; none of one without clauses of Chinese.
 
     Args:
         passages: plain texts.
@@ -143,7 +146,7 @@ def make_questions(passages: Sequence[str], each: int, seed: int) -> Iterator[di
     for number, passage in enumerate(passages):
         rng = random.Random(f"{seed} {number}")
         clauses = [found.span() for found in CLAUSE.finditer(passage)]
-        made: set[tuple[int, int]] = set()
+        made: dict[tuple[int, int], dict] = {}
         for _ in range(TRIES * each if len(clauses) > 2 else 0):
             drawn = _question(passage, clauses, rng)
             if drawn is None or len(made) == each:
@@ -154,46 +157,55 @@ def make_questions(passages: Sequence[str], each: int, seed: int) -> Iterator[di
                 continue
             if not QUESTION[0] <= len(question) <= QUESTION[1]:
                 continue
-            made.add((first, last))
             begin, end = _excerpt(passage, first, last, rng)
-            asked = {"id": f"{number}-{len(made)}", "question": question}
+            asked = {"id": f"{number}-{len(made) + 1}", "question": question}
             asked["answers"] = [{"text": answer, "answer_start": first - begin}]
-            yield {"context": passage[begin:end], "qas": [asked]}
+            made[first, last] = {"context": passage[begin:end], "qas": [asked]}
+        yield list(made.values())
 
 
-def write_questions(passages: Sequence[str], each: int, seed: int, path: Path) -> int:
-    """Write made questions in the JSON of SQuAD, and return how many.
+def write_questions(made: Iterable[Sequence[dict]], seed: int, path: Path) -> int:
+    """Write what was made of some passages in the JSON of SQuAD, and return how many questions.
 
     Raises:
-        UserError: not one can be made.
+        UserError: there is none.
     """
-    made = list(make_questions(passages, each, seed))
-    if not made:
-        raise UserError("no question can be made of these passages: they need some clauses of Chinese each")
-    random.Random(seed).shuffle(made)
-    write_json(path, {"data": [{"paragraphs": made}]})
-    return len(made)
+    paragraphs = list(chain.from_iterable(made))
+    if not paragraphs:
+        raise UserError(f"no question can be made of these passages: {NEEDED}")
+    random.Random(seed).shuffle(paragraphs)
+    write_json(path, {"data": [{"paragraphs": paragraphs}]})
+    return len(paragraphs)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     config = parse(ClozeConfig, argv or ["--help"], __doc__)
-    if config.passages.suffix == ".json":
-        texts = [row.pair.context for row in read_labelled(config.passages).rows]
+    path = config.passages
+    if path.suffix.lower() == ".json":
+        found = read_labelled(path)
+        texts, warnings = [row.pair.context for row in found.rows], found.warnings
+    elif is_table(path):
+        raise UserError(f"{path} is a table: copy its passages into a text file, one a line")
     else:
-        with open_text(config.passages) as file:
-            texts = [line for each in file.lines() if (line := each.strip())]
+        with open_text(path) as file:
+            texts, warnings = [line for each in file.lines() if (line := each.strip())], file.warnings
+    for warning in warnings:
+        print(f"warning: {path}: {warning}", file=sys.stderr)
     texts = unseen(texts, ())
-    dev = texts[DEV_EVERY - 1 :: DEV_EVERY] or texts[-1:]
-    parts = {"dev": dev, "train": unseen(texts, dev)}
-    if not parts["train"]:
-        raise UserError(f"{config.passages} has {len(texts)} passage(s): give two or more, one a line")
-    for name in parts:
+    made = list(filter(None, make_questions(texts, config.each, config.seed)))
+    if len(made) < 2:
+        told = f"questions can be made of {len(made)} of its {len(texts)} passage(s)"
+        raise UserError(f"{path}: {told}: give two or more, one a line; {NEEDED}")
+    every = min(DEV_EVERY, len(made))
+    dev = made[every - 1 :: every]
+    del made[every - 1 :: every]
+    for name in ("dev", "train"):
         if (path := config.to / f"{name}.json").exists():
             raise UserError(f"{path} is there already: choose another folder for --to, or delete it")
-    for name, part in parts.items():
+    for name, part in (("dev", dev), ("train", made)):
         path = config.to / f"{name}.json"
-        print(f"{path}: {write_questions(part, config.each, config.seed, path)} questions on {len(part)} passages")
+        print(f"{path}: {write_questions(part, config.seed, path)} questions on {len(part)} passages")
     print(f"next: python -m qa.train --data-dir {config.to} --num-epochs 1")
 
 

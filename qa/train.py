@@ -41,7 +41,7 @@ from core.training.recipes import cross_entropy
 from core.training.resume import RunState, finish
 from core.training.stage import run_stage
 from core.training.units import count_labels
-from qa.cloze import write_questions
+from qa.cloze import make_questions, write_questions
 from qa.data import (
     BUNDLED_DATA,
     Questions,
@@ -133,7 +133,7 @@ def learn_made(config: TrainConfig, splits: dict[str, Questions], devices: Devic
     folder = config.save_dir / "cloze"
     judged = (item.context for name, split in splits.items() if name != "train" for item in split.items)
     passages = unseen((item.context for item in splits["train"].items), judged)
-    count = write_questions(passages, config.cloze, config.seed, folder / "train.json")
+    count = write_questions(make_questions(passages, config.cloze, config.seed), config.seed, folder / "train.json")
     shutil.copyfile(splits["dev"].path, folder / "dev.json")
     print(f"first, an epoch on {count} questions made of {len(passages)} passages")
     shared = {"data_dir": folder, "save_dir": folder, "output": config.output / "cloze"}

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from conftest import painting, press_ctrl_c, train_args, write_bert
@@ -18,6 +19,7 @@ import pretrain_mlm
 import train
 from core.console import UserError
 from core.model_files import checkpoint
+from core.pretraining import masked_lm
 from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer, read_vocab
 from core.training.resume import RunState
 
@@ -175,6 +177,15 @@ def test_train_adapts_the_bert_first(
     assert (adapted / "model.safetensors").stat().st_mtime_ns == written
 
 
+def test_a_bert_of_many_positions_is_adapted_too(bert: Path, data: Path, tmp_path: Path):
+    tokenizer = Tokenizer(read_vocab(bert / "vocab.txt"), 600)
+    bert_for_mlm = masked_lm.new_bert(1, 64, 600, np.ones((len(tokenizer.vocab), 64)))
+    masked_lm.write_bert(tmp_path / "long", bert_for_mlm, tokenizer, None, "")
+    adapting = ["--adapt-minutes", "0.001", "--max-length", "600", "--num-epochs", "1", "--max-steps", "1"]
+    train.main(train_args(tmp_path / "long", data, tmp_path, *adapting))
+    assert (tmp_path / "save/adapted_bert/model.safetensors").is_file()
+
+
 def test_what_cannot_be_adapted(bert: Path, data: Path, tmp_path: Path):
     for more, says in (
         (["--adapt-minutes", "0"], "--adapt-minutes is 0"),
@@ -214,7 +225,7 @@ def test_a_corpus_without_text(content: bytes, says: str, tmp_path: Path):
         (["--mask-share", "1"], "--mask-share is 1.0"),
         (["--character-share", "2"], "--character-share is 2.0"),
         (["--hidden-size", "100"], "multiple of 64"),
-        (["--max-length", "4"], "5 to 512"),
+        (["--max-length", "4"], "5 or more"),
         (["--minutes", "0"], "--minutes is 0"),
         (["--vocab-size", "9"], "100 or more"),
     ],

@@ -347,6 +347,7 @@ def test_every_stage_has_the_knobs_that_are_searched(name: str):
         (["--space", "wheels=1:3"], "there is no knob wheels to search here: take of .*learning_rate"),
         (["--space", "dropout=0:1.5"], "--dropout is 1.5: it must be at least 0 and below 1"),
         (["--adapt-minutes", "1"], "--adapt-minutes would pretrain in each trial"),
+        (["--stage", "qa.train", "--cloze", "4"], "--cloze would pretrain in each trial"),
         (["--storage", "nonsense"], "no study can be opened in --storage"),
     ],
 )

@@ -1,7 +1,7 @@
 """Report on labelled texts before a model is trained on them, to read and as a picture.
 
-Titles are compared as exact text without the blanks at their ends, so two that differ in a space inside, a capital
-letter or a punctuation mark count as different: near-repeats are not counted.
+Between two files near repeats count as the same title, which differ in punctuation, spaces, width, case or what stands
+in brackets only; within a file, and where labels contradict each other, exact text does.
 """
 
 import math

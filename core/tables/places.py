@@ -66,13 +66,16 @@ def list_inputs(place: str) -> tuple["FileSystem", list[Input]]:
     inputs = []
     for info in infos:
         try:
-            name = PurePosixPath(info.path).relative_to(base)
+            path, is_utf8 = info.path, True
         except UnicodeDecodeError as fault:  # an archive of a Chinese Windows, unpacked on Linux
-            told = fault.object.decode("gb18030", "replace")
-            raise UserError(f"--input {place} holds {told}, whose name is not in UTF-8: rename it") from fault
+            path, is_utf8 = fault.object.decode("utf-8", "surrogateescape"), False
+        name = PurePosixPath(path).relative_to(base)
         wanted = found.type == FileType.File or is_read(name.parts, pattern)
         if info.type == FileType.File and wanted and name.suffix.lower() in SUFFIXES:
-            inputs.append(Input(info.path, name.as_posix()))
+            if not is_utf8:
+                told = name.as_posix().encode("utf-8", "surrogateescape").decode("gb18030", "replace")
+                raise UserError(f"--input {place} holds {told}, whose name is not in UTF-8: rename it")
+            inputs.append(Input(path, name.as_posix()))
     if not inputs:
         hidden = f"; what begins with {' '.join(HIDDEN)} is passed over"
         raise UserError(f"--input {place} holds no file that ends in {' '.join(SUFFIXES)}{hidden}")

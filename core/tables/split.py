@@ -7,9 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 SHARE = 0.1  # of the rows of a class that go to dev, and to test
-BRACKETED = re.compile(
-    r"[(（【\[［〔][^)）】\]］〕]{0,200}[)）】\]］〕]"
-)  # bounded: of brackets alone it would be quadratic
+BRACKETED = re.compile(r"[(（【\[［〔][^(（【\[［〔)）】\]］〕]*[)）】\]］〕]")  # the innermost: linear in any text
 SHORTEST = 6  # characters left of a text without its brackets that tell it from others
 
 

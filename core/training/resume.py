@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from core import __version__
-from core.console import UserError
+from core.console import Stopped, UserError
 from core.files import require_folder
 from core.model_files.checkpoint import read_tensors, save, write_tensors
 from core.model_files.facts import Facts
@@ -78,7 +78,8 @@ class RunState:
     def claim(self, reports: Path, is_main: bool = True) -> Iterator[None]:
         """Have the folders of a run to itself, and know before it begins that they can be written.
 
-        A lock that a dead process has left is none.
+        A lock that a dead process has left is none. The folder of the state is there from the beginning on: a run that
+        is stopped or killed before its first save has not finished, whatever an earlier one has made.
 
         Args:
             reports: the folder of its log.
@@ -98,7 +99,18 @@ class RunState:
                         f"another run is writing {self.artefact} or {reports}: wait for its end, or give this one "
                         "other folders with --save-dir and --output"
                     ) from fault
-            yield
+            if is_main:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            goes_on = True
+            try:
+                yield
+                goes_on = False
+            except UserError as fault:
+                goes_on = isinstance(fault, Stopped)
+                raise
+            finally:
+                if is_main and not goes_on:
+                    self._forget()
 
     def exists(self) -> bool:
         return self._last.is_file() or self._before.is_file()
@@ -142,8 +154,13 @@ class RunState:
     def drop(self) -> None:
         """Remove the state once the run has ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self.folder.parent.is_dir() and not any(self.folder.parent.iterdir()):
-            self.folder.parent.rmdir()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Remove the folders of the state that nothing is in."""
+        for folder in (self.folder, self.folder.parent):
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _remove(path: Path) -> None:
@@ -188,7 +205,7 @@ def finish(
 
 def has_finished(artefact: Path) -> bool:
     """Whether there is nothing to resume because the run that makes a file has ended; says so if it has."""
-    finished = artefact.is_file() and not RunState(artefact, {}).exists()
+    finished = artefact.is_file() and not RunState(artefact).folder.is_dir()
     if finished:
         print(f"nothing to resume: the run that made {artefact} has finished")
     return finished

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from aspect_reviews import write_reviews, write_table
 
-from aspect_sentiment.data import read, read_data
+from aspect_sentiment.data import main, read, read_data
 from aspect_sentiment.predict import TASK
 from core.console import UserError
 from core.training.units import IGNORED
@@ -99,6 +99,14 @@ def test_numbers_and_empty_cells_are_read_as_pandas_writes_them(tmp_path: Path):
     assert (read(path, ["-2.0", "-1.0", "0", "1.0"]).states == found.states).all()  # of a model that was made before
     (tmp_path / "states.txt").write_text("-2.0\t无\n-1\t差\n0\t中\n1.0\t好\n", encoding="utf-8")
     assert (read(path).states == found.states).all() and read(path).labels == ["无", "差", "中", "好"]
+
+
+def test_states_that_are_numbers_and_words_are_imported_as_they_are(tmp_path: Path):
+    """A number that is a state itself is not also the value of the state that it is usually known by."""
+    rows = [[f"菜很香{row}", *(("１", "0"), ("正面", "中性"), ("0", "1"))[row % 3]] for row in range(30)]
+    source = write_table(tmp_path / "reviews.csv", rows, ("评论", "口味", "服务"))
+    main(["import", str(source), "--to", str(tmp_path / "made")])
+    assert set(read_data(tmp_path / "made")["train"].labels) == {"１", "0", "正面", "中性"}
 
 
 def test_reviews_are_no_aspect(tmp_path: Path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SPECIAL, write_bert
+from conftest import SPECIAL, press_ctrl_c, write_bert
 from qa_questions import flags, write_squad
 
 from core.console import UserError
@@ -25,17 +25,15 @@ def test_answers_stand_where_they_say(tmp_path: Path):
     """In any text; the reader of labelled files has nothing to mend."""
     rng = random.Random(0)
     texts = ["".join(rng.choices(STRANGE, k=rng.randint(0, 400))) for _ in range(80)]
-    made = list(cloze.make_questions([PASSAGE, *texts], 5, seed=1))
-    assert len(made) > 100 and made == list(cloze.make_questions([PASSAGE, *texts], 5, seed=1))
-    assert made != list(cloze.make_questions([PASSAGE, *texts], 5, seed=2))
-    for paragraph in made:
+    first, again, other = (list(cloze.make_questions([PASSAGE, *texts], 5, seed)) for seed in (1, 1, 2))
+    made = sum(first, [])
+    assert len(made) > 100 and first == again != other and len(first) == 81
+    for paragraph, source in [(each, text) for text, own in zip([PASSAGE, *texts], first, strict=True) for each in own]:
         [asked] = paragraph["qas"]
         [answer] = asked["answers"]
         start = answer["answer_start"]
         assert paragraph["context"][start : start + len(answer["text"])] == answer["text"] != ""
-        assert (
-            asked["question"][-1] == "？" and paragraph["context"] in [PASSAGE, *texts] or len(paragraph["context"]) > 5
-        )
+        assert asked["question"][-1] == "？" and paragraph["context"] in source
     found = read_labelled(write_squad(tmp_path / "made.json", made))
     assert len(found.rows) == len(made) == len({row.id for row in found.rows}) and not any(found.counts.values())
 
@@ -53,13 +51,28 @@ def test_a_folder_of_passages_becomes_one_of_questions(tmp_path: Path, capsys: p
     assert "python -m qa.train --data-dir" in capsys.readouterr().out
     with pytest.raises(UserError, match="is there already"):
         cloze.main([str(lines), "--to", str(tmp_path / "made")])
-    for content, says in (("Nothing here.\nNor here.", "no question can be made"), (PASSAGE, "give two or more")):
+    for content, says in (("Nothing here.\nNor here.", "of 0 of its 2"), (f"{PASSAGE}\n完。", "of 1 of its 2 passage")):
         lines.write_text(content, encoding="utf-8")
-        with pytest.raises(UserError, match=says):
+        with pytest.raises(UserError, match=f"questions can be made {says}.*give two or more"):
             cloze.main([str(lines), "--to", str(tmp_path / "none")])
 
 
-def test_a_reader_learns_from_made_questions_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_passages_of_which_nothing_is_made_are_in_no_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    passages = [f"{PASSAGE}第{number}段，是最后一段，说的是别的事情。" for number in range(3)]
+    lines = tmp_path / "lines.txt"
+    lines.write_bytes("\n".join([*passages, "版权所有"]).encode() + b"\xff")
+    cloze.main([str(lines), "--to", str(tmp_path / "made")])
+    told = capsys.readouterr()
+    assert "questions on 1 passages" in told.out and "questions on 2 passages" in told.out
+    assert f"warning: {lines}: 1 " in told.err
+    labelled = (tmp_path / "made/train.json").rename(tmp_path / "LABELLED.JSON")  # as Windows may call it
+    cloze.main([str(labelled), "--to", str(tmp_path / "again")])
+    with pytest.raises(UserError, match="a.csv is a table: copy its passages into a text file"):
+        cloze.main([str(tmp_path / "a.csv"), "--to", str(tmp_path / "none")])
+
+
+def small(tmp_path: Path) -> list[str]:
+    """The flags of a training on data of one passage, with a BERT that knows its characters."""
     words = [
         "0123456789",
         PASSAGE,
@@ -77,7 +90,11 @@ def test_a_reader_learns_from_made_questions_first(tmp_path: Path, monkeypatch: 
     for name, text in zip(("train", "dev", "test"), passages, strict=True):
         start = {"text": text[:2], "answer_start": 0}
         write_squad(folder / f"{name}.json", [{"context": text, "qas": [{**asked, "answers": [start]}]}])
-    args = [*flags(folder, tmp_path), "--bert-path", str(bert), "--cloze", "4", "--max-steps", "1"]
+    return [*flags(folder, tmp_path), "--bert-path", str(bert), "--max-steps", "1"]
+
+
+def test_a_reader_learns_from_made_questions_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    args = [*small(tmp_path), "--cloze", "4"]
     begun = []
     monkeypatch.setattr(train, "fit", lambda model, *rest: (begun.append(_copy(model)), _fit(model, *rest))[1])
     train.main(args)
@@ -87,6 +104,22 @@ def test_a_reader_learns_from_made_questions_first(tmp_path: Path, monkeypatch: 
     texts = json.loads((made.parent / "train.json").read_text(encoding="utf-8"))["data"][0]["paragraphs"]
     assert all(each["context"] in PASSAGE for each in texts)
     assert (tmp_path / "save/bert_qa.pt").is_file()
+
+
+def test_a_run_stopped_at_made_questions_goes_on_beside_an_earlier_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    args, model = small(tmp_path), tmp_path / "save/bert_qa.pt"
+    train.main(args)
+    earlier, args = model.read_bytes(), [*args, "--cloze", "4"]
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="--resume"):
+        press_ctrl_c(patch, at=1)
+        train.main(args)
+    assert model.read_bytes() == earlier
+    train.main([*args, "--resume"])
+    assert "resumed at step 1" in capsys.readouterr().out and model.read_bytes() != earlier
+    train.main([*args, "--resume"])
+    assert "has finished" in capsys.readouterr().out
 
 
 def _copy(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -71,10 +71,16 @@ def test_folders_that_no_pattern_reaches_are_not_entered(base: Path, monkeypatch
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
-def test_a_name_that_is_not_in_utf_8_is_told(base: Path):
+def test_a_name_that_is_not_in_utf_8_is_told_where_the_file_would_be_read(base: Path):
+    base = base.rename(base.with_name("数据"))
+    before = list_inputs(str(base))[1]
+    for name in ("图片.jpg", "_旧.csv"):
+        Path(os.fsdecode(os.fsencode(base) + b"/" + name.encode("gb18030"))).touch()
+    assert list_inputs(str(base))[1] == before
     Path(os.fsdecode(os.fsencode(base) + b"/" + "标题.csv".encode("gb18030"))).touch()
-    with pytest.raises(UserError, match="标题.csv, whose name is not in UTF-8: rename it"):
+    with pytest.raises(UserError, match="holds 标题.csv, whose name is not in UTF-8: rename it"):
         list_inputs(str(base))
+    assert [file.name for file in list_inputs(f"{base}/a*.csv")[1]] == ["a.csv"]
 
 
 def test_patterns_on_drives_and_in_buckets():

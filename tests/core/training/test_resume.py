@@ -12,9 +12,9 @@ from torch import nn
 
 import core
 import train
-from core.console import UserError
+from core.console import Stopped, UserError
 from core.model_files import checkpoint
-from core.training.resume import RunState, finish
+from core.training.resume import RunState, finish, has_finished
 
 HOLD = """
 import sys, time
@@ -95,6 +95,26 @@ def test_a_lock_that_a_dead_process_leaves_is_seen_through(tmp_path: Path):
         process.kill()
     with RunState(artefact).claim(reports):
         pass
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_over"),
+    [(None, True), (UserError("bad data"), True), (Stopped("by Ctrl-C"), False), (KeyboardInterrupt(), False)],
+    ids=["ended", "refused", "stopped", "killed"],
+)
+def test_a_run_that_has_begun_has_not_finished_though_an_earlier_one_has(
+    fault: BaseException | None, is_over: bool, tmp_path: Path
+):
+    artefact = tmp_path / "m.pt"
+    artefact.write_bytes(b"earlier")
+    try:
+        with RunState(artefact).claim(tmp_path / "reports"):
+            assert not has_finished(artefact)
+            if fault:
+                raise fault
+    except (UserError, KeyboardInterrupt) as raised:
+        assert raised is fault
+    assert has_finished(artefact) is is_over and (tmp_path / "resume").exists() is not is_over
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_the_run(tmp_path: Path):
