@@ -29,7 +29,8 @@ from core.model_files import checkpoint, openvino_model
 from core.model_files.facts import INPUTS, Facts
 from core.model_files.int8 import SCHEME, quantize
 from core.model_files.module import CPU, run_module
-from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer, collate
+from core.text.collate import collate
+from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from core.training.device import has_native_bf16
 from predict_fun import NewsClassifier
 

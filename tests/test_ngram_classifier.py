@@ -15,8 +15,9 @@ import evaluate
 import soft_label_distillation
 from core.console import UserError
 from core.model_files import checkpoint
+from core.text.collate import collate
 from core.text.ngrams import ngram_buckets
-from core.text.tokenizer import Tokenizer, collate
+from core.text.tokenizer import Tokenizer
 from ngram_classifier import BUCKETS, NgramClassifier, fit_ngrams
 from predict_fun import NewsClassifier
 from utils import Titles, read_titles

@@ -13,7 +13,8 @@ from core.model_files.facts import CLASSIFICATION, INPUTS, Facts
 from core.model_files.finite import NotFinite, is_finite
 from core.model_files.names import LIGHT, ONNX, OPENVINO, ending
 from core.model_files.onnx_model import Run
-from core.text.tokenizer import Tokenizer, collate
+from core.text.collate import collate
+from core.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from core.model_files.module import Build

@@ -19,8 +19,9 @@ from tokenizers.trainers import WordPieceTrainer
 
 from core.console import UserError, progress
 from core.files import atomic_write, sha256, write_json
+from core.text.collate import collate
 from core.text.decode import open_text
-from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer, build_tokenizer, collate
+from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer, build_tokenizer
 
 LONGEST_LINE = 10_000  # characters; a longer line is cut into several texts
 CHUNK = 20_000  # texts encoded at a time

@@ -192,30 +192,6 @@ def is_word_vocab(vocab: Sequence[str]) -> bool:
     return not pieces and any(len(token) > 1 and all("\u4e00" <= c <= "\u9fff" for c in token) for token in vocab)
 
 
-def collate(columns: Mapping[str, Sequence], pads: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """Rows of different lengths as int64 arrays, with the `attention_mask` of `input_ids`.
-
-    Args:
-        columns: a value of each row by name, `input_ids` among them: numbers, or token by token.
-        pads: by name of the column, what fills up shorter rows; 0 where it is not named.
-
-    Returns:
-        (rows,) for columns of numbers, (rows, longest) for the others; the mask is 1 for tokens and 0 for padding.
-    """
-    batch = {}
-    for name, values in columns.items():
-        if np.isscalar(values[0]):
-            batch[name] = np.array(values, dtype=np.int64)
-            continue
-        batch[name] = np.full((len(values), max(map(len, values))), pads.get(name, 0), dtype=np.int64)
-        for row, value in zip(batch[name], values, strict=True):
-            row[: len(value)] = value
-    batch["attention_mask"] = mask = np.zeros_like(batch["input_ids"])
-    for row, ids in zip(mask, columns["input_ids"], strict=True):
-        row[: len(ids)] = 1
-    return batch
-
-
 def replace_surrogates(text: str) -> str:
     """`text` with lone surrogates, which no encoding can carry, replaced by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

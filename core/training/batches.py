@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
-from core.text.tokenizer import collate
+from core.text.collate import collate
 
 BUCKET_BATCHES = 50  # shuffled rows are sorted by length within so many batches
 
@@ -29,6 +29,8 @@ class Batches:
     ) -> None:
         self.columns = {name: _compact(values) for name, values in columns.items()}
         self.pads = pads
+        # PyTorch keeps kernels and memory for each shape on a CPU: of 256 widths several GB, of sixteen few
+        self.most = {name: max(map(len, each)) for name, each in self.columns.items() if not np.isscalar(each[0])}
         self.lengths = list(map(len, self.columns["input_ids"]))
         self.batch_size = batch_size
         self.seed = seed
@@ -52,7 +54,8 @@ class Batches:
         """The batches of epoch `number` from the one at `skip` on, every one or every `stride`-th."""
         for rows in self._order(number)[skip::stride]:
             values = {name: [column[row] for row in rows] for name, column in self.columns.items()}
-            batch = {name: torch.from_numpy(array) for name, array in collate(values, self.pads).items()}
+            arrays = collate(values, self.pads, self.most)
+            batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
             yield batch | {"row": torch.tensor(rows)}
 
     def _order(self, epoch: int) -> list[list[int]]:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from core.console import UserError
-from core.text.tokenizer import Tokenizer, check_coverage, collate, read_vocab, replace_surrogates
+from core.text.collate import collate
+from core.text.tokenizer import Tokenizer, check_coverage, read_vocab, replace_surrogates
 from core.text.words import encode_words
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "好", "人", "a", "##b", "c"]
