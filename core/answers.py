@@ -49,14 +49,14 @@ def answer_rows(
     yield list[object](columns)
     for line, prediction in answers:
         if prediction is None:
-            yield [line, "", "", "", "empty", *[""] * (len(columns) - len(COLUMNS))]
+            yield [line, "", None, "", "empty", *[None] * (len(columns) - len(COLUMNS))]
             continue
         first, *others = prediction.top(top_k)
-        cells: list[object] = [cell for name, share in others for cell in (name, f"{share:.6f}")]
+        cells: list[object] = [cell for name, share in others for cell in (name, round(share, 6))]
         if min_confidence is not None:
             cells.insert(0, "" if prediction.is_sure(min_confidence) else UNSURE)
-        cells = [line, first[0], f"{first[1]:.6f}", prediction.truncated, "", *cells]
-        yield cells + [""] * (len(columns) - len(cells))
+        cells = [line, first[0], round(first[1], 6), prediction.truncated, "", *cells]
+        yield cells + [None] * (len(columns) - len(cells))
 
 
 def show(answers: Iterator[tuple[str, Prediction | None]], top_k: int, min_confidence: float | None = None) -> None:

@@ -289,6 +289,18 @@ def test_lines_become_a_sheet(teacher: Path, tmp_path: Path):
     assert [row[1] for row in rows] == ["体育", None, "科技"] and [row[4] for row in rows] == [None, "empty", None]
 
 
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_confidences_of_lines_are_numbers_as_those_of_a_table_are(teacher: Path, tmp_path: Path, suffix: str):
+    titles, output = tmp_path / "titles.txt", tmp_path / f"answers{suffix}"
+    titles.write_text("球赛冠军夺胜\n\n银行利率\n", encoding="utf-8")
+    predict_fun.main(["--model", str(teacher), "--file", str(titles), "--top-k", "2", "--output", str(output)])
+    with open_table(output) as table:
+        rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    for name in ("confidence", "confidence_2"):
+        assert [type(row[name]) for row in rows] == [float, type(None), float]
+    assert all(0 < row["confidence"] + row["confidence_2"] <= 1.000001 for row in (rows[0], rows[2]))
+
+
 @pytest.mark.parametrize("suffix", [".xlsx", ".csv", ".tsv", ".jsonl", ".parquet"])
 def test_blank_lines_and_classes_that_are_none_leave_cells_empty(teacher: Path, tmp_path: Path, suffix: str):
     (tmp_path / "titles.txt").write_text("球队夺冠\n\n芯片手机\n", encoding="utf-8")

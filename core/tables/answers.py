@@ -60,14 +60,19 @@ class Source:
         """
         if isinstance(self.content, Text):
             rows = answer_rows(predict(self.texts()), top_k, min_confidence)
-            return [str(name) for name in next(rows)], rows, None, {}
+            names = [str(name) for name in next(rows)]
+            return names, rows, None, {name: float for name in names if name.startswith("confidence")}
         added = added_columns(self.content.columns, top_k, min_confidence)
         own, self.content.rows = tee(self.content.rows)  # as far apart as `predict` looks ahead
         answers = (prediction for _, prediction in predict(self.texts()))
         cells = partial(added_cells, top_k=top_k, min_confidence=min_confidence, width=len(added))
         rows = _beside(self.content.name, own, answers, cells)
-        kinds: dict[str, type] = {name: float for name in added if SURE in name}
-        return [*self.content.columns, *added], rows, self.content.schema, kinds
+        return (
+            [*self.content.columns, *added],
+            rows,
+            self.content.schema,
+            {name: float for name in added if SURE in name},
+        )
 
 
 def _beside(

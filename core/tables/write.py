@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time
 from itertools import chain, islice
@@ -59,12 +60,21 @@ def write_format(
         write_rows(file, chain([columns], rows), "," if suffix == ".csv" else "\t")
     elif suffix == ".jsonl":
         for row in rows:
-            line = json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False, default=cell_text)
+            line = json.dumps(_finite(dict(zip(columns, row, strict=True))), ensure_ascii=False, default=cell_text)
             file.write(line.encode("utf-8", "replace") + b"\n")
     elif suffix == ".parquet":
         _write_parquet(file, columns, rows, schema, kinds)
     else:
         _write_xlsx(file, chain([columns], rows))
+
+
+def _finite(value: Any) -> Any:
+    """A value with null for numbers that JSON has not: NaN and the infinities."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_rows(file: BinaryIO, rows: Iterable[Iterable[Any]], delimiter: str = ",") -> None:

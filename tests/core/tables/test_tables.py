@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,16 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path, suffix: str):
     columns, rows, warnings = read(path)
     assert columns == COLUMNS and warnings == []
     assert [[cell or None for cell in row] for row in rows] == ROWS
+
+
+def test_json_lines_hold_no_number_that_json_has_not(tmp_path: Path):
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    odd = [float("nan"), float("inf"), -float("inf")]
+    write_table(path := tmp_path / "x.jsonl", ["a", "b", "c", "d"], [[*odd, {"e": odd, "f": 1.5}]])
+    line = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    assert line == {"a": None, "b": None, "c": None, "d": {"e": [None] * 3, "f": 1.5}}
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".xlsx", ".jsonl", ".parquet"])
