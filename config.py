@@ -96,7 +96,7 @@ class Config(LoopConfig):
     max_length: int = 64
     """Tokens kept of a title, [CLS] and [SEP] included; what is longer is cut at the end."""
     limit: int | None = None
-    """Train on the first N rows only, to try things out; dev.txt and test.txt stay whole."""
+    """Train on the first N rows only, to try things out; dev and test stay whole."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -90,15 +90,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     predictor.batch_size = config.batch_size
     task.check_labels(predictor.facts, config.data.parent)
     split = task.read(config.data, predictor.labels, config.limit)
+    name = name_of(path, task.models) or predictor.name
+    heading = f"model: {name} ({path})"
+    print(heading)
     for warning in split.warnings:
         print(f"warning: {config.data}: {warning}")
 
     folder = config.output / "evaluate"
-    name = name_of(path, task.models) or predictor.name
     facts = {"model": name, "data": config.data.name, "data_sha256": sha256(config.data)}
     facts |= {fact: predictor.facts.get(fact) for fact in ("seed", "training")}
     metrics = {**task.score(predictor, split, folder), **facts, **measured_on(pick_device(config.device))}
-    report = f"model: {name} ({path})\n{metrics_table(metrics)}\n"
+    report = f"{metrics_table(metrics)}\n"
     report += f"{config.data} {in_words(metrics, task.best_by)}, n {metrics['n']}"
     if "coverage" in metrics:
         report += f"\n{confidence_table(metrics)}"
@@ -107,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         words = "{difference} points against {model} (95 % interval {low} to {high}, p {p})"
         report += f"\n{readable(headline(metrics, task.best_by))} {interval(found, words)}"
     write_json(folder / "metrics.json", metrics)
-    atomic_write(folder / "report.txt", lambda file: file.write(f"{report}\n".encode()))
+    atomic_write(folder / "report.txt", lambda file: file.write(f"{heading}\n{report}\n".encode()))
     print(f"{report}\nwrote metrics.json and report.txt to {folder}")
 
 

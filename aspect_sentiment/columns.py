@@ -110,10 +110,15 @@ def find_aspects(
         found = [
             place for place in found if _holds_states(columns[place], [(at, row[place]) for at, row in rows], table)
         ]
-    if not 1 <= len(found) <= MOST_ASPECTS:
+    if not found:
         raise UserError(
-            f"{table} has {len(found)} column(s) of aspects, and 1 to {MOST_ASPECTS} are possible: give each aspect a "
-            "column with its states, or name the columns in aspects.txt, one a line"
+            f"{table}: none of its columns {', '.join(map(repr, columns[:30]))} holds the states of an aspect: give "
+            "each aspect a column, with a state such as 正面 or 未提及 in each cell"
+        )
+    if len(found) > MOST_ASPECTS:
+        raise UserError(
+            f"{table} has {len(found)} column(s) of aspects, and 1 to {MOST_ASPECTS} are possible: name those "
+            "that are aspects in aspects.txt, one a line"
         )
     return found
 

@@ -27,6 +27,7 @@ from config import BUNDLED_BERT, PROJECT, Config
 from core.answers import text_fault
 from core.bert.hub import located
 from core.console import UserError, listed, parse, run, shorten
+from core.files import require_data_folder
 from core.tables.cells import cell_text
 from core.tables.formats import WRITTEN
 from core.tables.read import open_table
@@ -191,6 +192,7 @@ def read_data(folder: Path, limit: int | None = None) -> dict[str, Reviews]:
     Raises:
         UserError: a file is missing or faulty, or has other aspects or states than train.
     """
+    require_data_folder(folder)
     splits: dict[str, Reviews] = {}
     for name in PARTS:
         path = find_file(folder, name)

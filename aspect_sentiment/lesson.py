@@ -56,7 +56,7 @@ class Judged:
         """Another teacher; tells how good it is by itself."""
         self.texts.append(np.log(texts + LEAST))
         self.dev.append(np.log(dev + LEAST))
-        print(f"teacher {name}: pooled F1 on dev {_pooled(self.dev[-1], labelled):.4f} by its likeliest states")
+        print(f"teacher: {name}, pooled F1 on dev {_pooled(self.dev[-1], labelled):.4f} by its likeliest states")
 
     def mean(self, labelled: Reviews) -> np.ndarray:
         """(texts, aspects, states) the mean of the teachers."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from aspect_sentiment.metrics import MEANS, aspect_metrics, counts_of, row_counts
 from aspect_sentiment.texts import clean
+from core.console import listed
 from core.files import atomic_write
 from core.measure.metrics import readable
 from core.model_files.predictor import Predictor, predict_all
@@ -68,8 +69,9 @@ def explain(metrics: dict[str, Any]) -> str:
         if entry["n"] > 0 and entry["f1"] == 0
     ]
     if rare:
-        told = "; ".join(f"{name} ({n} there, {answered} answered)" for n, answered, name in sorted(rare)[:20])
-        lines.append(f"never found, {len(rare)} state(s) of aspects: {told}")
+        rare.sort(key=lambda found: -found[0])
+        told = listed([f"{name} ({n} there, {answered} answered)" for n, answered, name in rare])
+        lines.append(f"never found, {len(rare)} state(s) of aspects:{told}")
     return "\n".join(lines)
 
 

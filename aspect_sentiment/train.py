@@ -8,8 +8,8 @@
 
 Writes save_models/aspect_sentiment/bert_aspects.pt (the state with the best pooled F1 on dev, with a temperature and
 decision offsets fitted there), and the log and learning curve of the run to reports/aspect_train/. `python evaluate.py
---model save_models/aspect_sentiment/bert_aspects.pt --data FILE` judges it, and so do bert_model_quantization.py,
-custom_pruning.py, benchmark.py and api.py take it by that path.
+--model save_models/aspect_sentiment/bert_aspects.pt --data FILE` judges it; bert_model_quantization.py,
+custom_pruning.py, benchmark.py and api.py take it by that path too.
 """
 
 from collections.abc import Sequence
@@ -164,7 +164,8 @@ def _fine_tune(config: TrainConfig, score_test: bool, run_state: RunState, devic
     epochs, rate = finetune_defaults(bert_path, len(train))
     config.num_epochs = config.num_epochs or epochs
     config.learning_rate = config.learning_rate or rate
-    print(f"{tokenizer.max_length} tokens at once, longer reviews: {config.long_texts}; ", end="")
+    longer = "read in windows" if config.long_texts == WHOLE else f"cut, --long-texts {config.long_texts}"
+    print(f"{tokenizer.max_length} tokens at once, longer reviews {longer}; ", end="")
     print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
 
     torch.manual_seed(config.seed)

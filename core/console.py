@@ -135,7 +135,10 @@ def parse(config_class: type[Parsed], argv: Sequence[str] | None, description: s
         os.environ["COLUMNS"] = str(MIN_COLUMNS)
     args = _join_dashed(config_class, sys.argv[1:] if argv is None else argv)
     args = [*_flags_of_file(config_class, args), *args]
-    return tyro.cli(config_class, args=args, description=description, config=(tyro.conf.FlagCreatePairsOff,))
+    spec = sys.modules["__main__"].__spec__
+    program = f"python -m {spec.name}" if spec else None  # else the help of a package's script shows where it lies
+    only_off = (tyro.conf.FlagCreatePairsOff,)
+    return tyro.cli(config_class, prog=program, args=args, description=description, config=only_off)
 
 
 def split_flags(config_class: type, argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -112,6 +112,18 @@ def require_folder(folder: Path, size: int = 0) -> None:
         )
 
 
+def require_data_folder(folder: Path) -> None:
+    """Refuse a data folder that is none.
+
+    Raises:
+        UserError: there is no such folder, or it is a file.
+    """
+    if folder.is_file():
+        raise UserError(f"{folder} is a file: give the folder that holds it and the other labelled files")
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}: check the path")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, atomically."""
     text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"

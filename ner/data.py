@@ -18,6 +18,7 @@ from tyro.conf import Positional, arg
 from config import BUNDLED_BERT, PROJECT, Config
 from core.bert.hub import located
 from core.console import UserError, parse, run
+from core.files import require_data_folder
 from core.text.decode import open_text
 from core.text.tokenizer import Tokenizer
 from core.text.words import NO_WORD
@@ -128,6 +129,7 @@ def read_data(folder: Path, limit: int | None = None) -> tuple[list[str], dict[s
     Raises:
         UserError: a file is missing or faulty, or has types that train lacks.
     """
+    require_data_folder(folder)
     types: list[str] = []
     splits: dict[str, Sentences] = {}
     for name in ("train", "dev", "test"):

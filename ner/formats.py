@@ -51,6 +51,8 @@ def read_labelled(path: Path, limit: int | None = None) -> Labelled:
         for text, entities in islice(rows, limit):
             found.texts.append(text)
             found.entities.append(entities)
+    if is_json and len(faults) > 1 and not found.texts:
+        raise UserError(f"{path} has no line with a labelled sentence: it must be {FORMATS}; its first: {faults[0]}")
     if faults:
         listed = "\n  ".join(faults[:MAX_LISTED_FAULTS])
         more = f"\n  … and {len(faults) - MAX_LISTED_FAULTS} more" if len(faults) > MAX_LISTED_FAULTS else ""

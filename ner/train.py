@@ -6,8 +6,8 @@
     python -m ner.train --resume                               # go on after Ctrl-C, a kill or a power cut
 
 Writes save_models/ner/bert_ner.pt (the state with the best entity F1 on dev), and the log and learning curve of the run
-to reports/ner_train/. `python evaluate.py --model save_models/ner/bert_ner.pt --data FILE` judges it, and so do
-bert_model_quantization.py, custom_pruning.py, benchmark.py and api.py take it by that path.
+to reports/ner_train/. `python evaluate.py --model save_models/ner/bert_ner.pt --data FILE` judges it;
+bert_model_quantization.py, custom_pruning.py, benchmark.py and api.py take it by that path too.
 """
 
 from collections.abc import Sequence
@@ -96,11 +96,11 @@ def _fine_tune(config: TrainConfig, score_test: bool, run_state: RunState, devic
     epochs, rate = finetune_defaults(bert_path, len(train))
     config.num_epochs = config.num_epochs or epochs
     config.learning_rate = config.learning_rate or rate
-    print(f"the encoder reads {choose_reads(tokenizer, config.reads)}; ", end="")
+    reads = choose_reads(tokenizer, config.reads)
+    print(f"the encoder reads {'both words and characters' if reads == 'both' else reads}; ", end="")
     print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
 
     torch.manual_seed(config.seed)
-    reads = choose_reads(tokenizer, config.reads)
     model = BertTagger.from_pretrained(bert_path, len(labels), reads).to(devices.device)
     if config.gradient_checkpointing:
         model.bert.activation_checkpointing_enable()

@@ -18,6 +18,7 @@ from tyro.conf import Positional, arg
 from config import BUNDLED_BERT, PROJECT, Config
 from core.bert.hub import located
 from core.console import UserError, parse, run
+from core.files import require_data_folder
 from core.text.pairs import EncodedPairs, encode_pairs, visible_units
 from core.text.tokenizer import Tokenizer, is_word_vocab
 from core.text.units import Units
@@ -102,6 +103,7 @@ def read_data(folder: Path, limit: int | None = None) -> dict[str, Questions]:
         UserError: a file is missing or faulty; train has no answer that its passage has; or dev has neither one nor a
             question without an answer.
     """
+    require_data_folder(folder)
     splits: dict[str, Questions] = {}
     for name in ("train", "dev", "test"):
         path = folder / f"{name}.json"

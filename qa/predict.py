@@ -219,7 +219,8 @@ def show(pairs: Sequence[Pair], answers: Sequence[Answer | None], top_k: int) ->
         print(pair.question if found else f"{pair.question} ({fault_of(pair)})")
         for each in found["top_k"][:top_k] if found else ():
             place = f"{each['start']:>5}–{each['end']:<5}" if each["answer"] else " " * 11
-            print(f"  {place} {each['confidence']:.4f}  {each['answer'] or '(no answer in the passage)'}")
+            answer = " ".join(each["answer"].split()) or "(no answer in the passage)"  # on one line
+            print(f"  {place} {each['confidence']:.4f}  {answer}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

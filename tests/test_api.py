@@ -819,7 +819,7 @@ def test_client_against_a_real_server(server, capsys, monkeypatch):
 
 
 def test_client_tells_the_servers_error(server):
-    with pytest.raises(SystemExit, match="422.*标题是空的"):
+    with pytest.raises(SystemExit, match="422.*文字是空的"):
         api_test.main(["--text", " ", "--url", server[1]])
     with pytest.raises(SystemExit, match="500.*编号"):
         api_test.main(["--text", "故障", "--url", server[1]])

@@ -24,6 +24,8 @@ def test_impossible_numbers(script: ModuleType, flag: str):
 def test_evaluate_writes_what_it_says(teacher: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     evaluate.main(["--model", str(teacher), "--data", str(data / "test.txt"), "--output", str(tmp_path)])
     folder = tmp_path / "evaluate"
+    assert capsys.readouterr().out.startswith("model: teacher (")  # before what is told of the answers
+    assert (folder / "report.txt").read_text(encoding="utf-8").startswith("model: teacher (")
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     expected = checkpoint.load(teacher)[1]["metrics"]["test"]
     assert metrics["accuracy"] == expected["accuracy"] and metrics["macro_f1"] == pytest.approx(expected["macro_f1"])

@@ -103,3 +103,10 @@ def test_a_readme_is_read_in_three_minutes_and_links_to_every_page():
 def test_no_placeholder_is_left():
     for page in PAGES:
         assert not re.search(r"\{[A-Z_]+\}", (ROOT / page).read_text(encoding="utf-8")), page
+
+
+@pytest.mark.parametrize("page", [f"docs/{task}{end}.md" for task in ("ner", "qa") for end in ("", ".en")])
+def test_who_has_data_of_their_own_stays_with_them(page: str):
+    steps = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if re.match(r"\d\. ", line)]
+    shown = re.findall(r"`(python -m \w+\.(?:train|baseline|distillation)[^`]*)`", "\n".join(steps))
+    assert len(shown) == 3 and all("--data-dir my_data" in command for command in shown)

@@ -36,6 +36,8 @@ def find_model(model: str | None, models: Models, onnx: bool = True) -> Path:
             raise UserError(f"{model} can only predict: give the checkpoint (.pt, .pth) that it was made from")
         return Path(model)
     name = canonical(model, models)
+    if name is None and Path(model).parent != Path():
+        raise UserError(f"{model} does not exist: check the path, or run the command that makes it first")
     if name is None:
         raise UserError(f"there is no model {model}: give the path of a model file or a name; here: {_here(models)}")
     if path := _usable(name, models, onnx):

@@ -105,7 +105,7 @@ def descend(models: Models, artefact: Path, facts: Facts) -> None:
         best = next((each for each in default.made if each in here), TEACHER)
         if best != default.model:
             default.model, default.file = best, ""
-            default.why = TRAINING if best == TEACHER else f"made from {TRAINING} by {models[best].script}"
+            default.why = TRAINING if best == TEACHER else f"made from {TRAINING} by `python {models[best].script}`"
     _write(models, default)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from core.console import UserError
 from core.model_files import checkpoint
-from core.model_files.facts import INPUTS, Facts, inputs_of, is_per_token, one_line
+from core.model_files.facts import CLASSIFICATION, INPUTS, Facts, inputs_of, is_per_token, one_line
 from core.model_files.int8 import load_quantized, quantize
 from core.model_files.onnx_model import Run
 
@@ -26,9 +26,13 @@ def load_module(path: Path, builds: Mapping[str, Build]) -> tuple[nn.Module, Fac
         builds: by type of architecture, the function that builds its module.
 
     Raises:
-        UserError: the file is missing, damaged, foreign, or its weights do not fit the model it describes.
+        UserError: the file is missing, damaged, foreign, of another task, or its weights do not fit the model it
+            describes.
     """
     state_dict, facts = checkpoint.load(path)
+    if (kind := facts["architecture"].get("type")) not in list(builds):
+        task = facts.get("task", CLASSIFICATION)
+        raise UserError(f"{path} is a model for {task}, of type {kind}, not one of {', '.join(builds)}: give another")
     return restore_module(path, state_dict, facts, builds), facts
 
 

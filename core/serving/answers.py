@@ -41,7 +41,7 @@ def http_error(status: int) -> ApiError:
 HTTP_ERRORS = {
     404: ("not_found", "没有这个地址：请用 POST /predict 预测，全部地址见 GET /openapi.json"),
     405: ("method_not_allowed", "这个地址不支持此请求方法：/predict、/pieces 和 /feedback 用 POST，其他用 GET"),
-    413: ("body_too_large", "请求体太大：请缩短标题，或分批发送"),
+    413: ("body_too_large", "请求体太大：请缩短文字，或分批发送"),
     431: ("headers_too_large", "请求头太大：请减少请求头"),
     500: ("internal_error", "服务器内部出错：请稍后再试"),
     501: ("not_implemented", "不支持这种传输编码：请改用 Content-Length 或 chunked"),
@@ -54,7 +54,7 @@ NOT_READY = ApiError(503, "not_ready", "模型暂时没有回答：请稍后再�
 NOT_ANSWERED: dict[type[NotAnswered], ApiError] = {
     QueueFull: ApiError(503, "busy", "服务器正忙，排队已满：请稍后再试"),
     Stopped: ApiError(503, "stopping", "服务器正在关闭：请稍后再试"),
-    DeadlinePassed: ApiError(504, "timeout", "没有在时限内算完：请减少标题，或稍后再试"),
+    DeadlinePassed: ApiError(504, "timeout", "没有在时限内算完：请减少文字，或稍后再试"),
 }
 
 
@@ -84,7 +84,7 @@ def read_object(request: Request) -> dict[str, Any]:
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise ApiError(400, "bad_json", '请求体应为 UTF-8 编码的 JSON 对象，例如 {"text": "新闻标题"}')
+        raise ApiError(400, "bad_json", '请求体应为 UTF-8 编码的 JSON 对象，例如 {"text": "一段文字"}')
     return body
 
 

@@ -117,12 +117,12 @@ class ClassOptions(NamedTuple):
 def read_texts(body: dict[str, Any], max_texts: int) -> list[str | None]:
     """The texts of a request, fit to be echoed in UTF-8; None in place of what is no string."""
     if "text" not in body:
-        raise ApiError(422, "text_missing", '缺少 text：请发送 {"text": "新闻标题"}')
+        raise ApiError(422, "text_missing", '缺少 text：请发送 {"text": "一段文字"}')
     texts = body["text"] if isinstance(body["text"], list) else [body["text"]]
     if not texts:
-        raise ApiError(422, "empty_list", "text 是空列表：请至少放入一条标题")
+        raise ApiError(422, "empty_list", "text 是空列表：请至少放入一条文字")
     if len(texts) > max_texts:
-        raise ApiError(413, "too_many_texts", f"一次最多 {max_texts} 条标题，收到 {len(texts)} 条：请分批发送")
+        raise ApiError(413, "too_many_texts", f"一次最多 {max_texts} 条文字，收到 {len(texts)} 条：请分批发送")
     return [replace_surrogates(text) if isinstance(text, str) else None for text in texts]
 
 
@@ -131,7 +131,7 @@ def text_error(text: str | None, max_chars: int) -> ApiError | None:
     if text is None:
         return ApiError(422, "text_not_a_string", "text 的类型不对：应为字符串，或由字符串组成的列表")
     if text_fault(text) == "empty":
-        return ApiError(422, "text_empty", "标题是空的：请填写新闻标题")
+        return ApiError(422, "text_empty", "文字是空的：请填写 text")
     if len(text) > max_chars:
-        return ApiError(413, "text_too_long", f"标题有 {len(text)} 个字，最多 {max_chars} 个：请缩短后再试")
+        return ApiError(413, "text_too_long", f"文字有 {len(text)} 个字，最多 {max_chars} 个：请缩短后再试")
     return None

@@ -83,7 +83,7 @@ def show_one(answer: dict[str, Any], states: list[str]) -> None:
         st.html(marked(answer["text"], []))
         with st.container(horizontal=True, gap="large"):
             st.metric("总体", plain(answer["overall"]["state"]), width="content")
-            st.metric("置信度", f"{answer['overall']['confidence']:.1%}", width="content")
+            st.metric("占提到的方面", f"{answer['overall']['confidence']:.1%}", width="content")
         st.altair_chart(bars(answer["aspects"], states), width="stretch")
 
 

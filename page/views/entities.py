@@ -62,7 +62,10 @@ def show(answers: list[dict[str, Any]], colours: dict[str, str]) -> None:
         st.dataframe(
             [dict(zip(COLUMNS, row, strict=True)) for row in rows],
             hide_index=True,
-            column_config={"置信度": st.column_config.NumberColumn(format="percent")},
+            column_config={
+                "实体": st.column_config.Column(width="medium"),  # names of organisations are long
+                "置信度": st.column_config.NumberColumn(format="percent"),
+            },
         )
         file = io.BytesIO()
         write_format(file, ".csv", COLUMNS, iter(rows))

@@ -9,6 +9,7 @@ from aspect_sentiment.decisions import choose_offsets, decide, fit_offsets, pool
 from aspect_sentiment.losses import balanced_weights, pair_loss, r_drop
 from aspect_sentiment.metrics import aspect_metrics, row_counts
 from aspect_sentiment.predict import SentimentPredictor
+from aspect_sentiment.report import explain
 from core.measure.stats import paired_bootstrap_counts
 from core.training.units import IGNORED
 
@@ -32,6 +33,13 @@ def test_scores_by_hand():
     blank = [np.concatenate((rows, filler)) for rows, filler in ((TRUE, [[IGNORED] * 2] * 2), (FOUND, [[0, 0]] * 2))]
     assert aspect_metrics(*blank, LABELS, ["a", "b"])["strict_accuracy"] == 0.5, "no label, nothing right or wrong"
     assert aspect_metrics(TRUE[3:, :1], FOUND[3:, :1], LABELS, ["a"])["pooled_f1"] == 0.0
+
+
+def test_what_is_never_found_is_told_commonest_first_and_counted():
+    true = np.repeat([1, 2, 3], [1, 2, 3])[:, None].repeat(8, axis=1)  # of each of eight aspects, three states
+    told = explain(aspect_metrics(true, np.zeros_like(true), LABELS, list("abcdefgh"))).splitlines()[-22:]
+    assert told[:2] == ["never found, 24 state(s) of aspects:", "  a 正面 (3 there, 0 answered)"]
+    assert told[-2:] == ["  d 负面 (1 there, 0 answered)", "  … and 4 more"]
 
 
 def test_two_models_are_compared_by_the_mean_f1_of_states():

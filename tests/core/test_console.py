@@ -182,3 +182,11 @@ def test_flags_of_a_config_and_those_of_others():
     argv = ["--a-b", "1", "--num_epochs", "3", "--model", "x", "y", "--c=2", "--name=-n", "-h"]
     own, others = split_flags(StageConfig, argv)
     assert own == ["--num_epochs", "3", "--model", "x", "y", "--name=-n", "-h"] and others == ["--a-b", "1", "--c=2"]
+
+
+@pytest.mark.parametrize(
+    ("command", "called"), [(["-m", "ner.data"], "python -m ner.data"), (["train.py"], "train.py")]
+)
+def test_help_calls_a_script_as_a_person_does(command: list[str], called: str):
+    shown = subprocess.run([sys.executable, *command, "--help"], capture_output=True, encoding="utf-8", cwd=ROOT)
+    assert shown.stdout.startswith(f"usage: {called} [-h]")

@@ -1,5 +1,6 @@
 """Files: one is written whole or not at all."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,13 @@ def test_a_picture_is_sharp_and_small(tmp_path: Path):
     picture = Image.open(tmp_path / "it.png")
     assert picture.size == (800, 600) and picture.mode == "P"
     assert (255, 0, 0) in {color for _, color in picture.convert("RGB").getcolors()}
+
+
+@pytest.mark.parametrize("task", ["ner", "aspect_sentiment", "qa"])
+def test_a_data_folder_that_is_none_is_told_as_that(task: str, tmp_path: Path):
+    read_data = importlib.import_module(f"{task}.data").read_data
+    with pytest.raises(UserError, match="there is no folder .*nowhere: check the path"):
+        read_data(tmp_path / "nowhere")
+    (tmp_path / "train.json").touch()
+    with pytest.raises(UserError, match="train.json is a file: give the folder that holds it"):
+        read_data(tmp_path / "train.json")

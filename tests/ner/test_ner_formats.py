@@ -137,6 +137,7 @@ def test_bad_rows_are_listed(row: dict | str, says: str, tmp_path: Path):
     [
         ("今天天气\n很好\n", "has no line with a tag"),
         ("", "has no labelled sentence"),
+        ('{\n "data": [\n  {}\n ]\n}\n', r"no line with a labelled sentence: .*; its first: line 1: [^\n]*$"),
         ("王 B-PER\n芳 E-PER\n\n李 B-PER\n四 L-PER\n", "mix schemes"),
         (CONLL + "没有标签\n", r"line 7: no tag such as O or B-LOC at its end: '没有标签'"),
     ],

@@ -1,7 +1,6 @@
 """What drives the page in a browser: the servers behind it, and a person's hands and eyes."""
 
 import contextlib
-import io
 import json
 import os
 import shutil
@@ -15,7 +14,6 @@ from urllib.parse import urlsplit
 
 import requests
 from conftest import ROOT
-from PIL import Image
 from selenium import webdriver
 from selenium.common import exceptions
 from selenium.webdriver.chrome.service import Service
@@ -256,7 +254,7 @@ class Page:
         return found
 
     def picture(self, name: str) -> None:
-        """Save the whole page as a small PNG, where pictures are wanted."""
+        """Save the whole page as a PNG, where pictures are wanted."""
         if not self.pictures:
             return
         self.script("document.activeElement.blur()")
@@ -269,6 +267,5 @@ class Page:
         dark = self.script("return matchMedia('(prefers-color-scheme: dark)').matches")
         self.screen(width, max(600, int(bottom) + 40), "dark" if dark else "light", 2)
         time.sleep(1)
-        picture = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
         self.pictures.mkdir(parents=True, exist_ok=True)
-        picture.quantize(128, dither=Image.Dither.NONE).save(self.pictures / f"{name}.png", optimize=True)
+        (self.pictures / f"{name}.png").write_bytes(self.driver.get_screenshot_as_png())

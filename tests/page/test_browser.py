@@ -377,7 +377,7 @@ def test_the_other_tasks(page: Page, servers: Servers, models: list[str], tagger
     page.press("判断")
     page.wait(lambda: page.count(CHART) == 1, "no aspects")
     overall = servers.predict(review, "a")["overall"]
-    assert page.metrics() == {"总体": overall["state"], "置信度": f"{overall['confidence']:.1%}"}
+    assert page.metrics() == {"总体": overall["state"], "占提到的方面": f"{overall['confidence']:.1%}"}
     page.click("//p[contains(., '一行一条评论')]")
     page.fill("评论", f"{review}\n菜太咸。\n{TITLE}")
     page.press("判断")

@@ -94,6 +94,7 @@ def test_entities_are_marked_and_listed(task):
     assert legend.count("<mark") == 2 and first.count("<mark") == 2 and "没有" in last
     assert [error.value for error in page.main.error] == [r"\*\*坏\*\*"]
     listed = page.dataframe[0].value
+    assert json.loads(page.dataframe[0].proto.columns)["实体"]["width"] == "medium", "a long name is cut"
     assert listed["开始"].tolist() == [2, 6] and set(listed["类型"]) == {"LOC"}
     assert entities.types_of(["O", "B-PER", "I-PER", "B-LOC"]).keys() == {"LOC", "PER"}
 
@@ -118,6 +119,7 @@ def test_places_beyond_the_text_are_not_marked(start, end):
 def test_one_review_and_many(task):
     page = press(open_page(), "判断")
     assert page.metric[0].value == "正面"
+    assert (page.metric[1].label, page.metric[1].value) == ("占提到的方面", "70.0%")  # no confidence
     [bars] = charts(page)
     assert [(row["aspect"], row["state"]) for row in bars] == [("口味", "正面"), ("停车", "负面")]
     page.toggle(key="aspects_many").set_value(True)

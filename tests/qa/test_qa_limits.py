@@ -108,3 +108,9 @@ def test_odds_that_are_only_counted():
     values, counts = spans.counted(np.array([1.0, 1.01, -3.0]))
     assert values == pytest.approx([1, -3]) and counts.tolist() == [2, 1]
     assert spans.counted(np.array([1e30, -1e30])).tolist() == [[1e30], [1]]
+
+
+def test_an_answer_of_several_lines_is_shown_on_one(capsys: pytest.CaptureFixture[str]):
+    answer = {"answer": "甲\n乙", "start": 0, "end": 3, "confidence": 0.5, "truncated": False}
+    predict.show([Pair("谁？", "甲\n乙")], [{**answer, "top_k": [answer]}], 1)
+    assert capsys.readouterr().out.splitlines() == ["谁？", "      0–3     0.5000  甲 乙"]

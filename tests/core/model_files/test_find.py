@@ -90,6 +90,8 @@ def test_the_model_of_the_environment_and_none_at_all(teacher: Path, monkeypatch
             found(name)
     with pytest.raises(UserError, match="no model nothing.pt: give the path .*; here: none yet, run `python train.py`"):
         found("nothing.pt")
+    with pytest.raises(UserError, match="save_models/ner/bert_ner.pt does not exist: check the path[^`]*$"):
+        found("save_models/ner/bert_ner.pt")  # of another task than the named ones
     path = MODELS["teacher"].path
     path.parent.mkdir()
     shutil.copy(teacher, path)

@@ -273,3 +273,5 @@ def test_weights_in_the_wrong_shell(teacher: Path, tmp_path: Path):
     checkpoint.save(tmp_path / "m.pt", plain, {**facts, "architecture": {"type": "gpt", "num_labels": 3}})
     with pytest.raises(UserError, match="an unknown type of model, gpt"):
         NewsClassifier.load(tmp_path / "m.pt")
+    with pytest.raises(UserError, match="m.pt is a model for classification, of type gpt, not one of bert, .*: give"):
+        load_module(tmp_path / "m.pt", NewsClassifier.builds)  # as a stage opens its teacher
