@@ -42,6 +42,9 @@ from ner.names import MODELS, TEACHER
 from ner.predict import NAME, TASK, NerPredictor
 from ner.tags import tags_of
 
+FEW = 3000  # sentences, up to which there are at least so many epochs: more than titles need
+EPOCHS_OF_FEW = 16
+
 
 @dataclass
 class TrainConfig(Config):
@@ -94,7 +97,7 @@ def _fine_tune(config: TrainConfig, score_test: bool, run_state: RunState, devic
     licence, tokenizer = read_licence(bert_path), read_tokenizer(bert_path, config.max_length)
     check_coverage(tokenizer, train.items, bert_path)
     epochs, rate = finetune_defaults(bert_path, len(train))
-    config.num_epochs = config.num_epochs or epochs
+    config.num_epochs = config.num_epochs or (max(epochs, EPOCHS_OF_FEW) if len(train) <= FEW else epochs)
     config.learning_rate = config.learning_rate or rate
     reads = choose_reads(tokenizer, config.reads)
     print(f"the encoder reads {'both words and characters' if reads == 'both' else reads}; ", end="")

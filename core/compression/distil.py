@@ -49,8 +49,9 @@ def taught(loss: DistilLoss, teacher: RowLogits, units: Units) -> LossFn:
     """
 
     def loss_fn(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        student, labels = units(call(model, batch), batch)
-        wanted, _ = units(teacher.of(batch["row"]), batch)
+        logits = call(model, batch)
+        student, labels = units(logits, batch)
+        wanted, _ = units(teacher.of(batch["row"], logits.shape[1]), batch)
         return loss(student, wanted, labels)
 
     return loss_fn

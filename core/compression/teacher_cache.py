@@ -37,12 +37,15 @@ class RowLogits:
     values: torch.Tensor
     starts: torch.Tensor | None = None
 
-    def of(self, rows: torch.Tensor) -> torch.Tensor:
-        """The logits of some rows, (batch, …) or (batch, longest, …) with zeros behind shorter rows."""
+    def of(self, rows: torch.Tensor, width: int) -> torch.Tensor:
+        """The logits of some rows, (batch, …), or (batch, width, …) with zeros behind the tokens of each."""
         if self.starts is None:
             return self.values[rows]
-        parts = [self.values[self.starts[row] : self.starts[row + 1]] for row in rows.tolist()]
-        return nn.utils.rnn.pad_sequence(parts, batch_first=True)
+        found = self.values.new_zeros((len(rows), width, *self.values.shape[1:]))
+        for place, row in zip(found, rows.tolist(), strict=True):
+            own = self.values[self.starts[row] : self.starts[row + 1]]
+            place[: len(own)] = own
+        return found
 
     def put(self, rows: torch.Tensor, logits: torch.Tensor) -> None:
         """Keep the logits of a batch, in fp16."""

@@ -87,15 +87,18 @@ def test_a_row_is_taught_by_its_own_logits():
     assert torch.equal(again, expected) and parts.keys() == {"soft", "hard"}
 
 
-def test_a_token_is_taught_by_its_own_logits():
+@pytest.mark.parametrize("padding", [0, 3])  # a batch may be wider than its longest row
+def test_a_token_is_taught_by_its_own_logits(padding: int):
     values = torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
     teacher = RowLogits(values, torch.tensor([0, 4, 9]))
     labels = torch.tensor([[IGNORED, 1, 2, 0, IGNORED], [IGNORED, 0, IGNORED, IGNORED, IGNORED]])
-    batch = {"input_ids": some_ids(2, 5), "attention_mask": torch.ones(2, 5), "labels": labels}
+    labels = torch.cat((labels, torch.full((2, padding), IGNORED)), 1)
+    batch = {"input_ids": some_ids(2, 5 + padding), "attention_mask": torch.ones(2, 5 + padding), "labels": labels}
     batch["row"] = torch.tensor([1, 0])  # the second row is shorter by a token
-    own = torch.stack((values[4:], torch.cat((values[:4], torch.zeros(1, 3)))))
+    own = torch.zeros(2, 5 + padding, 3)
+    own[0, :5], own[1, :4] = values[4:], values[:4]
     loss_fn = taught(loss, teacher, token_units)
     assert loss_fn(lambda *_: own, batch)[1]["soft"] == pytest.approx(0, abs=1e-6)
-    found, _ = loss_fn(lambda *_: torch.ones(2, 5, 3), batch)
+    found, _ = loss_fn(lambda *_: torch.ones(2, 5 + padding, 3), batch)
     expected, _ = loss(torch.ones(4, 3), values[[5, 6, 7, 1]], torch.tensor([1, 2, 0, 0]))
     assert torch.allclose(found, expected)

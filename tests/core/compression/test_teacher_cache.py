@@ -147,12 +147,12 @@ def test_what_fp16_cannot_hold_becomes_the_largest_that_it_can(tmp_path: Path):
 
 def test_rows_of_a_batch_get_zeros_behind_the_shorter_ones(tmp_path: Path):
     found = of_tokens(tmp_path, Teacher().tokens).to(torch.device("cpu"))
-    batch = found.of(torch.tensor([1, 8, 2]))
-    assert batch.shape == (3, 6, 2) and batch.dtype == torch.float32
-    assert batch[0, :, 1].tolist() == [*TOKENS[1], 0, 0, 0, 0] and batch[1, :, 1].tolist() == TOKENS[8]
-    assert batch[2, :, 1].tolist() == [*TOKENS[2], 0, 0, 0]
+    batch = found.of(torch.tensor([1, 8, 2]), 7)
+    assert batch.shape == (3, 7, 2) and batch.dtype == torch.float32
+    assert batch[0, :, 1].tolist() == [*TOKENS[1], 0, 0, 0, 0, 0] and batch[1, :, 1].tolist() == [*TOKENS[8], 0]
+    assert batch[2, :, 1].tolist() == [*TOKENS[2], 0, 0, 0, 0]
     plain = cached_logits(tmp_path, "rows", (2,), rows(), Teacher()).to(torch.device("cpu"))
-    assert torch.equal(plain.of(torch.tensor([3, 1])), WANTED[[3, 1]].float())
+    assert torch.equal(plain.of(torch.tensor([3, 1]), 2), WANTED[[3, 1]].float())
 
 
 def test_data_in_parts_and_several_teachers(tmp_path: Path):
@@ -164,5 +164,5 @@ def test_data_in_parts_and_several_teachers(tmp_path: Path):
     assert mean.values.dtype == torch.float32
     assert row_by_row(mean) == [[value + 2 for value in row] for row in TOKENS]
     plain = RowLogits(WANTED)
-    assert torch.equal(RowLogits.join([plain, plain]).of(torch.tensor([13])), WANTED[[3]])
+    assert torch.equal(RowLogits.join([plain, plain]).of(torch.tensor([13]), 2), WANTED[[3]])
     assert torch.equal(RowLogits.mean([plain, RowLogits(3 * WANTED)]).values, 2 * WANTED.float())
