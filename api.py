@@ -26,6 +26,7 @@ from tyro.conf import UseAppendAction
 import tasks
 from config import MODELS
 from core.console import UserError, parse, run
+from core.model_files.facts import CLASSIFICATION
 from core.model_files.find import find_model
 from core.model_files.names import called, canonical
 from core.model_files.onnx_model import usable_cores
@@ -41,7 +42,7 @@ from core.serving.workers import Workers
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 MAX_WAITING = 1000  # requests
 THREADS = 4  # of a model, where --workers auto asks how many workers there is room for
-SHOWN_CLASSES = 30  # whose names are printed at the start
+SHOWN_LABELS = 30  # whose names are printed at the start
 
 
 @dataclass
@@ -175,13 +176,14 @@ def serve(listener: socket.socket | None, link: Connection | None, config: ApiCo
 
 
 def announce(listener: socket.socket, config: ApiConfig, predictors: Mapping[str, Predictor] | None = None) -> None:
-    """Say where requests are answered, and with which classes."""
+    """Say where requests are answered, by which models, and with which labels."""
     host = f"[{config.host}]" if ":" in config.host else config.host
     print(f"Running on http://{host}:{listener.getsockname()[1]}", flush=True)
     for name, predictor in (predictors or {}).items():
-        more = " …" if len(predictor.labels) > SHOWN_CLASSES else ""
-        shown = " ".join(predictor.labels[:SHOWN_CLASSES])
-        print(f"model {name}, {len(predictor.labels)} classes: {shown}{more}", flush=True)
+        more = " …" if len(predictor.labels) > SHOWN_LABELS else ""
+        shown = " ".join(predictor.labels[:SHOWN_LABELS])
+        task = predictor.facts.get("task", CLASSIFICATION)
+        print(f"model {name} ({task}), {len(predictor.labels)} labels: {shown}{more}", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
