@@ -5,7 +5,7 @@
     python api.py --workers auto --feedback feedback.csv    # all cores; users may say what was wrong
     python api.py --model teacher --model student=models_save/bilstm_soft_distill.onnx    # side by side, for A/B tests
 
-POST /predict classifies a title or a list of titles; "model" in the request chooses, the first one is the default.
+POST /predict answers a text, a question, or a list; "model" in the request chooses, the first one is the default.
 GET /health says whether the models answer, /ready whether there is room too, /models what they are, /metrics counts
 for Prometheus, /openapi.json how to ask. Requests that come together share a forward pass. Where the environment has
 NEWS_API_KEY, predictions, models, counters and feedback ask for it as a bearer token.
@@ -57,7 +57,7 @@ class ApiConfig:
     port: int = 8004
     """Port to listen on."""
     batch_size: int = 32
-    """Titles of concurrent requests that share a forward pass."""
+    """Texts of concurrent requests that share a forward pass."""
     queue: int = 128
     """Requests that may be waiting; one more is answered 503 at once."""
     timeout: float = 30.0
@@ -160,7 +160,7 @@ def load_models(models: Sequence[str], threads: int = 0) -> dict[str, Predictor]
             raise UserError(f"two models are called {name}: give one a name of its own, --model NAME={path}")
         print(f"loading {name} ({file})", file=sys.stderr, flush=True)
         task, predictors[name] = tasks.load(file, in_server=True, threads=threads)
-        predictors[name].predict([task.question.warm_up])
+        predictors[name].predict([task.question.sample])
     return predictors
 
 
