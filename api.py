@@ -5,7 +5,7 @@
     python api.py --workers auto --feedback feedback.csv    # all cores; users may say what was wrong
     python api.py --model teacher --model student=models_save/bilstm_soft_distill.onnx    # side by side, for A/B tests
 
-POST /predict classifies a title or a list of titles; "model" in the request chooses, the first one is the default.
+POST /predict answers a text, a question, or a list; "model" in the request chooses, the first one is the default.
 GET /health says whether the models answer, /ready whether there is room too, /models what they are, /metrics counts
 for Prometheus, /openapi.json how to ask. Requests that come together share a forward pass. Where the environment has
 NEWS_API_KEY, predictions, models, counters and feedback ask for it as a bearer token.
@@ -26,6 +26,7 @@ from tyro.conf import UseAppendAction
 import tasks
 from config import MODELS
 from core.console import UserError, parse, run
+from core.model_files.facts import CLASSIFICATION
 from core.model_files.find import find_model
 from core.model_files.names import called, canonical
 from core.model_files.onnx_model import usable_cores
@@ -41,7 +42,7 @@ from core.serving.workers import Workers
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 MAX_WAITING = 1000  # requests
 THREADS = 4  # of a model, where --workers auto asks how many workers there is room for
-SHOWN_CLASSES = 30  # whose names are printed at the start
+SHOWN_LABELS = 30  # whose names are printed at the start
 
 
 @dataclass
@@ -56,7 +57,7 @@ class ApiConfig:
     port: int = 8004
     """Port to listen on."""
     batch_size: int = 32
-    """Titles of concurrent requests that share a forward pass."""
+    """Texts of concurrent requests that share a forward pass."""
     queue: int = 128
     """Requests that may be waiting; one more is answered 503 at once."""
     timeout: float = 30.0
@@ -159,7 +160,7 @@ def load_models(models: Sequence[str], threads: int = 0) -> dict[str, Predictor]
             raise UserError(f"two models are called {name}: give one a name of its own, --model NAME={path}")
         print(f"loading {name} ({file})", file=sys.stderr, flush=True)
         task, predictors[name] = tasks.load(file, in_server=True, threads=threads)
-        predictors[name].predict([task.question.warm_up])
+        predictors[name].predict([task.question.sample])
     return predictors
 
 
@@ -175,13 +176,14 @@ def serve(listener: socket.socket | None, link: Connection | None, config: ApiCo
 
 
 def announce(listener: socket.socket, config: ApiConfig, predictors: Mapping[str, Predictor] | None = None) -> None:
-    """Say where requests are answered, and with which classes."""
+    """Say where requests are answered, by which models, and with which labels."""
     host = f"[{config.host}]" if ":" in config.host else config.host
     print(f"Running on http://{host}:{listener.getsockname()[1]}", flush=True)
     for name, predictor in (predictors or {}).items():
-        more = " …" if len(predictor.labels) > SHOWN_CLASSES else ""
-        shown = " ".join(predictor.labels[:SHOWN_CLASSES])
-        print(f"model {name}, {len(predictor.labels)} classes: {shown}{more}", flush=True)
+        more = " …" if len(predictor.labels) > SHOWN_LABELS else ""
+        shown = " ".join(predictor.labels[:SHOWN_LABELS])
+        task = predictor.facts.get("task", CLASSIFICATION)
+        print(f"model {name} ({task}), {len(predictor.labels)} labels: {shown}{more}", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

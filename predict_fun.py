@@ -34,7 +34,7 @@ from core.console import UserError, parse, progress, require_one_or_more, requir
 from core.model_files.find import find_model
 from core.model_files.names import name_of
 from core.model_files.predictor import CHUNK, Predictor, Rows
-from core.serving.questions import ClassOptions, TextQuestion
+from core.serving.questions import CLASS_KEYS, CLASS_OPTIONS, ClassOptions, TextQuestion
 from core.tables.answers import class_columns, open_source
 from core.tables.write import write_table
 from core.task import Task
@@ -145,9 +145,13 @@ TASK = Task(
     score=_score,
     best_by=BEST_BY,
     question=TextQuestion(
+        "新闻标题分类",
         answer=lambda prediction, options: options.answer(prediction),
         count_as=lambda prediction: prediction.pred_class,
         read_options=ClassOptions.read,
+        sample=SAMPLES[0],
+        options=CLASS_OPTIONS,
+        keys=CLASS_KEYS,
     ),
     baseline="baseline",
     models=MODELS,

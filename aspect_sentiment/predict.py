@@ -43,6 +43,7 @@ from core.model_files.find import find_model
 from core.model_files.names import name_of
 from core.model_files.onnx_model import Run
 from core.model_files.predictor import Predictor, Rows, predict_all
+from core.serving.openapi import OBJECT, SHARE, STRING, listed
 from core.serving.questions import TextQuestion
 from core.tables.cells import cell_text
 from core.tables.formats import WRITTEN, require_suffix
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SAMPLE = "地铁口出来走五分钟就到，环境挺安静，味道没得说，就是等位等了快一个小时，服务员也爱答不理。"
+KEYS = {"aspects": listed({"aspect": STRING, "state": STRING, "confidence": SHARE}), "overall": OBJECT}
 CLAUSE = re.compile(r"[^，。！？；、,.!?;~～…\s]+[，。！？；、,.!?;~～…\s]*")
 BATCH = 32  # windows in a forward pass, as they are long
 MOST_CHARS = 5_000  # of a review whose clauses are tried one by one: of a longer one that takes minutes
@@ -186,7 +188,7 @@ TASK = Task(
     count=count_labels,
     score=score,
     best_by=BEST_BY,
-    question=TextQuestion(_answer, lambda found: found["overall"]["state"]),
+    question=TextQuestion("方面情感", _answer, lambda found: found["overall"]["state"], sample=SAMPLE, keys=KEYS),
     baseline="aspect_sentiment.baseline",
     models=MODELS,
     fits=_fits,

@@ -29,6 +29,7 @@ from core.console import UserError, parse, require_one_or_more, run
 from core.model_files.find import find_model
 from core.model_files.names import name_of
 from core.model_files.predictor import Predictor, Rows, predict_all
+from core.serving.openapi import INTEGER, SHARE, STRING, listed
 from core.serving.questions import TextQuestion
 from core.tables.cells import cell_text
 from core.tables.columns import TEXT_NAMES, choose_columns
@@ -53,7 +54,7 @@ SAMPLE = "中国银行行长昨日在北京会见了微软创始人比尔·盖�
 NAME = "ner"
 COLUMNS = ("row", "text", "entity", "label", "start", "end", "confidence", "error")
 
-
+PLACE = {"start": INTEGER, "end": INTEGER}
 KINDS = {"row": int, "start": int, "end": int, "confidence": float}
 
 
@@ -141,7 +142,13 @@ TASK = Task(
     count=count_labels,
     score=score,
     best_by=BEST_BY,
-    question=TextQuestion(_answer, lambda found: "entities" if found else "none"),
+    question=TextQuestion(
+        "实体识别",
+        _answer,
+        lambda found: "entities" if found else "none",
+        sample=SAMPLE,
+        keys={"entities": listed({"text": STRING, **PLACE, "label": STRING, "confidence": SHARE})},
+    ),
     baseline="ner.baseline",
     models=MODELS,
 )

@@ -28,7 +28,7 @@ SPAN = {"answer": str, "confidence": float}
 ANSWER = {**SPAN, "top_k": [SPAN], "truncated": bool}
 UNUSABLE = {"error": str}
 ADDRESS_MARK = re.compile(r"www(?=\.)|https?(?=:)|ftp(?=:)|mailto(?=:)|xmpp(?=:)|[\w.+-](?=@)", re.IGNORECASE)
-NO_API = f"这个地址不是新闻标题分类的 API：请在侧栏改正，例如 {ADDRESS}"
+NO_API = f"这个地址不是本项目的 API：请在侧栏改正，例如 {ADDRESS}"
 REFUSALS = {  # where the server's own words would not help whoever sits before the page
     401: "API 密钥不对或缺失：请在侧栏填写密钥（启动 api.py 时的 NEWS_API_KEY）",
 }

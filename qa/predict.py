@@ -165,7 +165,7 @@ TASK = QaTask(
     count=count_labels,
     score=score,
     best_by=BEST_BY,
-    question=PairQuestion(),
+    question=PairQuestion(SAMPLE),
     baseline="qa.baseline",
     models=MODELS,
 )

@@ -1,12 +1,13 @@
 """How the API asks and answers: {"question": "…", "context": "…"}, or lists of either."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from core.answers import text_fault
 from core.serving.answers import ApiError
-from core.serving.questions import Asked, Limits, read_top_k
+from core.serving.openapi import SHARE, STRING, listed
+from core.serving.questions import TOP_K, TRUNCATED, Asked, Limits, read_top_k
 from core.tables.columns import TEXT_NAMES
 from core.text.tokenizer import replace_surrogates
 from qa.formats import Pair
@@ -17,23 +18,29 @@ if TYPE_CHECKING:
 NAMES = {"question": "问题", "context": "原文"}
 QUESTION_NAMES = ("问题", "提问", "question", "query", "questions")  # of columns
 CONTEXT_NAMES = ("原文", "段落", "文章", "材料", "context", "passage", "paragraph", *TEXT_NAMES)
-EXAMPLE = '{"question": "展览几点关门？", "context": "展览每天九点开门，十七点关门。"}'
+PLACE = {"type": ["integer", "null"]}
+SPAN = {"answer": STRING, "start": PLACE, "end": PLACE, "confidence": SHARE}
 
 
 @dataclass(frozen=True)
 class PairQuestion:
     """A question about a passage; of two lists the n-th question is about the n-th passage, one text is for all."""
 
-    warm_up: Pair = Pair("几点预热？", "八点预热。")
+    sample: Pair
+    called: str = "阅读理解"
     columns: tuple[tuple[str, ...], ...] = (QUESTION_NAMES, CONTEXT_NAMES)
+    options: Mapping[str, Any] = field(default_factory=lambda: TOP_K)
+    keys: Mapping[str, Any] = field(default_factory=lambda: {**SPAN, "top_k": listed(SPAN), **TRUNCATED})
+
+    @property
+    def example(self) -> dict[str, Any]:
+        """The request for the sample."""
+        return self.sample._asdict()
 
     def read(self, body: dict[str, Any], limits: Limits) -> Asked:
         """Read the questions and passages of a request."""
-        options, given = read_top_k({name: value for name, value in body.items() if value is not None}), {}
-        for name, called in NAMES.items():
-            if name not in body:
-                raise ApiError(422, f"{name}_missing", f"缺少 {name}（{called}）：请发送 {EXAMPLE}")
-            given[name] = body[name] if isinstance(body[name], list) else [body[name]]
+        options = read_top_k({name: value for name, value in body.items() if value is not None})
+        given = {name: body[name] if isinstance(body[name], list) else [body[name]] for name in NAMES}
         lists = {name for name in NAMES if isinstance(body[name], list)}
         sizes = {len(given[name]) for name in lists} or {1}
         if 0 in sizes:

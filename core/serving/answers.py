@@ -1,6 +1,7 @@
 """Errors of the HTTP API as JSON, each with a code, and the parts of a request that are the same for every task."""
 
 import hmac
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,8 +76,8 @@ def check_body_kind(request: Request) -> ApiError | None:
     return None
 
 
-def read_object(request: Request) -> dict[str, Any]:
-    """The request's JSON object; ApiError 415 or 400 where it holds none."""
+def read_object(request: Request, example: Mapping[str, Any]) -> dict[str, Any]:
+    """The request's JSON object; ApiError 415 or 400, with an example, where it holds none."""
     if fault := check_body_kind(request):
         raise fault
     try:
@@ -84,7 +85,8 @@ def read_object(request: Request) -> dict[str, Any]:
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise ApiError(400, "bad_json", '请求体应为 UTF-8 编码的 JSON 对象，例如 {"text": "一段文字"}')
+        shown = json.dumps(example, ensure_ascii=False)
+        raise ApiError(400, "bad_json", f"请求体应为 UTF-8 编码的 JSON 对象，例如 {shown}")
     return body
 
 

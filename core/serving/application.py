@@ -28,14 +28,14 @@ from core.serving.feedback import Feedback
 from core.serving.messages import Request, Response, to_json
 from core.serving.micro_batcher import MicroBatcher, NotAnswered, QueueFull, Stopped
 from core.serving.pieces import Pieces
-from core.serving.questions import Asked, Limits, Question
+from core.serving.questions import Asked, Limits, Question, check_keys, examples
 from core.serving.settings import Settings
 from core.serving.waiting import answers, wake
 
 FRESH_SECONDS = 10  # a model that has answered so lately is healthy
 PROBE_SECONDS = 1  # that any other one has to answer in
 OPEN = {"/health", "/ready", "/", "/openapi.json"}  # where no key is asked for
-LONG_BODY = 1 << 14  # bytes: a list of some hundred titles, as a rule
+LONG_BODY = 1 << 14  # bytes: a list of some hundred short texts, as a rule
 log = logging.getLogger(__name__)
 
 
@@ -72,7 +72,10 @@ class Application:
         self._limits = Limits(settings.max_chars, settings.max_texts)
         self._facts = [model_facts(name, each.path, each.facts) for name, (each, _) in models.items()]
         self._pieces = Pieces({name: each.facts for name, (each, _) in models.items()}, settings.max_chars)
-        self._contract = to_json(openapi.describe(self.names, settings, feedback is not None))
+        self.examples = examples(self.questions)
+        told = {"text": next(iter(self.examples[self.names[0]].values())), "label": self.labels[self.names[0]][0]}
+        self._told = told if feedback else None  # an example of what users say
+        self._contract = to_json(openapi.describe(self.questions, self.examples, settings, self._told))
         self.routes = {
             "/predict": ("POST", self.predict),
             "/pieces": ("POST", self.pieces),
@@ -148,7 +151,7 @@ class Application:
         for name in self.names:
             if self.batcher.seconds_since_answer(name) > FRESH_SECONDS:
                 try:
-                    [answer] = await answers(self.batcher, name, [self.questions[name].warm_up], PROBE_SECONDS)
+                    [answer] = await answers(self.batcher, name, [self.questions[name].sample], PROBE_SECONDS)
                 except NotAnswered as fault:
                     answer = fault
                 if isinstance(answer, Exception):
@@ -180,13 +183,14 @@ class Application:
 
     async def front(self, request: Request) -> Response:
         """How to ask, for people."""
-        return Response(200, openapi.page(request.headers.get("host", ""), bool(self.settings.key)), openapi.HTML)
+        host, key = request.headers.get("host", ""), bool(self.settings.key)
+        return Response(200, openapi.page(host, key, self.questions, self.examples), openapi.HTML)
 
     async def take_feedback(self, request: Request) -> Response:
         """Keep what a text should have been called."""
-        assert self.feedback is not None  # or there is no such route
+        assert self.feedback is not None and self._told is not None  # or there is no such route
         text, label = self.feedback.read(
-            read_object(request), {label for each in self.labels.values() for label in each}
+            read_object(request, self._told), {label for each in self.labels.values() for label in each}
         )
         try:
             await asyncio.to_thread(self.feedback.append, text, label)
@@ -198,8 +202,9 @@ class Application:
     async def predict(self, request: Request) -> Response:
         """Answer a text, or a list of them."""
         with self.batcher.admit(len(request.body) > LONG_BODY):
-            body = read_object(request)
+            body = read_object(request, self.examples[self.names[0]])
             name = read_model(body, self.names, self.aliases)
+            check_keys(body, name, self.questions)
             question = self.questions[name]
             asked = question.read(body, self._limits)
             if asked.single and isinstance(asked.items[0], ApiError):
@@ -217,7 +222,7 @@ class Application:
 
     async def pieces(self, request: Request) -> Response:
         """The words and characters that a model sees in a text."""
-        body = read_object(request)
+        body = read_object(request, {"text": "一段文字"})
         name = read_model(body, self.names, self.aliases)
         return answered({**await asyncio.to_thread(self._pieces.read, name, body), "status": 200, "model": name})
 

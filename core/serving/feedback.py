@@ -84,13 +84,13 @@ class Feedback:
         if text is None and isinstance(request_id, str):
             text = self.recall(request_id)
             if text is None:
-                raise ApiError(404, "unknown_request", "不记得这个 request_id 的标题：请改为发送 text 和 label")
+                raise ApiError(404, "unknown_request", "不记得这个 request_id 的文字：请改为发送 text 和 label")
         if not isinstance(text, str) or text_fault(text):
             raise ApiError(
                 422, "text_missing", '请发送 {"request_id": "…", "label": "…"} 或 {"text": "…", "label": "…"}'
             )
         if len(text) > LONGEST:
-            raise ApiError(413, "text_too_long", f"标题有 {len(text)} 个字，最多 {LONGEST} 个：请缩短后再试")
+            raise ApiError(413, "text_too_long", f"文字有 {len(text)} 个字，最多 {LONGEST} 个：请缩短后再试")
         return replace_surrogates(text), label
 
     def append(self, text: str, label: str) -> None:

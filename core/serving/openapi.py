@@ -1,29 +1,19 @@
 """The contract of the API for machines (OpenAPI 3.1), and a page that says how to ask."""
 
 import html
-from collections.abc import Sequence
+import json
+import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from core.serving.questions import Question
     from core.serving.settings import Settings
 
 HTML = "text/html; charset=utf-8"
-TEXT = "SpaceX 星舰今日成功发射，开启火星移民新篇章"
-OBJECT, STRING, NUMBER = {"type": "object"}, {"type": "string"}, {"type": "number"}
+STRING, NUMBER, INTEGER = {"type": "string"}, {"type": "number"}, {"type": "integer"}
+OBJECT = {"type": "object"}
 SHARE = {"type": "number", "minimum": 0, "maximum": 1}
-CLASS = {"type": "object", "properties": {"pred_class": STRING, "confidence": NUMBER}}
-ITEM = {
-    "type": "object",
-    "description": "一条标题的答案；不能用的一条只有 text 和 error。其他任务有自己的键，例如 entities。",
-    "properties": {
-        "text": STRING,
-        "pred_class": STRING,
-        "confidence": SHARE,
-        "top_k": {"type": "array", "items": CLASS},
-        "truncated": {"type": "boolean", "description": "标题太长，只看了一部分"},
-        "error": STRING,
-    },
-}
 TRACE = {"status": {"const": 200}, "model": STRING, "elapsed_ms": NUMBER, "request_id": STRING}
 ERROR = {
     "type": "object",
@@ -35,82 +25,104 @@ REFUSALS = {
     401: "密钥不对或缺失",
     404: "没有这个模型，或不记得这个 request_id",
     408: "请求没有在时限内发完",
-    413: "标题、列表或请求体太大",
+    413: "文字、列表或请求体太大",
     415: "请求体不是 JSON",
-    422: "缺少 text，或某个键的值不对",
+    422: "缺少某个键，或某个键的值不对",
     500: "服务器内部出错",
     503: "正忙或正在关闭：按 Retry-After 再试",
     504: "没有在时限内算完",
 }
 
 
-def describe(models: Sequence[str], settings: "Settings", feedback: bool) -> dict[str, Any]:
+def with_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of an object, from those of its keys."""
+    return {"type": "object", "properties": dict(keys)}
+
+
+def listed(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of a list of objects."""
+    return {"type": "array", "items": with_keys(keys)}
+
+
+def heading(questions: Mapping[str, "Question"]) -> str:
+    """What is served, in Chinese."""
+    return "、".join(dict.fromkeys(question.called for question in questions.values())) + " API"
+
+
+def describe(
+    questions: Mapping[str, "Question"],
+    examples: Mapping[str, Any],
+    settings: "Settings",
+    told: Mapping[str, Any] | None,
+) -> dict[str, Any]:
     """The OpenAPI document of a server.
 
     Args:
-        models: names, the default one first.
+        questions: of each model, the default one first.
+        examples: a request for each model.
         settings: limits.
-        feedback: whether it takes feedback.
+        told: an example of feedback; None: it takes none.
     """
     text = {"type": "string", "minLength": 1, "maxLength": settings.max_chars}
-    question = {
-        "type": "object",
-        "required": ["text"],
-        "properties": {
-            "text": {"oneOf": [text, {"type": "array", "minItems": 1, "maxItems": settings.max_texts, "items": text}]},
-            "top_k": {"type": "integer", "minimum": 1, "default": 3},
-            "min_confidence": {**SHARE, "description": "置信度低于它时 pred_class 为“不确定”"},
-            "model": {"type": "string", "enum": list(models), "default": models[0]},
-        },
-    }
-    pieces = {"type": "object", "required": ["text"], "properties": {"text": text, "model": STRING}}
+    tasks = {question.called: question for question in questions.values()}
+    asked = [_request(questions, question, text, settings.max_texts) for question in tasks.values()]
+    items = [
+        {"title": called, **with_keys({"text": STRING, **question.keys, "error": STRING})}
+        for called, question in tasks.items()
+    ]
+    item = {"description": "一条的答案；不能用的一条只有 text 和 error。", "anyOf": items}
+    one = {"$ref": "#/components/schemas/Item"}
     answer = {
         "oneOf": [
-            {"allOf": [{"$ref": "#/components/schemas/Item"}, {"type": "object", "properties": TRACE}]},
-            {
-                "type": "object",
-                "properties": {
-                    "predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Item"}},
-                    **TRACE,
-                },
-            },
+            {"allOf": [one, with_keys(TRACE)]},
+            with_keys({"predictions": {"type": "array", "items": one}, **TRACE}),
         ]
     }
+    shown = {name: {"summary": questions[name].called, "value": value} for name, value in examples.items()}
+    pieces = {"required": ["text"], **with_keys({"text": text, "model": STRING})}
+    piece = {"一段文字": {"value": {"text": "一段文字"}}}
     paths = {
-        "/predict": {"post": _post("预测一条或多条标题", question, answer, {"text": TEXT})},
-        "/pieces": {"post": _post("模型看到的词和字", pieces, OBJECT, {"text": TEXT})},
+        "/predict": {"post": _post("预测一条或多条", {"anyOf": asked}, answer, shown)},
+        "/pieces": {"post": _post("模型看到的词和字", pieces, OBJECT, piece)},
         "/health": {"get": _get("模型是否回答", open_to_all=True)},
         "/ready": {"get": _get("现在是否该把请求发到这里", open_to_all=True)},
         "/models": {"get": _get("模型的信息，以及最近一次评测")},
         "/metrics": {"get": _get("Prometheus 计数", "text/plain")},
     }
-    if feedback:
-        told = {
-            "type": "object",
-            "required": ["label"],
-            "properties": {"request_id": STRING, "text": STRING, "label": STRING},
-        }
-        paths["/feedback"] = {"post": _post("告诉正确的类别", told, OBJECT, {"text": TEXT, "label": "科技"})}
+    if told:
+        feedback = {"required": ["label"], **with_keys({"request_id": STRING, "text": STRING, "label": STRING})}
+        paths["/feedback"] = {"post": _post("告诉正确的类别", feedback, OBJECT, {"反馈": {"value": dict(told)}})}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "中文新闻标题分类 API", "version": "1"},
+        "info": {"title": heading(questions), "version": "1"},
         "paths": paths,
         "security": [{"key": []}] if settings.key else [],
         "components": {
-            "schemas": {"Item": ITEM, "Error": ERROR},
+            "schemas": {"Item": item, "Error": ERROR},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }
 
 
-def _post(summary: str, question: dict, answer: dict, example: dict) -> dict[str, Any]:
+def _request(questions: Mapping[str, "Question"], question: "Question", text: dict, most: int) -> dict[str, Any]:
+    """The schema of a request to the models of a task; all but the default model are to be named."""
+    names = [name for name, each in questions.items() if each.called == question.called]
+    is_default = names[0] == next(iter(questions))
+    several = {"type": "array", "minItems": 1, "maxItems": most, "items": text}
+    keys = {key: {"oneOf": [text, several]} for key in question.example}
+    model = {"type": "string", "enum": names, **({"default": names[0]} if is_default else {})}
+    needed = [*keys, *(() if is_default else ("model",))]
+    return {"title": question.called, "required": needed, **with_keys({**keys, **question.options, "model": model})}
+
+
+def _post(summary: str, question: dict, answer: dict, examples: dict) -> dict[str, Any]:
     refusals = {
         str(status): {"description": why, "content": _content({"$ref": "#/components/schemas/Error"})}
         for status, why in REFUSALS.items()
     }
     return {
         "summary": summary,
-        "requestBody": {"required": True, "content": _content(question, example)},
+        "requestBody": {"required": True, "content": _content(question, examples)},
         "responses": {"200": {"description": "答案", "content": _content(answer)}, **refusals},
     }
 
@@ -121,28 +133,41 @@ def _get(summary: str, kind: str = "application/json", open_to_all: bool = False
     return {**found, "security": []} if open_to_all else found
 
 
-def _content(schema: dict, example: dict | None = None) -> dict[str, Any]:
-    return {"application/json": {"schema": schema, **({"example": example} if example else {})}}
+def _content(schema: dict, examples: dict | None = None) -> dict[str, Any]:
+    return {"application/json": {"schema": schema, **({"examples": examples} if examples else {})}}
 
 
-def page(host: str, key: bool) -> bytes:
+def page(host: str, key: bool, questions: Mapping[str, "Question"], examples: Mapping[str, Any]) -> bytes:
     """What a browser is shown at the server's address.
 
     Args:
         host: the address that the browser asked, as it says.
         key: whether requests need one.
+        questions: of each model.
+        examples: a request for each model.
     """
     address = f"http://{host}" if host and all(letter.isalnum() or letter in ".-:[]" for letter in host) else "http://…"
     bearer = " -H 'Authorization: Bearer 密钥'" if key else ""
-    line = f"curl {address}/predict -H 'Content-Type: application/json'{bearer} -d '{{\"text\": \"{TEXT}\"}}'"
+    ask = f"curl {address}/predict -H 'Content-Type: application/json'{bearer} -d "
+    lines = "".join(
+        f"""<p>{html.escape(f"{name}（{questions[name].called}）：")}</p>
+<pre style="overflow-x: auto; background: #f4f4f4; padding: 1rem">{html.escape(ask + _quoted(value), quote=False)}</pre>
+"""
+        for name, value in examples.items()
+    )
+    title = html.escape(heading(questions))
     return f"""<!doctype html>
 <html lang="zh"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>中文新闻标题分类 API</title>
+<title>{title}</title>
 <body style="font-family: sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem">
-<h1>中文新闻标题分类 API</h1>
-<p>发送一条标题，得到它的类别：</p>
-<pre style="overflow-x: auto; background: #f4f4f4; padding: 1rem">{html.escape(line, quote=False)}</pre>
-<p><a href="openapi.json">openapi.json</a>：全部地址、键和错误码。
+<h1>{title}</h1>
+<p>每个模型一个例子：</p>
+{lines}<p><a href="openapi.json">openapi.json</a>：全部地址、键和错误码。
 <a href="health">health</a>、<a href="ready">ready</a>：状态。</p>
 </body></html>
 """.encode()
+
+
+def _quoted(value: Any) -> str:
+    """The JSON of a value as a word of a command line."""
+    return shlex.quote(json.dumps(value, ensure_ascii=False))

@@ -33,8 +33,10 @@ class Pieces:
         Raises:
             ApiError: the text is none, or too long.
         """
-        if isinstance(body.get("text"), list):
-            raise ApiError(422, "one_text", "text 应为一条标题，不能是列表：请一条一条发送")
+        if "text" not in body:
+            raise ApiError(422, "text_missing", '缺少 text：请发送 {"text": "一段文字"}')
+        if isinstance(body["text"], list):
+            raise ApiError(422, "one_text", "text 应为一段文字，不能是列表：请一条一条发送")
         [text] = read_texts(dict(body), 1)
         if fault := text_error(text, self._max_chars):
             raise fault

@@ -1,12 +1,17 @@
 """Questions: how a task asks and answers on the API, POST /predict."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from core.answers import UNSURE, Prediction, text_fault
 from core.serving.answers import ApiError
+from core.serving.openapi import SHARE, STRING, listed
 from core.text.tokenizer import replace_surrogates
+
+TOP_K = {"top_k": {"type": "integer", "minimum": 1, "default": 3}}
+TRUNCATED = {"truncated": {"type": "boolean", "description": "文字太长，只看了一部分"}}
 
 
 class Limits(NamedTuple):
@@ -36,15 +41,25 @@ class Question(Protocol):
     """How a task asks and answers.
 
     Attributes:
-        warm_up: an item to answer before the first request, and to see whether a model still answers.
+        called: what the task is, in Chinese.
+        sample: an item to answer before the first request, to see whether a model still answers, and to show.
         columns: where an item is several texts, the usual names of the column of each in a table; (): it is a text.
+        options: the JSON schema of each key that a request may have beside those of `example`.
+        keys: the JSON schema of each key that an answer has beside its "text".
     """
 
-    warm_up: Any
+    called: str
+    sample: Any
     columns: tuple[tuple[str, ...], ...]
+    options: Mapping[str, Any]
+    keys: Mapping[str, Any]
+
+    @property
+    def example(self) -> dict[str, Any]:
+        """The JSON object that asks for the sample; it has the keys that every request needs."""
 
     def read(self, body: dict[str, Any], limits: Limits) -> Asked:
-        """Read the JSON object of a request; ApiError where it asks for nothing that can be answered."""
+        """Read the JSON object of a request that has these keys; ApiError where nothing in it can be answered."""
 
     def answer(self, prediction: Any, options: Any) -> dict[str, Any]:
         """The JSON of an item's answer."""
@@ -58,16 +73,25 @@ class TextQuestion:
     """The question of a task whose items are texts: {"text": "…"} or {"text": ["…", "…"]}.
 
     Args:
+        called: see `Question`, as for what is not named here.
         answer: (prediction, options) -> JSON.
         count_as: what an answer is counted as.
         read_options: the request's JSON object -> options; ApiError where it is wrong.
     """
 
+    called: str
     answer: Callable[[Any, Any], dict[str, Any]]
     count_as: Callable[[Any], str]
     read_options: Callable[[dict[str, Any]], Any] = lambda body: None
-    warm_up: str = "预热"
+    sample: str = "一段文字"
     columns: tuple[tuple[str, ...], ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def example(self) -> dict[str, Any]:
+        """The request for the sample."""
+        return {"text": self.sample}
 
     def read(self, body: dict[str, Any], limits: Limits) -> Asked:
         """Read the texts of a request."""
@@ -77,12 +101,52 @@ class TextQuestion:
         return Asked(items, [{"text": text} for text in texts], not isinstance(body["text"], list), options)
 
 
+def examples(questions: Mapping[str, Question]) -> dict[str, dict[str, Any]]:
+    """For each model a request that it answers as it stands; the first one is the default, which need not be named."""
+    return {
+        name: {**question.example, **({"model": name} if number else {})}
+        for number, (name, question) in enumerate(questions.items())
+    }
+
+
+def check_keys(body: dict[str, Any], name: str, questions: Mapping[str, Question]) -> None:
+    """Refuse a request that lacks a key which its model needs.
+
+    Raises:
+        ApiError: it does; where it has more of the keys of other models, these are named.
+    """
+    given = {key for key, value in body.items() if value is not None}
+
+    def fit(each: str) -> tuple[bool, bool]:
+        needed = questions[each].example.keys()
+        return needed <= given, bool(needed & given)
+
+    if all(fit(name)):
+        return
+    best = max(map(fit, questions))
+    if fit(name) < best:
+        others = [each for each in questions if fit(each) == best]
+        theirs = dict.fromkeys(key for each in others for key in questions[each].example if key in given)
+        told = "或 ".join(f"{json.dumps(each, ensure_ascii=False)}（{questions[each].called}）" for each in others)
+        own = f"模型 {name}（{questions[name].called}）要的是 {'、'.join(questions[name].example)}"
+        raise ApiError(422, "other_model", f'{own}，收到的是 {"、".join(theirs)}：请写 "model": {told}')
+    for key in questions[name].example:
+        if key not in body:
+            shown = json.dumps(examples(questions)[name], ensure_ascii=False)
+            raise ApiError(422, f"{key}_missing", f"缺少 {key}：请发送 {shown}")
+
+
 def read_top_k(body: dict[str, Any]) -> int:
     """How many classes a request asks for."""
     top_k = body.get("top_k", 3)
     if type(top_k) is not int or top_k < 1:
         raise ApiError(422, "bad_top_k", "top_k 应为不小于 1 的整数")
     return top_k
+
+
+CLASS = {"pred_class": STRING, "confidence": SHARE}
+CLASS_KEYS = {**CLASS, "top_k": listed(CLASS), **TRUNCATED, "unsure": {"type": "boolean"}, "likely_class": STRING}
+CLASS_OPTIONS = {**TOP_K, "min_confidence": {**SHARE, "description": f"置信度低于它时 pred_class 为“{UNSURE}”"}}
 
 
 class ClassOptions(NamedTuple):
@@ -116,8 +180,6 @@ class ClassOptions(NamedTuple):
 
 def read_texts(body: dict[str, Any], max_texts: int) -> list[str | None]:
     """The texts of a request, fit to be echoed in UTF-8; None in place of what is no string."""
-    if "text" not in body:
-        raise ApiError(422, "text_missing", '缺少 text：请发送 {"text": "一段文字"}')
     texts = body["text"] if isinstance(body["text"], list) else [body["text"]]
     if not texts:
         raise ApiError(422, "empty_list", "text 是空列表：请至少放入一条文字")

@@ -92,7 +92,7 @@ class Scorer:
         self.task, self.predictor = load(Path(self.folder.name) / next(iter(files)), "cpu", threads=1)
         self.fs, self.output = file_system(output)
         self.top_k, self.chunk, self.node = top_k, chunk, ray.get_runtime_context().get_node_id()
-        known = self.task.cells(self.predictor.predict([self.task.question.warm_up])[0], self.top_k)
+        known = self.task.cells(self.predictor.predict([self.task.question.sample])[0], self.top_k)
         self.kinds = {column: type(cell) for column, cell in known.items()}
 
     def __call__(self, batch: "pyarrow.Table") -> "pyarrow.Table":

@@ -283,7 +283,7 @@ def test_a_list_answer_of_another_length_is_not_taken(server):
     body = {"model": "m", "elapsed_ms": 1, "predictions": [item("新闻", "fake*", 1)]}
     for predictions in (body["predictions"] * 2, [{"text": "新闻"}], ["新闻"], None):
         server.failing = [(200, json.dumps({**body, "predictions": predictions}))]
-        assert "不是新闻标题分类的 API" in Api(server.url).predict_list(["新闻"])["error"]
+        assert "不是本项目的 API" in Api(server.url).predict_list(["新闻"])["error"]
 
 
 def test_page_knows_only_http():
@@ -429,12 +429,12 @@ def test_hostile_title_is_shown_as_plain_text(server):
         ("错", r"服务器内部出错：\*\*编号\*\* \<b\>7\<\/b\>"),
         ("没有密钥", "密钥不对或缺失：请在侧栏填写密钥"),
         ("网关", r"服务器出错（502）：请查看 python api\.py 的终端"),
-        ("没有", "不是新闻标题分类的 API"),
-        ("别的服务", "不是新闻标题分类的 API"),
-        ("网页", "不是新闻标题分类的 API"),
-        ("列表", "不是新闻标题分类的 API"),
-        ("无穷", "不是新闻标题分类的 API"),
-        ("类型", "不是新闻标题分类的 API"),
+        ("没有", "不是本项目的 API"),
+        ("别的服务", "不是本项目的 API"),
+        ("网页", "不是本项目的 API"),
+        ("列表", "不是本项目的 API"),
+        ("无穷", "不是本项目的 API"),
+        ("类型", "不是本项目的 API"),
     ],
 )
 def test_refusals_are_told_in_chinese(server, title, expected):
@@ -842,7 +842,7 @@ def test_odd_facts_do_not_raise(server, odd):
 @pytest.mark.parametrize("view", ["models", "compare"])
 def test_an_odd_list_of_models_is_refused(server, view, answer):
     server.models = answer
-    assert "不是新闻标题分类的 API" in shown_error(open_page(view))
+    assert "不是本项目的 API" in shown_error(open_page(view))
 
 
 def test_words_of_values():

@@ -53,7 +53,7 @@ def test_an_answer_that_comes_byte_by_byte_takes_no_longer_than_allowed(first):
 def test_an_endless_answer_is_read_no_further_than_allowed():
     with answering(OK + b"\r\n", b"9" * 100_000, endless=True) as (url, _):
         assert len(fetch(url, {}, None, 5, 250_000)[2]) == 250_001
-        assert "不是新闻标题分类的 API" in Api(url).health()["error"]
+        assert "不是本项目的 API" in Api(url).health()["error"]
 
 
 def test_nothing_of_the_environment_is_sent_and_no_redirect_followed(monkeypatch, tmp_path):
@@ -65,7 +65,7 @@ def test_nothing_of_the_environment_is_sent_and_no_redirect_followed(monkeypatch
     monkeypatch.setenv("all_proxy", "http://127.0.0.1:9")
     with answering(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n") as (url, asked):
         answer = Api(url, "key").predict("新闻")
-        assert answer["status"] == 302 and "不是新闻标题分类的 API" in answer["error"]
+        assert answer["status"] == 302 and "不是本项目的 API" in answer["error"]
     assert len(asked) == 1 and b"Authorization: Bearer key" in asked[0] and b"Basic" not in asked[0]
 
 

@@ -76,7 +76,7 @@ def test_the_views_are_those_of_the_models(task):
 @pytest.mark.parametrize("task", VIEWS, indirect=True)
 def test_faults_are_told(task):
     label = {"ner": "识别", "aspect_sentiment": "判断", "qa": "回答"}[task.task]
-    for status, body, told in ((503, '{"error": "**忙**"}', r"\*\*忙\*\*"), (200, '{"a": 1}', "不是新闻标题分类")):
+    for status, body, told in ((503, '{"error": "**忙**"}', r"\*\*忙\*\*"), (200, '{"a": 1}', "不是本项目的 API")):
         task.failing = [(status, body)]
         page = press(open_page(), label)
         [error] = page.main.error

@@ -1,0 +1,118 @@
+"""What the server says of the tasks that it serves: the front page, the contract, and requests for the wrong model."""
+
+import html
+import json
+import re
+import shlex
+
+import pytest
+from api_client import ApiClient
+from fake_classifier import FakeClassifier
+
+import api
+import tasks
+
+SPAN = {"answer": "", "start": None, "end": None, "confidence": 0.5}
+ANSWERS = {
+    "ner": [],
+    "aspect_sentiment": {"aspects": [], "overall": {"state": "好", "confidence": 0.5}},
+    "qa": {**SPAN, "top_k": [SPAN], "truncated": False},
+}
+CALLED = {"classification": "新闻标题分类", "ner": "实体识别", "aspect_sentiment": "方面情感", "qa": "阅读理解"}
+KEYS = {"classification": "pred_class", "ner": "entities", "aspect_sentiment": "aspects", "qa": "answer"}
+
+
+class FakeOf(FakeClassifier):
+    """A model of a task that needs no weights."""
+
+    def __init__(self, task: str) -> None:
+        self.facts = {**FakeClassifier.facts, "task": task}
+
+    def predict_one(self, item):
+        return ANSWERS[self.facts["task"]] if self.facts["task"] in ANSWERS else super().predict_one(item)
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NEWS_API_KEY", raising=False)
+
+
+def serve(*served: str) -> ApiClient:
+    """A server of a model of each of some tasks, called as the task is, the default one first."""
+    return ApiClient(api.create_app({task: FakeOf(task) for task in served}, api.ApiConfig()))
+
+
+def orders() -> list[list[str]]:
+    """Each task alone, and all of them, each of them first."""
+    known = list(tasks.TASKS)
+    return [*([task] for task in known), *([task, *(each for each in known if each != task)] for task in known)]
+
+
+def shown_on_the_page(client: ApiClient) -> list[dict]:
+    """The bodies of the command lines of the front page."""
+    lines = re.findall("<pre[^>]*>(.*?)</pre>", client.get("/").text, re.DOTALL)
+    return [json.loads(shlex.split(html.unescape(line))[-1]) for line in lines]
+
+
+def shown_in_the_contract(client: ApiClient) -> list[dict]:
+    """The examples of a request in openapi.json."""
+    asked = client.get("/openapi.json").get_json()["paths"]["/predict"]["post"]["requestBody"]
+    return [example["value"] for example in asked["content"]["application/json"]["examples"].values()]
+
+
+@pytest.mark.parametrize("served", orders(), ids="-".join)
+@pytest.mark.parametrize("shown", [shown_on_the_page, shown_in_the_contract])
+def test_what_is_shown_works_as_it_stands(served, shown):
+    client = serve(*served)
+    answers = [client.post("/predict", json=body) for body in shown(client)]
+    assert [answer.status_code for answer in answers] == [200] * len(served)
+    assert [answer.get_json()["model"] for answer in answers] == served
+    assert all(KEYS[task] in answer.get_json() for task, answer in zip(served, answers, strict=True))
+
+
+@pytest.mark.parametrize("served", orders(), ids="-".join)
+def test_what_is_served_is_named_and_nothing_else(served):
+    client = serve(*served)
+    contract = client.get("/openapi.json")
+    assert contract.get_json()["info"]["title"] == "、".join(CALLED[task] for task in served) + " API"
+    for text in (client.get("/").text, contract.text):
+        assert [called in text for called in CALLED.values()] == [task in served for task in CALLED]
+        assert ("标题" in text) == ("classification" in served)
+
+
+@pytest.mark.parametrize("served", orders(), ids="-".join)
+def test_the_contract_says_which_keys_go_with_which_model(served):
+    found = serve(*served).get("/openapi.json").get_json()
+    asked = found["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]["anyOf"]
+    assert [each["properties"]["model"]["enum"] for each in asked] == [[task] for task in served]
+    assert ["model" in each["required"] for each in asked] == [False] + [True] * (len(served) - 1)
+    items = found["components"]["schemas"]["Item"]["anyOf"]
+    assert all(KEYS[task] in item["properties"] for task, item in zip(served, items, strict=True))
+
+
+@pytest.mark.parametrize("chosen", [{}, {"model": "classification"}])
+def test_a_question_for_the_titles_is_told_the_model_to_name(chosen):
+    client = serve("classification", "ner", "qa")
+    for asked in ({"question": "几点？"}, {"question": "几点？", "context": "八点。", "text": None}):
+        body = client.post("/predict", json={**asked, **chosen}).get_json()
+        assert (body["status"], body["code"]) == (422, "other_model")
+        assert body["error"].endswith('：请写 "model": "qa"（阅读理解）')
+    found = client.post("/predict", json={"question": "几点？", "context": "八点。", "model": "qa"})
+    assert found.status_code == 200
+
+
+def test_a_text_for_the_questions_is_told_all_models_that_read_one():
+    body = serve("qa", "classification", "ner").post("/predict", json={"text": "科技新闻"}).get_json()
+    assert body["error"] == (
+        "模型 qa（阅读理解）要的是 question、context，收到的是 text："
+        '请写 "model": "classification"（新闻标题分类）或 "ner"（实体识别）'
+    )
+
+
+def test_what_is_no_json_is_answered_with_an_example_that_works():
+    client = serve("qa")
+    told = client.post("/predict", data="{", content_type="application/json").get_json()
+    assert told["code"] == "bad_json"
+    assert client.post("/predict", json=json.loads(told["error"].partition("例如 ")[2])).status_code == 200
+    missing = client.post("/predict", json={"question": "几点？"}).get_json()
+    assert client.post("/predict", json=json.loads(missing["error"].partition("请发送 ")[2])).status_code == 200
