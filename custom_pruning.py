@@ -47,7 +47,7 @@ from core.training.device import Devices, measured_on
 from core.training.loop import MAY_CHANGE, fit, run_on
 from core.training.recipes import cross_entropy
 from core.training.resume import RunState, finish
-from core.training.stage import run_stage
+from core.training.stage import run_stage, schedule
 from tasks import own_folder, task_of
 
 ROUNDS = 6  # in which heads and neurons are cut, judged anew in each
@@ -167,7 +167,7 @@ def cut_and_recover(
         budgets += plan_budgets(architecture, goal, ROUNDS, seq_len)
     done, seconds, best = 0, 0.0, {"step": 0}
     if budgets:
-        print(f"last recovery: {config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
+        print(f"last recovery: {schedule(config, devices)}")
         cache, judge = config.save_dir / "teacher_logits", logits_of(teacher, devices)
         shape = (*getattr(teacher, "parts", ()), teacher.architecture["num_labels"])
         logits = cached_logits(cache, original.sha256, shape, batches, judge, is_per_token(teacher))
