@@ -50,7 +50,7 @@ class BenchmarkConfig:
     """Knobs of the comparison."""
 
     data_dir: Path | None = None
-    """Folder with train, dev and test; dev is measured on where there is no test. None: data, or of the task: data/ner."""
+    """Folder with train, dev and test; dev is measured on where there is no test. None: data; of a task data/ner."""
     model: tuple[str, ...] = ()
     """Names (teacher, soft_int8, …) or paths of models. None: all that are present."""
     output: Path = Config.output

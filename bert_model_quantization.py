@@ -51,7 +51,7 @@ class QuantizeConfig:
     model: str = "teacher"
     """Name (teacher, pruned, soft, hard) or path of the FP32 checkpoint to start from."""
     data_dir: Path | None = None
-    """Folder with the dev data that accuracy is measured on. None: data, or that of the model's task in it: data/ner."""
+    """Folder with the dev data to measure accuracy on. None: data, or that of the model's task in it (data/ner)."""
     save_dir: Path | None = None
     """Folder that the INT8 files are written to. None: the one that the model lies in."""
     output: Path = Config.output

@@ -136,7 +136,7 @@ def test_scripts_of_all_tasks_know_the_data_and_the_folder_of_this_one(
     assert checkpoint.load(Path("models_save/ner/pruned_model.pth"))[1]["task"] == "ner"
     assert titles[-1].read_text(encoding="utf-8") == "球队夺冠\t0\n"
     assert Path("reports/pruning/ner/report.json").is_file() and not Path("reports/pruning/report.json").exists()
-    monkeypatch.setattr(benchmark, "measure", lambda candidates, _: [{**each.row, "ratio_p50": 1} for each in candidates])
+    monkeypatch.setattr(benchmark, "measure", lambda found, _: [{**each.row, "ratio_p50": 1} for each in found])
     monkeypatch.setattr(benchmark, "choose", lambda rows, by: None)
     monkeypatch.setattr(benchmark, "advise", lambda rows, by: "")
     monkeypatch.setattr(baseline, "competitors", lambda *_: [])
