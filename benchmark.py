@@ -49,8 +49,8 @@ FIELDS += ("encoder_flops", "peak_mb", "cold_start_s", "p50_ms", "p95_ms", "titl
 class BenchmarkConfig:
     """Knobs of the comparison."""
 
-    data_dir: Path = Config.data_dir
-    """Folder with class.txt, train.txt, dev.txt and test.txt; dev.txt is measured on where there is no test.txt."""
+    data_dir: Path | None = None
+    """Folder with train, dev and test; dev is measured on where there is no test. None: data; of a task data/ner."""
     model: tuple[str, ...] = ()
     """Names (teacher, soft_int8, …) or paths of models. None: all that are present."""
     output: Path = Config.output
@@ -154,8 +154,9 @@ def benchmark_models(config: BenchmarkConfig) -> dict[str, Any]:
     """All models on the same rows."""
     opened = open_models(find_files(config.model))
     task = opened[0][1] if opened else tasks.task_of({})
-    labels = task.labels(config.data_dir) or (opened[0][2].labels if opened else [])
-    splits = task.read_splits(config.data_dir, labels)
+    data_dir = config.data_dir or tasks.own_folder(Config.data_dir, task)
+    labels = task.labels(data_dir) or (opened[0][2].labels if opened else [])
+    splits = task.read_splits(data_dir, labels)
     split = "test" if "test" in splits else "dev"
     held_out, n = splits[split], len(splits[split])
     items = spread_sample(held_out.items, TIMED_ITEMS)
@@ -163,7 +164,7 @@ def benchmark_models(config: BenchmarkConfig) -> dict[str, Any]:
     for row, found, predict in importlib.import_module(task.baseline).competitors(splits, held_out, labels):
         candidates.append(Candidate(row, predict))
         scores.append(found)
-    for file, predictor in comparable(opened, task, config.data_dir):
+    for file, predictor in comparable(opened, task, data_dir):
         candidates.append(describe_model(file, predictor, items))
         scores.append(task.score(predictor, held_out, None))
     by = headline(scores[0], task.best_by)
@@ -175,7 +176,7 @@ def benchmark_models(config: BenchmarkConfig) -> dict[str, Any]:
     rows = measure(candidates, items)
     if rows[-1]["ratio_p50"] is None:
         print("warning: without a teacher (`python train.py`) there is nothing to give ratios to")
-    data = task.file(config.data_dir, split)
+    data = task.file(data_dir, split)
     chosen = choose(rows, by)
     for candidate in candidates:  # the baselines have no file to answer with
         if candidate.row is chosen and candidate.predictor:

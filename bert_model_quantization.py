@@ -36,7 +36,7 @@ from core.model_files.module import CPU, restore_module, run_module
 from core.model_files.names import OPENVINO
 from core.model_files.predictor import Predictor
 from core.training.device import measured_on
-from tasks import task_of
+from tasks import own_folder, task_of
 
 NO_OPENVINO = (
     "OpenVINO does not work here ({why}); the other files do without it: mend that and run this again to have it"
@@ -50,8 +50,8 @@ class QuantizeConfig:
 
     model: str = "teacher"
     """Name (teacher, pruned, soft, hard) or path of the FP32 checkpoint to start from."""
-    data_dir: Path = Config.data_dir
-    """Folder with the dev.txt that accuracy is measured on."""
+    data_dir: Path | None = None
+    """Folder with the dev data to measure accuracy on. None: data, or that of the model's task in it (data/ner)."""
     save_dir: Path | None = None
     """Folder that the INT8 files are written to. None: the one that the model lies in."""
     output: Path = Config.output
@@ -204,8 +204,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = restore_module(path, state_dict, facts, task.predictor.builds)
     if facts["architecture"].get("quantization"):
         raise UserError(f"{path} is INT8 already: give the FP32 checkpoint that it was made from with --model")
-    data = task.file(config.data_dir, "dev")
-    task.check_labels(facts, config.data_dir)
+    data_dir = config.data_dir or own_folder(Config.data_dir, task)
+    data = task.file(data_dir, "dev")
+    task.check_labels(facts, data_dir)
     dev = task.read(data, facts["labels"], None)
 
     print(f"quantizing {path} ({facts['stage']}); measured on {data}: {len(dev)} rows")

@@ -7,8 +7,9 @@
     python custom_pruning.py --keep-flops 0.5 --resume        # go on after Ctrl-C, a kill or a power cut
 
 Writes models_save/pruned_model.pth or models_save/structured_pruned_model.pth, and what it cost and gained to
-reports/pruning/report.json. `--keep-flops`, `--keep-layers` and `--prune-vocab` combine. Heads and neurons go in
-rounds, each with a short recovery by training, the last with a full one; the unpruned model is the teacher.
+reports/pruning/report.json; of another task's model models_save/ner/ and reports/pruning/ner/, say. `--keep-flops`,
+`--keep-layers` and `--prune-vocab` combine. Heads and neurons go in rounds, each with a short recovery by training, the
+last with a full one; the unpruned model is the teacher.
 """
 
 import copy
@@ -46,8 +47,8 @@ from core.training.device import Devices, measured_on
 from core.training.loop import MAY_CHANGE, fit, run_on
 from core.training.recipes import cross_entropy
 from core.training.resume import RunState, finish
-from core.training.stage import run_stage
-from tasks import task_of
+from core.training.stage import run_stage, schedule
+from tasks import own_folder, task_of
 
 ROUNDS = 6  # in which heads and neurons are cut, judged anew in each
 SHORT_RECOVERY = 0.1  # of the steps of the last recovery, after each round but it
@@ -63,9 +64,10 @@ class PruneConfig(Config):
     """Knobs of pruning."""
 
     minutes: None = field(init=False, default=None)  # no flag: a pruning of several rounds is counted in steps
-
-    save_dir: Path = Path("models_save")
-    """Folder that the pruned model is written to."""
+    data_dir: Path | None = None
+    """Folder with the labelled files. None: data, or that of the model's task in it, such as data/ner."""
+    save_dir: Path | None = None
+    """Folder that the pruned model is written to. None: models_save, or that of the model's task in it."""
     num_epochs: int | None = None
     """Passes over train.txt in the last recovery. None: as many as the model itself was trained for."""
     learning_rate: float | None = None
@@ -101,16 +103,17 @@ class PruneConfig(Config):
 
 @dataclass
 class Original:
-    """The model that is pruned: its file, module, facts, and the task that it is for."""
+    """The model that is pruned: its file, module, facts, the task that it is for, and the name of its reports."""
 
     path: Path
     sha256: str
     model: nn.Module
     facts: Facts
     task: Task
+    reports: str
 
     @classmethod
-    def open(cls, path: Path, devices: Devices) -> "Original":
+    def open(cls, path: Path) -> "Original":
         """Open a checkpoint.
 
         Raises:
@@ -123,7 +126,7 @@ class Original:
             raise UserError(f"{path} is a student ({facts['stage']}): only a BERT can be pruned, name one with --model")
         if facts["architecture"].get("quantization"):
             raise UserError(f"{path} holds INT8 weights: prune the FP32 model first, then quantize the pruned one")
-        return cls(path, sha256(path), model.to(devices.device), facts, task)
+        return cls(path, sha256(path), model, facts, task, own_folder(Path("pruning"), task).as_posix())
 
     def build(self, architecture: Architecture, weights: Weights, devices: Devices) -> nn.Module:
         """A module of what is left of this one, on its device."""
@@ -164,7 +167,7 @@ def cut_and_recover(
         budgets += plan_budgets(architecture, goal, ROUNDS, seq_len)
     done, seconds, best = 0, 0.0, {"step": 0}
     if budgets:
-        print(f"last recovery: {config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
+        print(f"last recovery: {schedule(config, devices)}")
         cache, judge = config.save_dir / "teacher_logits", logits_of(teacher, devices)
         shape = (*getattr(teacher, "parts", ()), teacher.architecture["num_labels"])
         logits = cached_logits(cache, original.sha256, shape, batches, judge, is_per_token(teacher))
@@ -198,7 +201,7 @@ def cut_and_recover(
         if number < len(budgets):
             steps = max(1, round(SHORT_RECOVERY * steps))
         knobs, name = replace(config, max_steps=steps), f"round_{number}"
-        own, reports = partial(score, tokenizer=tokenizer), config.output / "pruning" / name
+        own, reports = partial(score, tokenizer=tokenizer), config.output / original.reports / name
         inner, by = RunState(run_state.folder / name), task.best_by
         fitted = fit(model, batches, loss_fn, own, knobs, devices, inner, reports, by, task.count)
         weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
@@ -209,22 +212,23 @@ def cut_and_recover(
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(PruneConfig, argv, __doc__)
-    run_stage(config, config.save_dir / ARTEFACTS[config.structured], "pruning", partial(prune, config))
+    original = Original.open(find_model(config.model, MODELS, onnx=False))
+    config.data_dir = config.data_dir or own_folder(Config.data_dir, original.task)
+    config.save_dir = folder = config.save_dir or own_folder(Path("models_save"), original.task)
+    run_stage(config, folder / ARTEFACTS[config.structured], original.reports, partial(prune, config, original))
 
 
-def prune(config: PruneConfig, run_state: RunState, devices: Devices) -> None:
+def prune(config: PruneConfig, original: Original, run_state: RunState, devices: Devices) -> None:
     """Prune a model, recover it by training, write it, and say what that cost and gained."""
     artefact = run_state.artefact
-    original = Original.open(find_model(config.model, MODELS, onnx=False), devices)
-    facts, task = original.facts, original.task
+    facts, task, reports = original.facts, original.task, config.output / original.reports
     task.check_labels(facts, config.data_dir)
     splits = task.read_splits(config.data_dir, facts["labels"], config.limit)
-    trained = facts.get("config", {})
-    config.num_epochs = config.num_epochs or trained.get("num_epochs") or 2
-    config.learning_rate = config.learning_rate or trained.get("learning_rate") or 5e-5
+    config.num_epochs = config.num_epochs or facts.get("config", {}).get("num_epochs") or 2
+    config.learning_rate = config.learning_rate or facts.get("config", {}).get("learning_rate") or 5e-5
     config.max_length = facts["max_length"]
     timed = spread_sample(splits["dev"].items, TIMED_ITEMS)  # refuses dev data without anything to answer
-    before = task.predictor(facts, run_on(original.model, devices))
+    before = task.predictor(facts, run_on(original.model.to(devices.device), devices))
     tokenizer = kept = before.tokenizer
     seq_len = round(statistics.median(map(len, before.encode(splits["dev"].items).columns["input_ids"])))
     run_state.identity = {key: value for key, value in config.plain().items() if key not in MAY_CHANGE}
@@ -258,8 +262,8 @@ def prune(config: PruneConfig, run_state: RunState, devices: Devices) -> None:
     report["before"] = figures(original.model, score(original.model, tokenizer), by, parent_mb, seq_len, times[0])
     report["after"] = figures(model, metrics["dev"], by, pruned_mb, seq_len, times[1])
     report["best_by"], report["ratio_p50"] = by, round(times[0] / times[1], 3)
-    write_json(config.output / "pruning" / "report.json", report)
-    print(f"{describe(report)}\nsaved {artefact}; report.json is in {config.output / 'pruning'}")
+    write_json(reports / "report.json", report)
+    print(f"{describe(report)}\nsaved {artefact}; report.json is in {reports}")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from core.training.batches import Batches
 from core.training.device import Devices
 from core.training.loop import fit, forward_rows
 from core.training.resume import RunState, finish
-from core.training.stage import run_stage
+from core.training.stage import run_stage, schedule
 from core.training.units import row_units
 from ngram_classifier import fit_ngrams
 from teachers import Questions, Teachers, ask, open_teachers
@@ -188,7 +188,7 @@ def _distil(
     size, teacher_size = (sum(p.numel() for p in model.parameters()) for model in (student, teacher.module))
     rows = len(batches.lengths)
     print(f"student of {size:,} parameters, {size / teacher_size:.0%} of the teacher's; {rows} titles, ")
-    print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
+    print(schedule(config, devices))
     preparing = time.perf_counter() - started
 
     names = ("dev", "test") if deploy and "test" in titles else ("dev",)

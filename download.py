@@ -27,7 +27,7 @@ from core import fetch
 from core.bert import ask, hub
 from core.bert.folder import find_weights, read_index, require_files
 from core.bert.sums import SUMS, write_sums
-from core.console import UserError, run
+from core.console import UserError, quoted, run
 from core.fetch import FetchError, Remote, fault_in
 
 
@@ -93,7 +93,7 @@ def target_of(name: str, check: bool = False) -> Target:
         page=f"{ask.HUB}/{repo}/tree/main or {ask.HUB_MIRROR}/{repo}/tree/main",
         ask=partial(ask.ask_hub, repo, optional=(optional := ask.OPTIONAL[: -1 if default else None])),
         check=check_encoder,
-        next="python train.py" if default else f"python train.py --bert-path {encoder}",
+        next="python train.py" if default else f"python train.py --bert-path {quoted(encoder)}",
         optional=optional,
         is_encoder=True,
     )

@@ -36,8 +36,8 @@ class EvaluateConfig:
 
     model: str | None = None
     """Name (teacher, soft_int8, …) or path of a model. None: NEWS_MODEL, else what save_models/default.json names."""
-    data: Path = Config.data_dir / "test.txt"
-    """Labelled file; label ids follow the classes in the model."""
+    data: Path | None = None
+    """Labelled file; label ids follow the classes in the model. None: data/test.txt, or that of the model's task."""
     against: Path | None = None
     """Folder with the metrics.json of another model on the same file: also tell how sure the difference is."""
     output: Path = Config.output
@@ -88,20 +88,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     path = find_model(config.model, MODELS)
     task, predictor = tasks.load(path, config.device)
     predictor.batch_size = config.batch_size
-    task.check_labels(predictor.facts, config.data.parent)
-    split = task.read(config.data, predictor.labels, config.limit)
+    data = config.data or task.file(tasks.own_folder(Config.data_dir, task), "test")
+    task.check_labels(predictor.facts, data.parent)
+    split = task.read(data, predictor.labels, config.limit)
     name = name_of(path, task.models) or predictor.name
     heading = f"model: {name} ({path})"
     print(heading)
     for warning in split.warnings:
-        print(f"warning: {config.data}: {warning}")
+        print(f"warning: {data}: {warning}")
 
     folder = config.output / "evaluate"
-    facts = {"model": name, "data": config.data.name, "data_sha256": sha256(config.data)}
+    facts = {"model": name, "data": data.name, "data_sha256": sha256(data)}
     facts |= {fact: predictor.facts.get(fact) for fact in ("seed", "training")}
     metrics = {**task.score(predictor, split, folder), **facts, **measured_on(pick_device(config.device))}
     report = f"{metrics_table(metrics)}\n"
-    report += f"{config.data} {in_words(metrics, task.best_by)}, n {metrics['n']}"
+    report += f"{data} {in_words(metrics, task.best_by)}, n {metrics['n']}"
     if "coverage" in metrics:
         report += f"\n{confidence_table(metrics)}"
     if config.against:

@@ -19,7 +19,7 @@ from typing import Literal
 import tasks
 from config import MODELS
 from core.compression import export, hf_folder
-from core.console import UserError, parse, run
+from core.console import UserError, parse, quoted, run
 from core.files import require_folder
 from core.model_files import checkpoint
 from core.model_files.facts import INPUTS, UNKNOWN, Facts, licence_of, numbers_of
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if facts["architecture"].get("quantization"):
         raise UserError(f"{path} is INT8: hand on the ONNX file that bert_model_quantization.py wrote beside it")
     if config.format == "hf" and (reason := hf_folder.why_not(facts["architecture"])):
-        instead = f"python export.py --model {config.model} --format onnx --output {config.output}"
+        instead = f"python export.py --model {quoted(config.model)} --format onnx --output {quoted(config.output)}"
         raise UserError(f"{path} {reason}: run `{instead}`")
     model = restore_module(path, state_dict, facts, tasks.task_of(facts).predictor.builds)
 

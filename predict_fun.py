@@ -236,13 +236,14 @@ def answer(config: PredictConfig) -> None:
         return
     with open_source(config.file, config.output, config.column, config.join, config.sheet) as source:
         classifier = _load(config)
+        top_k = min(config.top_k, len(classifier.labels))  # of columns that a table gets
 
         def predict(texts: Iterator[str]) -> Iterator[tuple[str, Prediction | None]]:
             answers = predict_lines(classifier, texts, config.batch_size)
             return progress(answers, desc="predicting", unit="title") if config.output else answers
 
         if config.output:
-            write_table(config.output, *source.answered(predict, config.top_k, config.min_confidence))
+            write_table(config.output, *source.answered(predict, top_k, config.min_confidence))
             print(f"wrote {config.output}")
         else:
             show(predict(source.texts()), config.top_k, config.min_confidence)

@@ -26,7 +26,7 @@ from torch import nn
 
 from config import BUNDLED_BERT
 from core.bert.folder import finetune_defaults, fingerprint, read_bert_config, read_tokenizer, require_files
-from core.console import UserError, parse, require_one_or_more, run
+from core.console import UserError, parse, quoted, require_one_or_more, run
 from core.files import atomic_write
 from core.pretraining.corpus import Corpus, build_vocab, encode_corpus, read_texts
 from core.pretraining.masked_lm import HEAD_SIZE, new_bert, read_bert, write_bert
@@ -119,7 +119,7 @@ def positions_reached(corpus: Corpus) -> int:
 def model_card(config: PretrainConfig, fitted: Progress, bert_for_mlm: nn.Module, facts: dict[str, Any]) -> str:
     """How a BERT was made, for its README."""
     shape, last, best = bert_for_mlm.config, fitted.log[-1], fitted.best["metrics"]
-    command = " ".join(["python pretrain_mlm.py", *facts["flags"]])
+    command = " ".join(["python pretrain_mlm.py", *map(quoted, facts["flags"])])
     rows = {
         "shape": f"{shape.num_hidden_layers} layers, width {shape.hidden_size}, {shape.num_attention_heads} heads, "
         f"FFN {shape.intermediate_size}, vocabulary {shape.vocab_size:,}, {shape.max_position_embeddings} positions; "
@@ -183,7 +183,7 @@ def write_pretrained(
     metrics = fitted.best["metrics"]
     print(f"held-out loss {metrics['loss']:.3f}, {metrics['accuracy']:.1%} of the masked tokens right; ", end="")
     print(f"{fitted.tokens:,} tokens in {fitted.seconds / 60:.1f} minutes; saved {config.save_dir}")
-    print(f"next: python train.py --bert-path {config.save_dir}   ({working} may be deleted)")
+    print(f"next: python train.py --bert-path {quoted(config.save_dir)}   ({working} may be deleted)")
 
 
 if __name__ == "__main__":

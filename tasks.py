@@ -25,6 +25,12 @@ def task_of(facts: Facts) -> Task:
     return importlib.import_module(TASKS[name]).TASK
 
 
+def own_folder(folder: Path, task: Task) -> Path:
+    """What a task has of a folder that all share: of data/, named entities have data/ner, news titles data/ itself."""
+    name = task.predictor.task
+    return folder if name == CLASSIFICATION else folder / name
+
+
 def load(path: Path, device: str = "auto", in_server: bool = False, threads: int = 0) -> tuple[Task, Predictor]:
     """Open a model file of any task; see `Predictor.load`.
 

@@ -38,7 +38,7 @@ from core.training.device import Devices
 from core.training.loop import MAY_CHANGE, fit, forward_rows
 from core.training.recipes import PLAIN, Recipe
 from core.training.resume import RunState, finish
-from core.training.stage import run_stage
+from core.training.stage import run_stage, schedule
 from core.training.units import row_units
 from utils import read_data, score_module, title_batches
 
@@ -90,7 +90,7 @@ def _fine_tune(config: TrainConfig, recipe: Recipe, score_test: bool, run_state:
     epochs, rate = finetune_defaults(bert_path, len(titles["train"].texts))
     config.num_epochs = config.num_epochs or epochs
     config.learning_rate = config.learning_rate or rate
-    print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
+    print(schedule(config, devices))
 
     torch.manual_seed(config.seed)
     model = BertClassifier.from_pretrained(bert_path, len(labels)).to(devices.device)

@@ -226,8 +226,7 @@ class Search:
         facts |= {"importance": tune_study.importances(self.study, self.space), "trials": found}
         write_json(self.folder / "best.json", self.settings(best["knobs"] if facts["advised"] == "best" else {}))
         report.write(self.folder, facts | measured_on(pick_device(self.given().device)))
-        script = f"-m {self.stage.module}" if "." in self.stage.module else f"{self.stage.module}.py"
-        print(f"train with it: python {script} --config {self.folder / 'best.json'}")
+        print(report.next_step(self.stage.module, self.folder / "best.json"))
 
     def settings(self, knobs: Mapping[str, Any]) -> dict[str, Any]:
         """Some knobs, and what the flags of the stage change and a run with these knobs needs too."""

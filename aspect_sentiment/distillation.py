@@ -43,7 +43,7 @@ from core.model_files.names import ONNX, made_from
 from core.training.device import Devices
 from core.training.loop import fit
 from core.training.resume import RunState, finish
-from core.training.stage import run_stage
+from core.training.stage import run_stage, schedule
 from core.training.units import count_labels, token_units
 
 
@@ -158,7 +158,7 @@ def _distil(config: DistillConfig, deploy: bool, run_state: RunState, devices: D
     config.num_epochs = config.num_epochs or facts["config"].get("num_epochs") or 4
     config.learning_rate = config.learning_rate or facts["config"].get("learning_rate") or 5e-5
     print(f"student of {size:,} parameters, {size / whole:.0%} of the teacher's; {len(rows.lengths)} rows, ", end="")
-    print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
+    print(schedule(config, devices))
     if config.gradient_checkpointing:
         student.bert.activation_checkpointing_enable()
     made = new_facts(

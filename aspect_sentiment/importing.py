@@ -20,7 +20,7 @@ from tyro.conf import Positional, arg
 from aspect_sentiment.data import PARTS, Reviews, find_file, read
 from aspect_sentiment.states import ASPECTS_FILE, STATES_FILE, write_lists
 from aspect_sentiment.texts import clean
-from core.console import UserError
+from core.console import UserError, quoted
 from core.tables.split import SHARE, group_rows
 from core.tables.write import write_table
 from core.training.units import IGNORED
@@ -79,8 +79,8 @@ def import_tables(config: ImportConfig) -> None:
         write_table(config.to / f"{name}.csv", ["review", *first.aspects], cells)
     print(f"{len(first.aspects)} aspects: {', '.join(first.aspects)}; states: {', '.join(first.labels)}")
     counts = ", ".join(f"{name} {len(rows):,}" for name, rows in parts.items())
-    print(f"wrote {counts} to {config.to}\nlook it over: python -m aspect_sentiment.data check {config.to}")
-    print(f"train: python -m aspect_sentiment.train --data-dir {config.to}")
+    print(f"wrote {counts} to {config.to}\nlook it over: python -m aspect_sentiment.data check {quoted(config.to)}")
+    print(f"train: python -m aspect_sentiment.train --data-dir {quoted(config.to)}")
 
 
 def split(reviews: Reviews, seed: int) -> dict[str, list[int]]:

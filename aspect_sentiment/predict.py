@@ -167,7 +167,8 @@ def _fits(facts: Facts, folder: Path) -> None:
     found = read_list(folder / "aspects.txt") if path is None else read(path, facts["labels"]).aspects
     if found != own:
         raise UserError(
-            f"{folder} has other aspects than the model, or in another order: take the data that it was trained on\n"
+            f"{folder} has other aspects than the model, or in another order: take the data that it was trained on "
+            "(--data-dir or --data)\n"
             f"  model: {' '.join(own)}\n  data:  {' '.join(found)}"
         )
 

@@ -25,7 +25,7 @@ from aspect_sentiment.data import BUNDLED_DATA, Reviews, find_file, read_data
 from aspect_sentiment.states import write_lists
 from aspect_sentiment.texts import clean
 from core.answers import text_fault
-from core.console import UserError, parse, require_share, run
+from core.console import UserError, parse, quoted, require_share, run
 from core.tables.read import open_table
 from core.tables.split import near_key
 from core.tables.write import write_table
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             shutil.copyfile(path, config.to / path.name)
     write_table(config.to / "train.csv", ["review", *train.aspects], rows)
     print(f"added {added:,} reviews with {cells:,} states to {len(train):,}; wrote {config.to}")
-    print(f"train: python -m aspect_sentiment.train --data-dir {config.to}")
+    print(f"train: python -m aspect_sentiment.train --data-dir {quoted(config.to)}")
 
 
 if __name__ == "__main__":

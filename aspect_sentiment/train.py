@@ -44,7 +44,7 @@ from core.text.tokenizer import check_coverage
 from core.training.device import Devices
 from core.training.loop import MAY_CHANGE, fit, run_on
 from core.training.resume import RunState, finish
-from core.training.stage import run_stage
+from core.training.stage import run_stage, schedule
 from core.training.units import count_labels
 from core.training.updater import LossFn
 
@@ -166,7 +166,7 @@ def _fine_tune(config: TrainConfig, score_test: bool, run_state: RunState, devic
     config.learning_rate = config.learning_rate or rate
     longer = "read in windows" if config.long_texts == WHOLE else f"cut, --long-texts {config.long_texts}"
     print(f"{tokenizer.max_length} tokens at once, longer reviews {longer}; ", end="")
-    print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
+    print(schedule(config, devices))
 
     torch.manual_seed(config.seed)
     sizes = (len(labels), config.pooling, tokenizer.max_length)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import tomllib
@@ -35,6 +36,12 @@ def shorten(text: str) -> str:
     """The beginning of a text, quoted, for a message."""
     text = text.strip()
     return repr(text if len(text) <= 40 else text[:40] + "…")
+
+
+def quoted(word: object) -> str:
+    """A path or another word of a command that is told: where it needs them in double quotes, which any shell takes."""
+    text = str(word)
+    return text if re.fullmatch(r"[\w./\\:+=-]+", text) else f'"{text}"'
 
 
 def first_line(fault: BaseException) -> str:

@@ -93,7 +93,7 @@ class Task(NamedTuple):
         if labels is not None and labels != facts["labels"]:
             raise UserError(
                 f"{folder} names other classes than the model ({facts['stage']}): take the data that it was trained "
-                "on, or train a model on these with `python train.py`\n"
+                "on (--data-dir or --data), or train a model on these with `python train.py`\n"
                 f"  model: {' '.join(facts['labels'])}\n  data:  {' '.join(labels)}"
             )
         self.fits(facts, folder)

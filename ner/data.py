@@ -81,7 +81,8 @@ def read(path: Path, labels: Sequence[str] | None = None, limit: int | None = No
         told = ", ".join(f"{name} ({types[name]})" for name in sorted(strange)[:MAX_LISTED])
         raise UserError(
             f"{path} has entities of types that train and labels.txt, or the model, do not have: {told}; known are "
-            f"{' '.join(types_of(labels)) or 'none'}: label some of them in the training data, or rename them"
+            f"{' '.join(types_of(labels)) or 'none'}: label some of them in the training data, rename "
+            "them, or give other data (--data-dir or --data)"
         )
     counts = {f"{count} {what}": count for what, count in found.counts.items()}
     counts |= {f"{count} {what}": count for what, count in _oddities(found.texts).items()}

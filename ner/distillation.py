@@ -41,7 +41,7 @@ from core.text.tokenizer import Tokenizer, check_coverage
 from core.training.device import Devices
 from core.training.loop import fit, run_on
 from core.training.resume import RunState, finish
-from core.training.stage import run_stage
+from core.training.stage import run_stage, schedule
 from core.training.units import count_labels, token_units
 from ner.data import batches, read_data
 from ner.lesson import add_unlabeled, judge, read_unlabeled, spread_out
@@ -193,7 +193,7 @@ def _distil(config: DistillConfig, deploy: bool, run_state: RunState, devices: D
         rate = finetune_defaults(Path(config.start), len(texts))[1]
     config.num_epochs, config.learning_rate = config.num_epochs or epochs, config.learning_rate or rate
     print(f"student of {size:,} parameters, {size / whole:.0%} of the teacher's; {len(texts)} texts, ", end="")
-    print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
+    print(schedule(config, devices))
 
     student.to(devices.device)
     if config.gradient_checkpointing:

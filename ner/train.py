@@ -33,7 +33,7 @@ from core.training.device import Devices
 from core.training.loop import MAY_CHANGE, fit, run_on
 from core.training.recipes import cross_entropy
 from core.training.resume import RunState, finish
-from core.training.stage import run_stage
+from core.training.stage import run_stage, schedule
 from core.training.units import count_labels, token_units
 from ner.data import BUNDLED_DATA, Sentences, batches, read_data
 from ner.metrics import BEST_BY, entity_metrics, found_in, strings
@@ -101,7 +101,7 @@ def _fine_tune(config: TrainConfig, score_test: bool, run_state: RunState, devic
     config.learning_rate = config.learning_rate or rate
     reads = choose_reads(tokenizer, config.reads)
     print(f"the encoder reads {'both words and characters' if reads == 'both' else reads}; ", end="")
-    print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
+    print(schedule(config, devices))
 
     torch.manual_seed(config.seed)
     model = BertTagger.from_pretrained(bert_path, len(labels), reads).to(devices.device)

@@ -21,7 +21,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from core.console import UserError, parse, require_one_or_more, run
+from core.console import UserError, parse, quoted, require_one_or_more, run
 from core.files import write_json
 from core.tables.formats import is_table
 from core.tables.split import unseen
@@ -206,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, part in (("dev", dev), ("train", made)):
         path = config.to / f"{name}.json"
         print(f"{path}: {write_questions(part, config.seed, path)} questions on {len(part)} passages")
-    print(f"next: python -m qa.train --data-dir {config.to} --num-epochs 1")
+    print(f"next: python -m qa.train --data-dir {quoted(config.to)} --num-epochs 1")
 
 
 if __name__ == "__main__":

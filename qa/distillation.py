@@ -37,7 +37,7 @@ from core.text.tokenizer import Tokenizer
 from core.training.device import Devices
 from core.training.loop import fit
 from core.training.resume import RunState, finish
-from core.training.stage import run_stage
+from core.training.stage import run_stage, schedule
 from core.training.units import count_labels
 from qa.data import batches, read_data, span_units
 from qa.metrics import BEST_BY
@@ -164,7 +164,7 @@ def _distil(config: DistillConfig, deploy: bool, run_state: RunState, devices: D
         rate = finetune_defaults(Path(config.start), len(splits["train"]))[1]
     config.num_epochs, config.learning_rate = config.num_epochs or epochs, config.learning_rate or rate
     print(f"student of {size:,} parameters, {size / whole:.0%} of the teacher's; {len(rows.lengths)} windows, ", end="")
-    print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
+    print(schedule(config, devices))
 
     prepare(student, config, devices)
     made = new_facts(

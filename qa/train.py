@@ -39,7 +39,7 @@ from core.training.device import Devices
 from core.training.loop import MAY_CHANGE, fit, run_on
 from core.training.recipes import cross_entropy
 from core.training.resume import RunState, finish
-from core.training.stage import run_stage
+from core.training.stage import run_stage, schedule
 from core.training.units import count_labels
 from qa.cloze import make_questions, write_questions
 from qa.data import (
@@ -171,7 +171,7 @@ def _fine_tune(config: TrainConfig, score_test: bool, run_state: RunState, devic
     rows = batches(train, tokenizer, config.batch_size, config.seed)
     reads, windows = what_it_reads(tokenizer), len(rows.lengths)
     print(f"the encoder reads {reads}; {windows} windows of up to {config.max_length} of them; ", end="")
-    print(f"{config.num_epochs} epochs, peak learning rate {config.learning_rate:g}, {devices}")
+    print(schedule(config, devices))
 
     made = learn_made(config, splits, devices) if config.cloze else None
     torch.manual_seed(config.seed)

@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, how long a file may be, and what importing costs."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -53,6 +54,12 @@ FILES = sorted(
     for folder in (".", "core", "page", "experiments", *SIBLINGS)
     for path in (ROOT / folder).glob("**/*.py" if folder != "." else "*.py")
 )
+
+
+def test_commands_that_are_told_quote_their_paths():
+    told = re.compile(r"python .*?(--[\w-]+|\bcheck|\bimport|\.sums) \{(?!quoted|to\}|files\})")
+    lines = [(path, line) for path in FILES for line in path.read_text(encoding="utf-8").splitlines()]
+    assert not [(path.name, line) for path, line in lines if told.search(line)]
 
 
 def module_of(path: Path) -> str:

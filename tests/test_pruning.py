@@ -228,7 +228,7 @@ def test_models_that_cannot_be_pruned(teacher: Path, data: Path, tmp_path: Path)
         (int8, "holds INT8 weights: prune the FP32 model first, then quantize"),
         (broken, "do not fit the model it describes: make it again"),
         (onnx, "can only predict: give the checkpoint"),
-        (tmp_path / "none.pt", "there is no model"),
+        (tmp_path / "none.pt", "does not exist: check the path"),
     ):
         with pytest.raises(UserError, match=message):
             custom_pruning.main(stage_args(path, data, tmp_path))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from core.console import UserError, run
+from core.console import UserError, quoted, run
 from core.files import atomic_write, sha256
 
 SUMS = "SHA256SUMS"
@@ -45,13 +45,13 @@ def check_sums(folder: Path) -> bool:
     lines = path.read_bytes().decode("utf-8", "replace").splitlines()
     sums = [found for line in lines if (found := LINE.fullmatch(line))]
     if not sums or len(sums) < len(lines):
-        raise UserError(f"{path} is damaged: fetch it again, or run `python -m core.bert.sums {folder}`")
+        raise UserError(f"{path} is damaged: fetch it again, or run `python -m core.bert.sums {quoted(folder)}`")
     for found in sums:
         file = folder / found[2]
         if file.is_file() and sha256(file) != found[1]:
             raise UserError(
                 f"{file} is not the file that {SUMS} tells of (damaged, or changed): fetch it again, or, where it was "
-                f"changed on purpose, run `python -m core.bert.sums {folder}`"
+                f"changed on purpose, run `python -m core.bert.sums {quoted(folder)}`"
             )
     return True
 

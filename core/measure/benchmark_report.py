@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from core.console import quoted
 from core.files import write_picture
 from core.measure.metrics import readable
 
@@ -68,7 +69,7 @@ def advise(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> str:
     command = ""
     if choice.get("file"):
         alone = sum(row["name"] == choice["name"] for row in rows) == 1
-        command = f" (python api.py --model {choice['name'] if alone else choice['file']})"
+        command = f" (python api.py --model {quoted(choice['name'] if alone else choice['file'])})"
     advice = f"deploy {label(choice, rows)} on this machine{command}: {figures}"
     if choice is best:
         advice += ", the best of all"

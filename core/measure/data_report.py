@@ -5,7 +5,6 @@ in brackets only; within a file, and where labels contradict each other, exact t
 """
 
 import math
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.console import quoted
 from core.files import atomic_write
 from core.measure.data_faults import Splits, contested_titles, find_stops, shared_titles
 from core.measure.plots import draw_data_set
@@ -88,7 +88,7 @@ def check(
     tokenizer = Tokenizer(read_vocab(vocab), sys.maxsize)  # nothing is cut
     tokens = {name: measure_tokens(titles.texts, tokenizer) for name, titles in splits.items()}
     report, phrases = describe(labels, splits, tokens, max_length, vocab)
-    train_command = subprocess.list2cmdline(["python", "train.py", *train_flags])
+    train_command = " ".join(["python train.py", *map(quoted, train_flags)])
     stops = find_stops(labels, splits)
     if stops:
         report += "\n\nnot to be trained on:\n  " + "\n  ".join(stops)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.console import quoted
 from core.files import write_json, write_picture
 from core.measure.metrics import headline, readable
 from core.measure.stats import interval
@@ -138,6 +139,12 @@ def write(folder: Path, facts: Mapping[str, Any]) -> None:
     if best and facts["advised"] == "default" and best is not default:
         print(f"best.json keeps the default; the knobs of trial {best['number']} are in tune.json")
     print(f"wrote best.json, tune.json, history.png, importance.png to {folder}")
+
+
+def next_step(module: str, knobs: Path) -> str:
+    """What to run after a search, as a line for people: the module of the stage, with the file of the knobs."""
+    script = f"-m {module}" if "." in module else f"{module}.py"
+    return f"train with it: python {script} --config {quoted(knobs)}"
 
 
 def draw_history(trials: Sequence[Trial], path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 
-from core.console import UserError
+from core.console import UserError, quoted
 
 WRITTEN = (".csv", ".tsv", ".xlsx", ".jsonl", ".parquet")
 SHEETS = (".xlsx", ".xlsm")
@@ -33,7 +33,8 @@ def refuse_tables(data_dir: Path) -> None:
     tables = [data_dir] if data_dir.is_file() else sorted(filter(is_table, data_dir.glob("*")))
     if tables and not (data_dir / "class.txt").exists():
         into = data_dir if data_dir.is_dir() else "my_data"
-        raise UserError(f"{data_dir} is no data folder; make one: python utils.py import {tables[0]} --to {into}")
+        command = f"python utils.py import {quoted(tables[0])} --to {quoted(into)}"
+        raise UserError(f"{data_dir} is no data folder; make one: {command}")
 
 
 def require_suffix(path: Path, known: Collection[str]) -> str:

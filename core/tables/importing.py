@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from core.console import UserError, listed, parse
+from core.console import UserError, listed, parse, quoted
 from core.files import atomic_write
 from core.tables.labelled import Labelled, clean_labels, find_faults, name_classes, read_labelled, require_classes
 from core.tables.looks import ASPECTS, QUESTIONS, looks_of
@@ -123,7 +123,8 @@ def import_tables(config: ImportConfig, others: Mapping[str, str]) -> None:
         print("".join(f"{counts[part][label]:8d}" for part in PARTS) + f"  {index:3d} {label}")
     print("".join(f"{len(split[part]):8d}" for part in PARTS) + "      all")
     print(f"wrote class.txt train.txt dev.txt test.txt to {config.to}")
-    print(f"look it over: python utils.py check {config.to}\ntrain: python train.py --data-dir {config.to}")
+    to = quoted(config.to)
+    print(f"look it over: python utils.py check {to}\ntrain: python train.py --data-dir {to}")
 
 
 def _next_step(config: ImportConfig, others: Mapping[str, str], fault: UserError) -> UserError:
@@ -133,12 +134,12 @@ def _next_step(config: ImportConfig, others: Mapping[str, str], fault: UserError
         return fault
     command = f"python -m {others[looks]}.data"
     if looks == ASPECTS:  # or a table whose labels stand in a column that nobody knows
-        files = " ".join(map(str, config.files))
-        return UserError(f"{fault}; or, if columns of it are aspects: {command} import {files} --to {config.to}")
+        files, to = " ".join(map(quoted, config.files)), quoted(config.to)
+        return UserError(f"{fault}; or, if columns of it are aspects: {command} import {files} --to {to}")
     suffix = ".json" if looks == QUESTIONS else path.suffix
     return UserError(
         f"{path} holds labelled {looks}, no texts with a class each: put it into {config.to} as train{suffix}, a "
-        f"dev{suffix} beside it, and run {command} check {config.to}"
+        f"dev{suffix} beside it, and run {command} check {quoted(config.to)}"
     )
 
 
@@ -196,7 +197,7 @@ def add_corrections(config: ImportConfig, labels: Sequence[str]) -> None:
     print(f"{config.to / 'train.txt'}: {changed} label(s) changed, {len(added)} text(s) added")
     if len(new) < len(right):
         print(f"  {len(right) - len(new)} text(s) left out: they stand in dev or test, which stay as they are")
-    print(f"train again: python train.py --data-dir {config.to}")
+    print(f"train again: python train.py --data-dir {quoted(config.to)}")
 
 
 def _labelled_lines(path: Path) -> Iterable[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The run of a stage: under its lock and on its device, unless it has ended."""
+"""The run of a stage: under its lock and on its device, unless it has ended; and how it trains, in words."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,3 +29,9 @@ def run_stage(
     run_state = RunState(artefact)
     with run_state.claim(config.output / report, devices.is_main):
         work(run_state, devices)
+
+
+def schedule(config: LoopConfig, devices: Devices) -> str:
+    """How a stage trains, for people: its epochs and its peak learning rate, which it has settled, and the devices."""
+    epochs = "1 epoch" if config.num_epochs == 1 else f"{config.num_epochs} epochs"
+    return f"{epochs}, peak learning rate {config.learning_rate:g}, {devices}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, train_args
 
-from core.console import UserError, parse, run, split_flags
+from core.console import UserError, parse, quoted, run, split_flags
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,13 @@ def test_an_unforeseen_fault_keeps_its_trace():
         run(lambda: 1 / 0)
     with pytest.raises(RuntimeError, match="another"):
         run(lambda: (_ for _ in ()).throw(RuntimeError("another fault")))
+
+
+def test_paths_in_commands_are_quoted_where_a_shell_would_part_them():
+    for plain in ("data", "my_data/训练.csv", "C:\\Users\\zhang\\data", "--keep-flops=0.5", Path("a") / "b-1.json"):
+        assert quoted(plain) == str(plain)
+    for odd in ("my data", "C:\\Users\\Zhang San\\data", "标题 (1).xlsx", "a&b", "a;b", "a,b", "a\u3000b", ""):
+        assert quoted(odd) == f'"{odd}"'
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pipe that breaks is POSIX")

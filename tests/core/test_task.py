@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import LABELS, write_data
+from conftest import LABELS, ROOT, write_data
 
 import tasks
 from core.console import UserError
@@ -18,6 +18,13 @@ def test_a_model_without_a_task_is_a_news_classifier():
     assert TASK.predictor is NewsClassifier and NewsClassifier.task in tasks.TASKS
     with pytest.raises(UserError, match="^there is no task poetry here: this model was made by another version"):
         tasks.task_of({**FACTS, "task": "poetry"})
+
+
+@pytest.mark.parametrize("name", tasks.TASKS)
+def test_each_task_has_data_and_models_of_its_own(name: str):
+    task = tasks.task_of({**FACTS, "task": name})
+    assert task.file(ROOT / tasks.own_folder(Path("data"), task), "dev").is_file()
+    assert tasks.own_folder(Path("models_save"), task) == task.models["soft"].path.parent
 
 
 def test_data_with_other_classes_is_refused_with_both_sides_shown(data: Path, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import custom_pruning
 import evaluate
 import tasks
 from core.console import UserError, parse
-from core.model_files import checkpoint
+from core.model_files import checkpoint, openvino_model
 from ner import baseline, data, distillation, lesson, train
 from ner.predict import NerPredictor
 
@@ -114,6 +115,33 @@ def test_pruning_keeps_the_characters_of_the_vocabulary(tagger: Path, sentences:
         and len(vocab) < len(checkpoint.load(tagger)[1]["vocab"])
     )
     assert where(tasks.load(pruned, "cpu")[1].predict([TEXT])[0]) == WHERE
+
+
+def test_scripts_of_all_tasks_know_the_data_and_the_folder_of_this_one(
+    tagger: Path, sentences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Without flags it is not the titles that are read, nor the pruned model of the titles that is written over."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(openvino_model, "is_installed", lambda: False)
+    shutil.copytree(sentences, "data/ner")
+    shutil.copy(tagger, "bert_ner.pt")
+    titles = [Path("data/train.txt"), Path("data/dev.txt"), Path("data/test.txt"), Path("models_save/pruned_model.pth")]
+    Path("models_save").mkdir()
+    for path in titles:
+        path.write_text("球队夺冠\t0\n", encoding="utf-8")
+    evaluate.main(["--model", "bert_ner.pt"])
+    assert "data/ner/test.jsonl" in Path("reports/evaluate/report.txt").read_text(encoding="utf-8").replace("\\", "/")
+    bert_model_quantization.main(["--model", "bert_ner.pt", "--max-drop", "50"])
+    custom_pruning.main(["--model", "bert_ner.pt", "--device", "cpu"])
+    assert checkpoint.load(Path("models_save/ner/pruned_model.pth"))[1]["task"] == "ner"
+    assert titles[-1].read_text(encoding="utf-8") == "球队夺冠\t0\n"
+    assert Path("reports/pruning/ner/report.json").is_file() and not Path("reports/pruning/report.json").exists()
+    monkeypatch.setattr(benchmark, "measure", lambda found, _: [{**each.row, "ratio_p50": 1} for each in found])
+    monkeypatch.setattr(benchmark, "choose", lambda rows, by: None)
+    monkeypatch.setattr(benchmark, "advise", lambda rows, by: "")
+    monkeypatch.setattr(baseline, "competitors", lambda *_: [])
+    found = benchmark.benchmark_models(benchmark.BenchmarkConfig(model=("bert_ner.pt",)))
+    assert found["data"].startswith("test.jsonl, 20 ") and len(found["rows"]) == 1
 
 
 def test_it_answers_on_the_api(tagger: Path):

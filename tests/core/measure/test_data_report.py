@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 import utils
-from core.console import UserError
+from core.console import UserError, quoted
 from core.measure import data_report, plots
 from core.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 
@@ -62,7 +62,7 @@ def section(lines: list[str], start: str) -> list[str]:
 def test_clean_data_is_ready(check, tmp_path: Path):
     lines = check(CLEAN)
     flags = ["--data-dir", str(tmp_path / "data"), "--bert-path", str(tmp_path / "bert")]
-    assert lines[-2] == "ready to train: " + subprocess.list2cmdline(["python", "train.py", *flags])
+    assert lines[-2] == "ready to train: " + " ".join(["python train.py", *map(quoted, flags)])
     assert section(lines, "rows of each class")[1:] == [
         "train     dev   id class",
         "3       1    0 体育",
