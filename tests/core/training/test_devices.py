@@ -85,11 +85,13 @@ def test_another_number_of_processes_cannot_resume(calm: Path, data: Path, tmp_p
 
 
 @pytest.mark.parametrize("stage", [custom_pruning, pretrain_mlm, soft_label_distillation])
-def test_the_other_stages_run_in_one_process(stage: ModuleType, data: Path, tmp_path: Path, monkeypatch):
+def test_the_other_stages_run_in_one_process(
+    stage: ModuleType, data: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    corpus = ["--corpus", str(data / "train.txt")] if stage is pretrain_mlm else []
+    source = ["--corpus", str(data / "train.txt")] if stage is pretrain_mlm else ["--model", str(teacher)]
     with pytest.raises(UserError, match="launch are for train.py: start this script with python"):
-        stage.main(["--save-dir", str(tmp_path / "save"), "--device", "cpu", *corpus])
+        stage.main(["--save-dir", str(tmp_path / "save"), "--device", "cpu", *source])
     assert not (tmp_path / "save").exists()
 
 
