@@ -167,8 +167,7 @@ def _fits(facts: Facts, folder: Path) -> None:
     found = read_list(folder / "aspects.txt") if path is None else read(path, facts["labels"]).aspects
     if found != own:
         raise UserError(
-            f"{folder} has other aspects than the model, or in another order: take the data that it was trained on "
-            "(--data-dir or --data)\n"
+            f"{folder} has other aspects than the model, or their order differs: take its data (--data-dir or --data)\n"
             f"  model: {' '.join(own)}\n  data:  {' '.join(found)}"
         )
 

@@ -312,8 +312,8 @@ def test_blank_lines_leave_cells_empty_and_there_are_no_more_columns_than_classe
     assert [row[1] or None for row in rows] == ["体育", None, "科技"] and len(columns) == 6 + 2 * 2
     assert all(rows[0][6:]) and not any(rows[1][5:])
     write_table(tmp_path / "table.csv", ["标题"], [["球队夺冠"]])
-    predict_fun.main([*flags, "--file", str(tmp_path / "table.csv"), "--output", str(tmp_path / f"table{suffix}")])
-    assert table_of(tmp_path / f"table{suffix}")[0][-2:] == ["类别3", "置信度3"]
+    predict_fun.main([*flags, "--file", str(tmp_path / "table.csv"), "--output", str(tmp_path / f"answers{suffix}")])
+    assert table_of(tmp_path / f"answers{suffix}")[0][-2:] == ["类别3", "置信度3"]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])

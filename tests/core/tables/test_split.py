@@ -78,7 +78,7 @@ def test_time_grows_with_the_rows_alone():
         return time.process_time() - start
 
     seconds(1000)
-    assert seconds(20_000) < 60 * max(seconds(2000), 0.005)  # a hundred times as long if pairs were compared
+    assert seconds(20_000) < 60 * max(seconds(2000), 0.05)  # a hundred times as long if pairs were compared
 
 
 @pytest.mark.parametrize("text", ["（", "(）", "[x", "】", "１"])
