@@ -29,7 +29,7 @@ class Batches:
     ) -> None:
         self.columns = {name: _compact(values) for name, values in columns.items()}
         self.pads = pads
-        # PyTorch keeps kernels and memory for each shape on a CPU: of 256 widths several GB, of sixteen few
+        # on a CPU PyTorch keeps kernels and memory for each shape that it has met
         self.most = {name: max(map(len, each)) for name, each in self.columns.items() if not np.isscalar(each[0])}
         self.lengths = list(map(len, self.columns["input_ids"]))
         self.batch_size = batch_size

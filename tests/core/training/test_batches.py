@@ -55,7 +55,7 @@ def test_without_a_seed_the_order_is_one_and_the_same_by_length():
 
 
 def test_wide_batches_have_few_shapes_and_none_is_wider_than_the_data():
-    """PyTorch keeps memory for each shape on a CPU: training on long texts had taken 9 GB."""
+    """On a CPU PyTorch keeps memory for each shape that it has met."""
     batches = some(batch_size=2, rows=400, longest=200)
     shapes = set()
     for batch in batches.epoch(0):
