@@ -205,7 +205,8 @@ def check(target: Target) -> None:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        usage="%(prog)s [-h] [--mirror [URL]] [--from FOLDER_OR_ZIP] [--check] {bert,thucnews,cluener,NAME,OWNER/NAME}",
+        usage="%(prog)s [-h] [--mirror [URL]] [--from FOLDER_OR_ZIP] [--check] "
+        f"{{bert,{','.join(public_data.SETS)},NAME,OWNER/NAME}}",
         description=f"{__doc__}\nEncoders by name, with repository and licence:\n\n{hub.table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -219,7 +220,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     try:
         args.target = target_of(args.target or "", args.check)
     except ValueError:
-        parser.error(f"say what to fetch: bert, thucnews, cluener, {', '.join(hub.ENCODERS)}, or owner/name of the hub")
+        known = ", ".join(["bert", *public_data.SETS, *hub.ENCODERS])
+        parser.error(f"say what to fetch: {known}, or owner/name of the hub")
     if args.check and (args.source or args.mirror is not None):
         parser.error("--check looks at what is there: leave out --from and --mirror")
     return args

@@ -222,7 +222,7 @@ class Application:
 
     async def pieces(self, request: Request) -> Response:
         """The words and characters that a model sees in a text."""
-        body = read_object(request, {"text": "一段文字"})
+        body = read_object(request, openapi.ASK_PIECES)
         name = read_model(body, self.names, self.aliases)
         return answered({**await asyncio.to_thread(self._pieces.read, name, body), "status": 200, "model": name})
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 HTML = "text/html; charset=utf-8"
 STRING, NUMBER, INTEGER = {"type": "string"}, {"type": "number"}, {"type": "integer"}
 OBJECT = {"type": "object"}
+ASK_PIECES = {"text": "一段文字"}  # an example
 SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 TRACE = {"status": {"const": 200}, "model": STRING, "elapsed_ms": NUMBER, "request_id": STRING}
 ERROR = {
@@ -80,10 +81,9 @@ def describe(
     }
     shown = {name: {"summary": questions[name].called, "value": value} for name, value in examples.items()}
     pieces = {"required": ["text"], **with_keys({"text": text, "model": STRING})}
-    piece = {"一段文字": {"value": {"text": "一段文字"}}}
     paths = {
         "/predict": {"post": _post("预测一条或多条", {"anyOf": asked}, answer, shown)},
-        "/pieces": {"post": _post("模型看到的词和字", pieces, OBJECT, piece)},
+        "/pieces": {"post": _post("模型看到的词和字", pieces, OBJECT, {"一段文字": {"value": ASK_PIECES}})},
         "/health": {"get": _get("模型是否回答", open_to_all=True)},
         "/ready": {"get": _get("现在是否该把请求发到这里", open_to_all=True)},
         "/models": {"get": _get("模型的信息，以及最近一次评测")},

@@ -3,12 +3,14 @@
 Who wants to know what a class hangs on leaves out one piece of the text after the other and predicts again.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from threading import Lock
 from typing import Any
 
 from core.serving.answers import ApiError
+from core.serving.openapi import ASK_PIECES
 from core.serving.questions import read_texts, text_error
 from core.text.tokenizer import Tokenizer
 
@@ -34,7 +36,7 @@ class Pieces:
             ApiError: the text is none, or too long.
         """
         if "text" not in body:
-            raise ApiError(422, "text_missing", '缺少 text：请发送 {"text": "一段文字"}')
+            raise ApiError(422, "text_missing", f"缺少 text：请发送 {json.dumps(ASK_PIECES, ensure_ascii=False)}")
         if isinstance(body["text"], list):
             raise ApiError(422, "one_text", "text 应为一段文字，不能是列表：请一条一条发送")
         [text] = read_texts(dict(body), 1)

@@ -67,12 +67,8 @@ class Source:
         answers = (prediction for _, prediction in predict(self.texts()))
         cells = partial(added_cells, top_k=top_k, min_confidence=min_confidence, width=len(added))
         rows = _beside(self.content.name, own, answers, cells)
-        return (
-            [*self.content.columns, *added],
-            rows,
-            self.content.schema,
-            {name: float for name in added if SURE in name},
-        )
+        kinds: dict[str, type] = {name: float for name in added if SURE in name}
+        return [*self.content.columns, *added], rows, self.content.schema, kinds
 
 
 def _beside(
