@@ -5,8 +5,9 @@
 
 Each number of rows takes the first questions of train, and all of them come last, with which the students are trained
 too: of half of the layers of the reader that had made questions first, each once taught and once alone, with the same
-updates. All are selected on dev and scored on test. Finished trainings are kept: a run that was stopped goes on where it was. Writes qa.json, qa.md and
-qa.png to the output folder; differences are tested by paired bootstrap over the questions.
+updates. All are selected on dev and scored on test. Finished trainings are kept: a run that was stopped goes on where
+it was. Writes qa.json, qa.md and qa.png to the output folder; differences are tested by paired bootstrap over the
+questions.
 """
 
 from collections.abc import Sequence
