@@ -43,7 +43,7 @@ class EvaluateConfig:
     output: Path = Config.output
     """Folder for the report: evaluate/ is made in it."""
     batch_size: int = Config.batch_size
-    """Rows in a forward pass."""
+    """Most rows in a forward pass; long ones go in smaller numbers."""
     device: str = Config.device
     """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
     limit: int | None = None

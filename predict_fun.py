@@ -199,7 +199,7 @@ class PredictConfig:
     min_confidence: float | None = None
     """Say 不确定 beside a class whose confidence, 0 to 1, is below this."""
     batch_size: int = Config.batch_size
-    """Titles in a forward pass."""
+    """Most titles in a forward pass; long ones go in smaller numbers."""
     device: str = Config.device
     """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
 

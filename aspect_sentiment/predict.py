@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 SAMPLE = "地铁口出来走五分钟就到，环境挺安静，味道没得说，就是等位等了快一个小时，服务员也爱答不理。"
 KEYS = {"aspects": listed({"aspect": STRING, "state": STRING, "confidence": SHARE}), "overall": OBJECT}
 CLAUSE = re.compile(r"[^，。！？；、,.!?;~～…\s]+[，。！？；、,.!?;~～…\s]*")
-BATCH = 32  # windows in a forward pass, as they are long
 MOST_CHARS = 5_000  # of a review whose clauses are tried one by one: of a longer one that takes minutes
 MOST_CLAUSES = 200
 
@@ -79,7 +78,6 @@ class SentimentPredictor(Predictor):
         architecture = facts["architecture"]
         self.aspects: list[str] = architecture["aspects"]
         self.tokenizer = ReviewTokenizer.from_facts(facts)
-        self.batch_size = BATCH
         self.absent = find_state(self.labels, "absent")
         offsets = architecture.get("offsets")
         self.offsets = None if offsets is None else np.array(offsets, float)
@@ -209,8 +207,8 @@ class PredictConfig:
     """The column of the table that holds the reviews, by its name or letter. None: the first of a usual name."""
     output: Path | None = None
     """With --file: the table to write, its columns and one for each aspect; None: the answers are printed."""
-    batch_size: int = BATCH
-    """Windows in a forward pass."""
+    batch_size: int = Config.batch_size
+    """Most windows in a forward pass; long ones go in smaller numbers."""
     device: str = Config.device
     """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
 

@@ -169,7 +169,7 @@ class PredictConfig:
     output: Path | None = None
     """With --file: the table to write, a row for each entity, its suffix as above; None: the answers are printed."""
     batch_size: int = 128
-    """Windows in a forward pass."""
+    """Most windows in a forward pass; long ones go in smaller numbers."""
     device: str = Config.device
     """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
 

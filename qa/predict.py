@@ -191,7 +191,7 @@ class PredictConfig:
     top_k: int = 1
     """Answers to print for each question."""
     batch_size: int = 128
-    """Windows in a forward pass."""
+    """Most windows in a forward pass; long ones go in smaller numbers."""
     device: str = Config.device
     """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
 

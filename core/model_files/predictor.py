@@ -13,7 +13,7 @@ from core.model_files.facts import CLASSIFICATION, INPUTS, Facts
 from core.model_files.finite import NotFinite, is_finite
 from core.model_files.names import LIGHT, ONNX, OPENVINO, ending
 from core.model_files.onnx_model import Run
-from core.text.collate import collate
+from core.text.collate import collate, passes
 from core.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Predictor:
         return softmax(logits, self.temperature)
 
     def predict(self, items: Sequence[Any], batch_size: int | None = None) -> list[Any]:
-        """The answers for some items, in order; rows of like length share a forward pass of at most `batch_size`."""
+        """The answers for some items, in order; rows of like length share a forward pass, see `core.text.collate.passes`."""
         groups = grouped(items, self.most_characters)
         return [answer for group in groups for answer in self._predict(group, batch_size)]
 
@@ -158,10 +158,8 @@ class Predictor:
             if not is_finite(found):
                 raise NotFinite(self.path)
             return list(found)
-        by_length = sorted(range(len(lengths)), key=lengths.__getitem__)
         logits: dict[int, np.ndarray] = {}
-        for start in range(0, len(lengths), batch_size):
-            taken = by_length[start : start + batch_size]
+        for taken in passes(lengths, batch_size):
             found = self.run(self.collate({name: [values[row] for row in taken] for name, values in columns.items()}))
             for row, values in zip(taken, found, strict=True):
                 logits[row] = values[: lengths[row]] if self._per_token else values

@@ -1,10 +1,11 @@
-"""Encoded rows of different lengths as arrays."""
+"""Encoded rows of different lengths as arrays, and which of them share a forward pass."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 WIDE, STEP = 64, 16  # tokens
+TOKENS = 4096  # in a forward pass, with padding: with more, a CPU takes up to twice as long for each
 
 
 def collate(
@@ -36,3 +37,20 @@ def collate(
     for row, ids in zip(mask, columns["input_ids"], strict=True):
         row[: len(ids)] = 1
     return batch
+
+
+def passes(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Rows that share a forward pass, the short ones first: `most` of them at most, and `TOKENS` tokens or one row.
+
+    Args:
+        lengths: tokens of each row.
+        most: rows.
+    """
+    taken: list[int] = []
+    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if taken and (len(taken) == most or lengths[row] * (len(taken) + 1) > TOKENS):
+            yield taken
+            taken = []
+        taken.append(row)
+    if taken:
+        yield taken

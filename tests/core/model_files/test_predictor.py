@@ -18,6 +18,7 @@ from core.model_files.finite import NotFinite
 from core.model_files.int8 import SCHEME, quantize
 from core.model_files.module import load_module
 from core.model_files.predictor import Predictor, Rows, predict_all
+from core.text.collate import TOKENS, passes
 from predict_fun import NewsClassifier
 from utils import read_titles
 
@@ -64,9 +65,9 @@ ITEMS = [[5, 6, 7, 8], [9], [1, 2, 3, 4, 5, 6, 7], [3, 4]]
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "passes"), [(1, [1] * 7), (2, [2, 2, 2, 1]), (3, [3, 3, 1]), (128, [7]), (None, [7])]
+    ("batch_size", "rows"), [(1, [1] * 7), (2, [2, 2, 2, 1]), (3, [3, 3, 1]), (128, [7]), (None, [7])]
 )
-def test_an_item_gets_the_logits_of_all_its_rows_in_order(batch_size: int | None, passes: list[int]):
+def test_an_item_gets_the_logits_of_all_its_rows_in_order(batch_size: int | None, rows: list[int]):
     predictor, run = windows(per_token=False)
     assert predictor.predict(ITEMS, batch_size) == [
         ([5, 6, 7, 8], ["0:[5, 6, 7]", "0:[8]"], [[18, 0], [8, 0]]),
@@ -74,7 +75,22 @@ def test_an_item_gets_the_logits_of_all_its_rows_in_order(batch_size: int | None
         ([1, 2, 3, 4, 5, 6, 7], ["2:[1, 2, 3]", "2:[4, 5, 6]", "2:[7]"], [[6, 20], [15, 20], [7, 20]]),
         ([3, 4], ["3:[3, 4]"], [[7, 30]]),
     ]
-    assert [len(inputs["input_ids"]) for inputs in run.given] == passes
+    assert [len(inputs["input_ids"]) for inputs in run.given] == rows
+
+
+def test_a_pass_takes_fewer_of_the_long_rows():
+    lengths = [20, TOKENS + 1, 256, 20, 256] + [256] * 20 + [600] * 7
+    found = list(passes(lengths, 128))
+    assert sorted(row for taken in found for row in taken) == list(range(len(lengths)))
+    assert [[lengths[row] for row in taken] for taken in found] == [
+        [20] * 2 + [256] * 14,
+        [256] * 8,
+        [600] * 6,
+        [600],
+        [TOKENS + 1],
+    ]
+    assert [len(taken) for taken in passes([TOKENS // 128] * 300, 128)] == [128, 128, 44]
+    assert [len(taken) for taken in passes([TOKENS + 1] * 3, 128)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 128])
