@@ -15,10 +15,9 @@ from torch.nn import functional as F
 
 from core.bert.encoder import build_bert, pretrained_bert
 from core.bert.folder import read_bert_config
-from core.bert.spread import PLACES, places_in_words, spread_words, word_mask
+from core.bert.spread import NEAR, PLACES, neighbours, places_in_words, spread_words, word_mask
 
 Reads = Literal["characters", "words", "both"]
-KERNEL = 3  # tokens that the convolution over words' states sees
 
 
 class BertTagger(nn.Module):
@@ -62,7 +61,7 @@ class BertTagger(nn.Module):
             self.mix = nn.Linear(2 * width, width)
         if reads != "characters":
             self.place = nn.Embedding(PLACES, width)
-            self.near = nn.Conv1d(width, width, KERNEL, padding=KERNEL // 2)
+            self.near = nn.Linear(NEAR * width, width)
             self.norm = nn.LayerNorm(width)
             nn.init.normal_(self.place.weight, std=config.initializer_range)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
@@ -98,7 +97,7 @@ class BertTagger(nn.Module):
             states = self.mix(torch.cat((states, characters), dim=-1))
         if self.reads != "characters":
             states = states * attention_mask.unsqueeze(-1).to(states.dtype)  # behind a text stands nothing
-            states = self.norm(states + F.gelu(self.near(states.transpose(1, 2)).transpose(1, 2)))
+            states = self.norm(states + F.gelu(self.near(neighbours(states))))
         return self.classifier(self.dropout(states)).float()
 
     def _spread(self, word_ids: torch.Tensor, word_of: torch.Tensor) -> torch.Tensor:

@@ -28,7 +28,7 @@ from core.measure.metrics import in_words, metrics_table
 from core.model_files import lineage
 from core.model_files.facts import Facts, new_facts
 from core.model_files.names import made_from
-from core.text.tokenizer import Tokenizer, check_coverage, is_word_vocab
+from core.text.tokenizer import Tokenizer, check_coverage
 from core.training.device import Devices
 from core.training.loop import MAY_CHANGE, fit, run_on
 from core.training.recipes import cross_entropy
@@ -68,7 +68,7 @@ def choose_reads(tokenizer: Tokenizer, asked: str, best: Reads = "both") -> Read
     Raises:
         UserError: words are asked for, and it has none of Chinese.
     """
-    has_words = is_word_vocab(tokenizer.vocab)
+    has_words = tokenizer.reads_words
     if asked in ("words", "both") and not has_words:
         raise UserError(f"--reads {asked}: this encoder's vocabulary has no words of Chinese; take --reads characters")
     return asked if asked != "auto" else best if has_words else "characters"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from core.text.tokenizer import Tokenizer, is_word_vocab
+from core.text.tokenizer import Tokenizer
 from core.text.units import NARROW, Units, find_units, words_at, words_of
 from core.text.words import EncodedWords, encode_places, encode_words
 from ner.tags import Entity
@@ -51,7 +51,7 @@ def encode(texts: Sequence[str], tokenizer: Tokenizer) -> Encoded:
     units = list(map(find_units, texts))
     rows = encode_words(tokenizer, [words_of(text, own) for text, own in zip(texts, units, strict=True)])
     columns = {"input_ids": rows.input_ids}
-    if is_word_vocab(tokenizer.vocab):
+    if tokenizer.reads_words:
         columns |= _as_words(texts, tokenizer, rows, units)
     return Encoded(columns, rows.words, rows.sentences, units)
 

@@ -20,7 +20,7 @@ from core.bert.hub import located
 from core.console import UserError, parse, run
 from core.files import require_data_folder
 from core.text.pairs import EncodedPairs, encode_pairs, visible_units
-from core.text.tokenizer import Tokenizer, is_word_vocab
+from core.text.tokenizer import Tokenizer
 from core.text.units import Units
 from core.text.words import NO_WORD
 from core.training.units import Batch
@@ -133,7 +133,7 @@ def require_length(max_length: int) -> None:
 
 def what_it_reads(tokenizer: Tokenizer) -> "Reads":
     """What an encoder with this vocabulary reads: words, where they are words of Chinese, which are fewer."""
-    return "words" if is_word_vocab(tokenizer.vocab) else "characters"
+    return "words" if tokenizer.reads_words else "characters"
 
 
 def encode(items: Sequence[Pair], tokenizer: Tokenizer) -> EncodedPairs:

@@ -16,12 +16,11 @@ from torch.nn import functional as F
 
 from core.bert.encoder import build_bert, pretrained_bert
 from core.bert.folder import read_bert_config
-from core.bert.spread import PLACES, places_in_words, spread_words, word_mask
+from core.bert.spread import NEAR, PLACES, neighbours, places_in_words, spread_words, word_mask
 from core.text.pairs import KINDS
 
 Reads = Literal["characters", "words"]
 LABELS = ("start", "end")
-KERNEL = 3  # tokens that the convolution over words' states sees
 
 
 class BertReader(nn.Module):
@@ -63,7 +62,7 @@ class BertReader(nn.Module):
         width = config.hidden_size
         if words:
             self.place = nn.Embedding(PLACES, width)
-            self.near = nn.Conv1d(width, width, KERNEL, padding=KERNEL // 2)
+            self.near = nn.Linear(NEAR * width, width)
             self.norm = nn.LayerNorm(width)
             nn.init.normal_(self.place.weight, std=config.initializer_range)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
@@ -100,7 +99,7 @@ class BertReader(nn.Module):
         states = spread_words(words, word_of) + self.place(places_in_words(word_of))
         states = states + self.bert.embeddings.word_embeddings(input_ids)
         states = states * attention_mask.unsqueeze(-1).to(states.dtype)  # behind a text stands nothing
-        states = self.norm(states + F.gelu(self.near(states.transpose(1, 2)).transpose(1, 2)))
+        states = self.norm(states + F.gelu(self.near(neighbours(states))))
         return self.classifier(self.dropout(states)).float()
 
     @classmethod

@@ -4,6 +4,7 @@ import torch
 from torch.nn import functional as F
 
 PLACES = 4  # that a token may have in its word: inside, last, first, or all of it
+NEAR = 3  # tokens that the convolution over words' states sees
 
 
 def word_mask(word_ids: torch.Tensor, word_of: torch.Tensor) -> torch.Tensor:
@@ -26,3 +27,12 @@ def places_in_words(word_of: torch.Tensor) -> torch.Tensor:
     """(batch, seq) int, one of `PLACES`: whether a token begins (2), and whether it ends (1), its word."""
     changes = F.pad((word_of[:, 1:] != word_of[:, :-1]).to(word_of.dtype), (1, 1), value=1)  # (batch, seq + 1)
     return 2 * changes[:, :-1] + changes[:, 1:]
+
+
+def neighbours(states: torch.Tensor) -> torch.Tensor:
+    """(batch, seq, `NEAR` * hidden) states and those beside them; a linear layer on these is a convolution.
+
+    As one it becomes INT8, which a convolution does not. Beyond the ends stand zeros.
+    """
+    padded = F.pad(states, (0, 0, NEAR // 2, NEAR // 2))
+    return torch.cat([padded[:, at : at + states.shape[1]] for at in range(NEAR)], dim=-1)

@@ -130,7 +130,7 @@ class Predictor:
         return softmax(logits, self.temperature)
 
     def predict(self, items: Sequence[Any], batch_size: int | None = None) -> list[Any]:
-        """The answers for some items, in order; rows of like length share a forward pass, see `core.text.collate.passes`."""
+        """The answers for some items, in order; rows of like length share a forward pass (see `passes`)."""
         groups = grouped(items, self.most_characters)
         return [answer for group in groups for answer in self._predict(group, batch_size)]
 

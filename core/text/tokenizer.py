@@ -88,7 +88,7 @@ class Tokenizer:
         ids = {token: index for index, token in enumerate(self.vocab)}
         self.pad_id, self.unknown_id, self.cls_id, self.sep_id = (ids[token] for token in SPECIAL_TOKENS)
         self.mask_id = ids.get("[MASK]", self.unknown_id)
-        words = is_word_vocab(self.vocab)
+        self.reads_words = words = is_word_vocab(self.vocab)
         known = {token for token in self.vocab if len(token) == 1}
         model = WordPiece(ids, unk_token="[UNK]", continuing_subword_prefix="" if words else "##")
         # A vocabulary without capitals belongs to a lower-casing BERT, whatever its tokenizer_config.json says.

@@ -36,14 +36,14 @@ def test_a_run_that_was_stopped_where_some_questions_have_no_answer_goes_on(
 
 @pytest.mark.parametrize("temperature", [0.7, 3.0])
 def test_a_confidence_is_the_share_of_all_stretches(temperature: float, monkeypatch: pytest.MonkeyPatch):
-    """However many of them are looked at further."""
+    """However many of them are looked at further; those that are not are counted by their odds, which is coarse."""
     reader, pair = random_reader(VOCAB, "words", 32), Pair("谁", DISTINCT)
     reader.temperature = temperature
     split = Questions([pair, Pair("谁", "王芳来自北京")], [[DISTINCT[:2]], ["北京"]], [[(0, 2)], [(4, 6)]])
     some, fitted = reader.predict([pair])[0]["top_k"], fit_on(reader, split, False)
     monkeypatch.setattr(spans, "BEST", 10**6)
     for one, other in zip(some, reader.predict([pair])[0]["top_k"], strict=True):
-        assert one["start"] == other["start"] and one["confidence"] == pytest.approx(other["confidence"], rel=0.01)
+        assert one["start"] == other["start"] and one["confidence"] == pytest.approx(other["confidence"], rel=0.05)
     assert fitted.temperature == pytest.approx(fit_on(reader, split, False).temperature, rel=0.01)
 
 
