@@ -315,3 +315,10 @@ def assert_close(one: Path, other: Path, tolerance: float = 1e-4) -> None:
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         assert torch.allclose(tensor, theirs[name], atol=tolerance), name
+
+
+def float_products(path: Path) -> list[str]:
+    """The operators of an ONNX file that multiply by matrices in floating point."""
+    import onnx
+
+    return [node.op_type for node in onnx.load(path).graph.node if node.op_type in ("MatMul", "Gemm", "Conv")]

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import LABELS, ROOT, assert_calibrated, write_data
+from conftest import LABELS, ROOT, assert_calibrated, float_products, write_data
 
 import bert_model_quantization as quantization
 import predict_quantization
@@ -66,6 +66,7 @@ def test_the_weights_are_8_bit_integers(int8: Path, graph: bytes):
 
     before, after = stored(graph), stored((int8 / ONNX).read_bytes())
     assert after[onnx.TensorProto.FLOAT] < before[onnx.TensorProto.FLOAT] / 5
+    assert not float_products(int8 / ONNX)
     state_dict, _ = checkpoint.load(int8 / STATE_DICT)
     assert {"bert.encoder.layer.1.output.dense._packed_params._packed_params"} <= state_dict.keys()
     weight, _ = state_dict["classifier._packed_params._packed_params"]

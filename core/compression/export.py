@@ -66,9 +66,9 @@ def to_onnx(model: nn.Module, facts: Facts) -> bytes:
             torch.onnx.export(plain, example, file, dynamo=False, dynamic_axes=named_axes, **names)
         else:
             shapes = tuple(axes.values())
-            torch.onnx.export(
-                plain, example, file, dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False, **names
-            )
+            program = torch.onnx.export(plain, example, dynamo=True, dynamic_shapes=shapes, verbose=False, **names)
+            program.optimize()  # once more: what is used twice is a constant from now on, as INT8 wants weights to be
+            program.save(file, external_data=False)
         content = file.read_bytes()
     check_logits(model, content, facts)
     return content

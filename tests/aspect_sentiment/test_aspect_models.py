@@ -8,7 +8,7 @@ import pytest
 import torch
 from api_client import ApiClient
 from aspect_reviews import ASPECTS, STATES, VOCAB, flags, some_reviews, write_reviews, write_table
-from conftest import write_bert
+from conftest import float_products, write_bert
 
 import api
 import benchmark
@@ -167,6 +167,7 @@ def test_int8_and_benchmark(student: Path, reviews: Path, tmp_path: Path, monkey
     bert_model_quantization.main([*common, "--model", str(student), "--max-drop", "9"])
     int8 = student.with_name("bert_soft_distill_int8.onnx")
     assert says(SentimentPredictor.load(int8).predict([TEXT])[0]) == SAYS
+    assert float_products(int8) == ["MatMul"]  # of the states, by the attention of each aspect
     monkeypatch.setattr(benchmark, "TURNS", 1)
     monkeypatch.setattr(benchmark, "TIMED_ITEMS", 3)
     alone = {"peak_mb": 1.0, "cold_start_s": 1.0, "p50_ms": 1.0, "p95_ms": 1.0, "titles_per_s": 1.0}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from api_client import ApiClient
-from conftest import write_bert
+from conftest import float_products, write_bert
 from ner_sentences import PEOPLE, VOCAB, flags, write_sentences
 
 import api
@@ -94,6 +94,7 @@ def test_int8_and_benchmark(student: Path, sentences: Path, tmp_path: Path, monk
     bert_model_quantization.main([*common, "--model", str(student), "--max-drop", "9"])
     int8 = student.with_name("bert_soft_distill_int8.onnx")
     assert where(NerPredictor.load(int8).predict([TEXT])[0]) == WHERE
+    assert not float_products(int8)
     monkeypatch.setattr(benchmark, "TURNS", 1)
     monkeypatch.setattr(benchmark, "TIMED_ITEMS", 3)
     alone = {"peak_mb": 1.0, "cold_start_s": 1.0, "p50_ms": 1.0, "p95_ms": 1.0, "titles_per_s": 1.0}

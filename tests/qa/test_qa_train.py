@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from api_client import ApiClient
-from conftest import write_bert
+from conftest import float_products, write_bert
 from qa_questions import VOCAB, a_question, flags, held_back, write_questions, write_squad
 from transformers import BertConfig, BertForMaskedLM
 
@@ -204,6 +204,7 @@ def test_int8_and_benchmark(student: Path, questions: Path, tmp_path: Path, monk
     monkeypatch.setattr(quantize, "VARIANTS", {"signed": quantize.VARIANTS["signed"]})
     bert_model_quantization.main([*common, "--model", str(held_back(student, tmp_path)), "--max-drop", "30"])
     int8 = tmp_path / "bert_soft_distill_int8.onnx"
+    assert not float_products(int8)
     assert_fitted_again(QaPredictor.load(int8), questions)
     assert QaPredictor.load(int8).predict([(WHO, CONTEXT)])[0]["answer"]
     monkeypatch.setattr(benchmark, "TURNS", 1)

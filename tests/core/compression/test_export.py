@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_bert
+from conftest import float_products, tiny_bert
 from torch import nn
 
 from bilstm_classifier import BiLSTMClassifier
@@ -151,6 +151,28 @@ def test_logits_of_tokens_and_more_inputs_are_exported(kind: type[nn.Module], fa
     export.write(tmp_path / "m.onnx", graph, {**its, "inputs": ["input_ids"]})
     with pytest.raises(UserError, match="lacks facts about its model, or they do not fit it"):
         onnx_model.load(tmp_path / "m.onnx", "cpu")
+
+
+class Twice(nn.Module):
+    """One layer at work in two places, as the encoder of a tagger that reads words and characters."""
+
+    per_token = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding, self.shared, self.classifier = nn.Embedding(50, 128), nn.Linear(128, 128), nn.Linear(128, 3)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        states = self.embedding(input_ids * attention_mask)
+        return self.classifier(self.shared(states.tanh()) + self.shared(states))
+
+
+def test_weights_that_are_used_twice_become_integers_too(facts: dict, tmp_path: Path):
+    its = {**facts, "vocab": facts["vocab"][:50], "max_length": 12, "per_token": True}
+    graph = export.to_onnx(Twice().eval(), its)
+    (tmp_path / "int8.onnx").write_bytes(quantize_onnx(graph, VARIANTS["signed"]))
+    assert not float_products(tmp_path / "int8.onnx")
 
 
 class Otherwise(RecurrentTagger):
