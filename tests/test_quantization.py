@@ -105,7 +105,7 @@ def test_the_report_says_what_it_costs_and_gains(int8: Path, teacher: Path):
 
 def lose(monkeypatch: pytest.MonkeyPatch, graph: bytes, form: str, points: float) -> None:
     """Let a form of the model lose so many points of accuracy; the others have 90 %."""
-    forms = iter(["FP32 PyTorch", "FP32 ONNX", "INT8 ONNX", "INT8 PyTorch"] * 9)
+    forms = iter(["FP32", "INT8 ONNX", "INT8 PyTorch"] * 9)
     real_task = quantization.task_of
 
     def score(classifier: Predictor, titles: Titles, folder: Path | None) -> dict:

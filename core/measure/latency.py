@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 ROUNDS = 5
+LONGEST_S = 60.0  # after which no further round begins: a slow model differs little from one to the next
 BATCH = 32  # items at once where the throughput counts
 
 Predict = Callable[[Sequence[Any], int], object]  # (items, how many of them at once) -> answers
@@ -29,8 +30,11 @@ def compare_speed(predictors: Sequence[Predict], items: Sequence[Any], rounds: i
         For each model `p50_ms` and `p95_ms` of an item alone, `titles_per_s` in batches of 32: medians of the rounds.
     """
     found: list[list[dict[str, float]]] = [[] for _ in predictors]
+    ends = time.monotonic() + LONGEST_S
     with progress(total=rounds * len(predictors), desc="speed", unit="run", leave=False) as bar:
-        for _ in range(rounds):
+        for done in range(rounds):
+            if done and time.monotonic() > ends:
+                break
             for mine, predict in zip(found, predictors, strict=True):
                 times = []
                 for item in [*items[:3], *items]:

@@ -3,6 +3,7 @@
 import pytest
 
 from core.console import UserError
+from core.measure import latency
 from core.measure.latency import BATCH, compare_speed, spread_sample
 
 
@@ -25,3 +26,10 @@ def test_models_take_turns_alone_and_in_batches():
     assert all(each["p95_ms"] >= each["p50_ms"] >= 0 and each["titles_per_s"] > 0 for each in found)
     turn = [(1, 1)] * (3 + 40) + [(BATCH, BATCH), (40, BATCH)]  # warmed up with three, and with a batch
     assert asked == [(name, *ask) for _ in range(2) for name in "ab" for ask in turn]
+
+
+def test_a_slow_model_is_timed_in_fewer_rounds(monkeypatch: pytest.MonkeyPatch):
+    asked: list[int] = []
+    monkeypatch.setattr(latency, "LONGEST_S", 0.0)
+    [found] = compare_speed([lambda items, _: asked.append(len(items))], [*range(10)], rounds=5)
+    assert len(asked) == 3 + 10 + 2 and found["p50_ms"] >= 0  # one round
