@@ -63,8 +63,6 @@ class TrainConfig(Config):
     """Folder that the trained model is written to."""
     batch_size: int = 16
     """Reviews in a training step."""
-    gradient_accumulation: int = 2
-    """Compute each batch in so many pieces: reviews are long, and this halves the memory with the same result."""
     max_length: int | None = None
     """Tokens that the model reads at once. None: what holds 98 of 100 training reviews, 1024 at most."""
     long_texts: Literal["whole", "end", "head_tail"] = WHOLE
@@ -77,7 +75,6 @@ class TrainConfig(Config):
     """Read traditional characters as simplified ones (needs requirements-aspect.txt); the model remembers it."""
 
     def __post_init__(self) -> None:
-        self.gradient_accumulation = min(self.gradient_accumulation, max(1, self.batch_size))
         length, self.max_length = self.max_length, Config.max_length if self.max_length is None else self.max_length
         super().__post_init__()
         self.max_length = length

@@ -108,6 +108,22 @@ def test_pieces_give_the_gradient_of_the_whole(make: Callable, pieces: int):
 
 
 @MAKERS
+@pytest.mark.parametrize(("rows_at_once", "tried"), [(100, [8]), (3, [3, 3, 2]), (0, [1] * 8)])
+def test_on_a_cpu_pieces_are_small(make: Callable, rows_at_once: int, tried: list[int], monkeypatch):
+    width = make()[1]["input_ids"].shape[1]
+    gradients, *_ = updated(make, 1)
+    monkeypatch.setattr("core.training.updater.TOKENS", rows_at_once * width + width - 1)
+    found = []
+
+    def spy(loss_fn: Callable) -> Callable:
+        return lambda model, batch: (found.append(len(batch["row"])), loss_fn(model, batch))[1]
+
+    in_pieces, *_ = updated(make, 1, spy)
+    assert found == tried
+    assert_alike(gradients, in_pieces)
+
+
+@MAKERS
 def test_the_gradient_is_that_of_the_mean_over_the_units(make: Callable):
     model, batch, loss_fn, _ = make()
     loss, _ = loss_fn(model.train(), batch)
