@@ -122,7 +122,7 @@ class Updater:
         """Rows of a piece."""
         rows, width = mine["input_ids"].shape
         most = max(1, TOKENS // width) if self.devices.device.type == "cpu" else rows
-        return min(most, -(-rows // self.pieces))
+        return -(-rows // max(self.pieces, -(-rows // most)))  # of like size
 
     def _accumulate(self, mine: Batch, units: float) -> dict[str, float]:
         """Add up the gradient of this process's share of a batch of so many units."""

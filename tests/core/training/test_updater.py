@@ -108,7 +108,7 @@ def test_pieces_give_the_gradient_of_the_whole(make: Callable, pieces: int):
 
 
 @MAKERS
-@pytest.mark.parametrize(("rows_at_once", "tried"), [(100, [8]), (3, [3, 3, 2]), (0, [1] * 8)])
+@pytest.mark.parametrize(("rows_at_once", "tried"), [(100, [8]), (5, [4, 4]), (3, [3, 3, 2]), (0, [1] * 8)])
 def test_on_a_cpu_pieces_are_small(make: Callable, rows_at_once: int, tried: list[int], monkeypatch):
     width = make()[1]["input_ids"].shape[1]
     gradients, *_ = updated(make, 1)
