@@ -15,6 +15,7 @@ BEST = 100  # stretches of a passage that can be its answer; the others are only
 STEP = 0.1  # of the odds by which they are
 DEEPEST = 10_000  # steps below the likeliest, from where on a stretch counts for nothing
 NONE = np.zeros((2, 0))
+MARKS = " \t\r\n\u3000，。：；？！、·…—～,.:;?!“”‘’\"'《》〈〉「」『』（）()"
 
 
 class Candidate(NamedTuple):
@@ -76,7 +77,7 @@ def counted(odds: np.ndarray) -> np.ndarray:
 def best_answers(text: str, places: Sequence[tuple[int, int]], found: Sequence[Candidate]) -> list[Candidate]:
     """The likeliest answers of a passage, the likeliest first, none of them twice.
 
-    Of stretches with the same text, the likeliest is taken, with the odds of all together.
+    Of stretches that say the same, `MARKS` at their ends apart, the likeliest is taken, with the odds of all together.
 
     Args:
         text: of the passage.
@@ -89,8 +90,9 @@ def best_answers(text: str, places: Sequence[tuple[int, int]], found: Sequence[C
     taken: dict[str, Candidate] = {}
     for first, last, odds in found:
         start, end = places[first][0], places[last][1]
-        own = taken.get(text[start:end])
-        taken[text[start:end]] = own._replace(odds=np.logaddexp(own.odds, odds)) if own else Candidate(start, end, odds)
+        said = text[start:end].strip(MARKS) or text[start:end]
+        own = taken.get(said)
+        taken[said] = own._replace(odds=np.logaddexp(own.odds, odds)) if own else Candidate(start, end, odds)
     return sorted(taken.values(), key=lambda each: -each.odds)
 
 

@@ -166,6 +166,18 @@ def test_the_same_answer_twice_is_one_with_the_odds_of_both():
     assert spans.confidences([0.0, 0.0], 2.0).tolist() == [0.5, 0.5]
 
 
+def test_answers_that_differ_in_the_marks_at_their_ends_are_one():
+    text = "他去了“北京”。C++？"
+    places = [(at, at + 1) for at in range(len(text))]
+    whole, bare, dot, plus, mark = (
+        spans.Candidate(first, last, odds)
+        for first, last, odds in [(3, 7, 1.0), (4, 5, 2.0), (7, 7, 0.5), (8, 10, 0.4), (8, 8, 0.3)]
+    )
+    found = spans.best_answers(text, places, [bare, whole, dot, plus, mark])
+    assert found[0] == (4, 6, np.logaddexp(2.0, 1.0))
+    assert [text[each.first : each.last] for each in found] == ["北京", "。", "C++", "C"]
+
+
 def test_threshold_and_temperature_are_the_best_ones():
     odds, worth, none = [5.0, 4.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0], [False, False, True, True]
     assert 1 < spans.best_threshold(odds, worth, none) < 4
