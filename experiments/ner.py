@@ -5,7 +5,8 @@
     python -m experiments.ner --data-dir msra --models crf words --rows 1000 5000 --output results/msra
 
 Each number of rows takes the first ones of train, and all of it comes last, with which the students are trained too:
-of half of the teacher's layers, from three starts, each once taught and once alone, with the same updates. All are
+of half of the teacher's layers, from three starts, each once taught and once alone, with the same updates. "again" is
+the teacher once more, taught by those of all seeds (Furlanello et al. 2018, "Born Again Neural Networks"). All are
 selected on dev and scored on test. Finished trainings are kept: a run that was stopped goes on where it was. Writes
 ner.json, ner.md and ner.png to the output folder; differences are tested by paired bootstrap over the sentences.
 """
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from config import BUNDLED_BERT, Config
-from core.bert.folder import find_bert, find_weights, read_finetune, read_tokenizer
+from core.bert.folder import find_bert, find_weights, read_bert_config, read_finetune, read_tokenizer
 from core.console import UserError, parse, run
 from core.files import sha256, write_picture
 from core.measure.stats import interval, paired_bootstrap_counts
@@ -37,6 +38,7 @@ from ner.train import TrainConfig, choose_reads, fine_tune
 
 BASELINES = {"dictionary": Dictionary, "crf": Crf}
 READS = ("characters", "words", "both")
+AGAIN = "again"
 STUDENTS = {f"{start}, {how}": (start, alpha) for start in STARTS for how, alpha in (("alone", 0.0), ("taught", 0.7))}
 
 
@@ -48,7 +50,7 @@ class NerConfig:
     """Folder with train, dev and test; see ner/data.py."""
     bert_path: Path = Config.bert_path
     """Folder of the BERT; while the default one holds none, the bundled bert-mini-chinese is used."""
-    models: tuple[str, ...] = ("dictionary", "crf", "characters", "words", "both", "students")
+    models: tuple[str, ...] = ("dictionary", "crf", *READS, AGAIN, "students")
     """What is compared; characters, words and both are what the encoder reads."""
     rows: tuple[int, ...] = ()
     """Numbers of training sentences; all of them are added."""
@@ -64,8 +66,9 @@ class NerConfig:
     def __post_init__(self) -> None:
         if min(self.seeds, *self.rows, 1) < 1:
             raise UserError("--seeds and --rows must be 1 or more")
-        if unknown := set(self.models) - {*BASELINES, *READS, "students"}:
-            raise UserError(f"--models {min(unknown)} is none of {', '.join([*BASELINES, *READS, 'students'])}")
+        known = (*BASELINES, *READS, AGAIN, "students")
+        if unknown := set(self.models) - set(known):
+            raise UserError(f"--models {min(unknown)} is none of {', '.join(known)}")
 
 
 def first_of(split: Sentences, rows: int) -> Sentences:
@@ -100,11 +103,15 @@ def measure(
         fine_tune(TrainConfig(**knobs, bert_path=config.bert_path, reads=name), score_test=False)
         model = folder / TEACHER.name
     else:
-        start, alpha = STUDENTS[name]
-        key = {"model": best_reads(config), "rows": rows, "seed": seed}
-        teacher = partial(measure, key["model"], rows, seed, splits, config, trials)
-        trials.once("cells", key, teacher, need_model=True)
-        distil(DistillConfig(**knobs, model=(str(trials.model(key)),), start=start, alpha=alpha), deploy=False)
+        seeds = [seed]
+        if name == AGAIN:  # starts from its own seed's teacher
+            seeds += [each for each in range(1, config.seeds + 1) if each != seed]
+            layers = read_bert_config(config.bert_path)["num_hidden_layers"]
+            own = {"bert_layers": layers, "reads": best_reads(config)}
+        else:
+            own = dict(zip(("start", "alpha"), STUDENTS[name], strict=True))
+        teachers = tuple(str(teacher(rows, each, splits, config, trials)) for each in seeds)
+        distil(DistillConfig(**knobs, **own, model=teachers), deploy=False)
         model = folder / STUDENT.name
     facts = load(model)[1]
     found = found_in(NerPredictor.load(model, config.device), test.items)
@@ -112,6 +119,14 @@ def measure(
         model.unlink()
     made = {"dev_f1": facts["metrics"]["dev"]["f1"], "seconds": facts["training"]["seconds"]}
     return {**scores(found, test, types, known), **made}
+
+
+def teacher(rows: int, seed: int | None, splits: dict[str, Sentences], config: NerConfig, trials: Trials) -> Path:
+    """The teacher of a seed, trained unless it is there."""
+    key = {"model": best_reads(config), "rows": rows, "seed": seed}
+    make = partial(measure, key["model"], rows, seed, splits, config, trials)
+    trials.once("cells", key, make, need_model=True)
+    return trials.model(key)
 
 
 def best_reads(config: NerConfig) -> str:

@@ -130,6 +130,7 @@ NAMES |= {"structured_pruned": ("structured pruning", "结构化剪枝")}
 NAMES |= {"pruned": ("unstructured pruning", "非结构化剪枝"), "teacher": ("teacher", "教师")}
 NAMES |= {"crf": ("linear-chain CRF", "线性链 CRF"), "dictionary": ("dictionary of train", "训练集的词典")}
 NAMES |= {"words": ("BERT, reads words", "BERT，读词"), "characters": ("BERT, reads characters", "BERT，读字")}
+NAMES |= {"again": ("the same, taught by those of all seeds", "同样的，由各个种子的一起教")}
 NAMES |= {"both": ("BERT, reads words and characters", "BERT，读词也读字")}
 NAMES |= {"random, alone": ("student from random, alone", "学生，随机开始，没有教师")}
 NAMES |= {"random, taught": ("student from random, taught", "学生，随机开始，有教师")}

@@ -16,7 +16,7 @@ def args(bert: Path, data: Path, output: Path, *more: str) -> list[str]:
 
 @pytest.mark.measurement
 def test_from_end_to_end_and_again(words_bert: Path, sentences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    asked = ["--models", "dictionary", "both", "students", "--rows", "20"]
+    asked = ["--models", "dictionary", "both", "again", "students", "--rows", "20"]
     monkeypatch.setattr(ner, "STUDENTS", {name: ner.STUDENTS[name] for name in ("first, alone", "first, taught")})
     ner.main(args(words_bert, sentences, tmp_path, *asked))
     report = json.loads((tmp_path / "ner.json").read_text(encoding="utf-8"))
@@ -24,8 +24,10 @@ def test_from_end_to_end_and_again(words_bert: Path, sentences: Path, tmp_path: 
     assert names == [
         ("dictionary", 20),
         ("both", 20),
+        ("again", 20),
         ("dictionary", 60),
         ("both", 60),
+        ("again", 60),
         ("first, alone", 60),
         ("first, taught", 60),
     ]
