@@ -54,6 +54,7 @@ from ner.train import TrainConfig, choose_reads, score_split, tell
 from ner.units import encode
 
 STARTS = ("random", "first", "spread")
+LONGER = 2  # a student learns for so many of the teacher's epochs (Beyer et al. 2022, "A good teacher is patient")
 
 
 @dataclass
@@ -66,6 +67,8 @@ class DistillConfig(TrainConfig):
     teacher_sha256: tuple[str, ...] = field(init=False, default=())  # a run is not resumed with other teachers
     logits_dir: Path | None = field(init=False, default=None)  # where teachers' logits are kept; None: in save_dir
 
+    num_epochs: int | None = None
+    """Passes over the training data. None: twice as many as the teacher's."""
     model: tuple[str, ...] = ("teacher",)
     """Name (teacher) or path of the tagger to learn from; of several, the mean of their logits is learned."""
     save_dir: Path = STUDENT.parent
@@ -188,7 +191,7 @@ def _distil(config: DistillConfig, deploy: bool, run_state: RunState, devices: D
     if config.unlabeled:
         rows = add_unlabeled(rows, texts[len(splits["train"]) :], tokenizer)
     size, whole = (sum(p.numel() for p in model.parameters()) for model in (student, teachers[0]))
-    epochs, rate = facts["config"].get("num_epochs") or 4, facts["config"].get("learning_rate") or 5e-5
+    epochs, rate = LONGER * (facts["config"].get("num_epochs") or 4), facts["config"].get("learning_rate") or 5e-5
     if config.start not in STARTS:
         rate = finetune_defaults(Path(config.start), len(texts))[1]
     config.num_epochs, config.learning_rate = config.num_epochs or epochs, config.learning_rate or rate

@@ -54,6 +54,8 @@ class TrainConfig(Config):
     """Folder with train, dev and, where there is one, test; see ner/data.py."""
     save_dir: Path = TEACHER.parent
     """Folder that the trained model is written to."""
+    num_epochs: int | None = None
+    """Passes over the training data. None: 30 for up to 300 sentences, 16 for 3,000, 4 for 12,000, 2 for more."""
     batch_size: int = 32
     """Sentences in a training step."""
     max_length: int = 128
