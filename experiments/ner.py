@@ -186,7 +186,7 @@ def draw(report: dict[str, Any], path: Path, words: Words = ENGLISH) -> None:
         axes.annotate(f"{mean:.1f}", (mean, name), (0, 8), textcoords="offset points", ha="center", fontsize=8)
         if entry["model"] == "crf":
             axes.axvline(mean, color="gray", linestyle=":", linewidth=1)
-    axes.margins(x=0.1, y=0.12)
+    axes.margins(x=0.1, y=0.2)
     axes.set_xlabel(words["entity F1 on test, % (small dots: each seed; dotted: the CRF)"])
     write_picture(path, figure)
 
