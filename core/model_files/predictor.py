@@ -19,7 +19,7 @@ from core.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from core.model_files.module import Build
 
-BATCH = 128  # rows in a forward pass
+BATCH = 128  # rows in a forward pass, at most
 CHUNK = 1024  # items answered at a time where there are many
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 WIDE, STEP = 64, 16  # tokens
-TOKENS = 4096  # in a forward pass, with padding: with more, a CPU takes up to twice as long for each
+TOKENS = 4096  # in a forward pass, with padding: with more, which no cache holds, a CPU takes longer for each
 
 
 def collate(
