@@ -64,7 +64,7 @@ def ask_address() -> Api:
 
 
 def main() -> None:
-    st.set_page_config(page_title="新闻标题分类", page_icon="📰")
+    st.set_page_config(page_icon="📰")
     with st.sidebar:
         st.session_state.api = ask_address()
     tasks = {served.task_of(model) for model in served.look(st.session_state.api)} or {served.TITLES}

@@ -359,6 +359,7 @@ def test_the_other_tasks(page: Page, servers: Servers, models: list[str], tagger
     servers.wait()
     page.open()
     page.wait(lambda: page.texts("stHeading") == ["实体识别"], "the first view is not that of the first model")
+    page.wait(lambda: page.script("return document.title") == "实体识别", "the browser's tab says something else")
     words = page.text(SIDEBAR).split()  # each view after the name of its icon
     assert words[1:8:2] == ["实体识别", "方面情感", "阅读理解", "模型信息"]
 
