@@ -164,6 +164,7 @@ class Search:
         given = self.given()
         knobs = {name: Path(value) if self.space[name].kind is Path else value for name, value in knobs.items()}
         own = {"save_dir": folder, "output": folder / "reports", "seed": self.config.seed, "resume": False}
+        own |= {"cloze": 0} if self.config.stage == "qa.train" else {}  # its trials would train twice
         most = knobs.get("batch_size", given.batch_size)  # pieces of a batch
         own["gradient_accumulation"] = min(knobs.get("gradient_accumulation", given.gradient_accumulation), most)
         config = replace(given, **(knobs | own))

@@ -38,7 +38,7 @@ from qa.train import TrainConfig, fine_tune
 
 READER, LINE = "reader", "clause, rules"
 FIRST, ALONE = "reader, cloze first", "reader, cloze alone"  # made questions before the labelled ones, or nothing else
-READERS: dict[str, int | None] = {READER: None, FIRST: 10}  # made questions for each passage
+READERS = {READER: 0, FIRST: 10}  # made questions for each passage
 STUDENTS = {"spread, alone": 0.0, "spread, taught": 0.7}  # by name, the weight of the soft loss
 
 

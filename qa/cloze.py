@@ -1,8 +1,8 @@
 """Questions made from Chinese passages: to train a reader on before the labelled ones, or where there are none.
 
     python -m qa.cloze articles.txt --to made                  # a passage a line; or a labelled file of passages
-    python -m qa.train --data-dir made --num-epochs 1          # a reader without one labelled question
-    python -m qa.train --data-dir my_data --cloze 10           # ten of them for each passage first, then yours
+    python -m qa.train --data-dir made --num-epochs 1 --cloze 0    # a reader without one labelled question
+    python -m qa.train --data-dir my_data                      # ten of them for each passage first, then yours
 
 A clause, or what follows a word such as 是 or 于 in it, is the answer; what is left of its sentence, with some
 characters lost, the words before it and the passage's first words make the question, closed by a word that asks. The
@@ -164,13 +164,13 @@ def make_questions(passages: Sequence[str], each: int, seed: int) -> Iterator[li
         yield list(made.values())
 
 
-def write_questions(made: Iterable[Sequence[dict]], seed: int, path: Path) -> int:
-    """Write what was made of some passages in the JSON of SQuAD, and return how many questions.
+def write_questions(made: Iterable[dict], seed: int, path: Path) -> int:
+    """Write paragraphs with a question each in the JSON of SQuAD, and return how many questions.
 
     Raises:
         UserError: there is none.
     """
-    paragraphs = list(chain.from_iterable(made))
+    paragraphs = list(made)
     if not paragraphs:
         raise UserError(f"no question can be made of these passages: {NEEDED}")
     random.Random(seed).shuffle(paragraphs)
@@ -205,8 +205,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise UserError(f"{path} is there already: choose another folder for --to, or delete it")
     for name, part in (("dev", dev), ("train", made)):
         path = config.to / f"{name}.json"
-        print(f"{path}: {write_questions(part, config.seed, path)} questions on {len(part)} passages")
-    print(f"next: python -m qa.train --data-dir {quoted(config.to)} --num-epochs 1")
+        count = write_questions(chain.from_iterable(part), config.seed, path)
+        print(f"{path}: {count} questions on {len(part)} passages")
+    print(f"next: python -m qa.train --data-dir {quoted(config.to)} --num-epochs 1 --cloze 0")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class DistillConfig(TrainConfig):
     bert_path: None = field(init=False, default=None)
     max_length: int = field(init=False, default=TrainConfig.max_length)
     adapt_minutes: None = field(init=False, default=None)
-    cloze: None = field(init=False, default=None)
+    cloze: int = field(init=False, default=0)
     teacher_sha256: tuple[str, ...] = field(init=False, default=())  # a run is not resumed with other teachers
     logits_dir: Path | None = field(init=False, default=None)  # where teachers' logits are kept; None: in save_dir
 

@@ -4,7 +4,7 @@
     python -m qa.train --data-dir my_data --num-epochs 3      # on your own train.json, dev.json and test.json
     python -m qa.train --bert-path bert-base-chinese --max-length 384
     python -m qa.train --adapt-minutes 10                     # let the BERT read the passages first
-    python -m qa.train --cloze 10                             # made questions first, ten a passage; see qa/cloze.py
+    python -m qa.train --cloze 0                              # no made questions first; see qa/cloze.py
     python -m qa.train --resume                               # go on after Ctrl-C, a kill or a power cut
 
 Writes save_models/qa/bert_qa.pt (the state with the best F1 on dev), and the log and learning curve of the run to
@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from torch import nn
 from config import BUNDLED_BERT, Config
 from core.bert.folder import find_bert, find_weights, finetune_defaults, fingerprint, read_tokenizer
 from core.bert.hub import read_licence
-from core.console import UserError, parse, require_one_or_more, run
+from core.console import UserError, parse, run
 from core.files import sha256
 from core.measure.metrics import metrics_table
 from core.model_files import lineage
@@ -58,6 +59,8 @@ from qa.model import LABELS, BertReader
 from qa.names import MODELS, TEACHER
 from qa.predict import NAME, QaPredictor
 
+MADE = 10  # questions of each passage
+
 
 @dataclass
 class TrainConfig(Config):
@@ -78,12 +81,14 @@ class TrainConfig(Config):
     adapt_minutes: float | None = None
     """Pretrain the BERT so many minutes further on the training passages and questions first."""
     cloze: int | None = None
-    """Train first, one epoch, on so many questions made of each training passage; see qa/cloze.py."""
+    """Train first, one epoch, on so many questions made of each training passage; see qa/cloze.py. None: 10, where they
+    are Chinese; 0: none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_length(self.max_length)
-        require_one_or_more(self, "cloze")
+        if self.cloze is not None and self.cloze < 0:
+            raise UserError(f"--cloze is {self.cloze}: it must be 0 or more")
         if self.adapt_minutes is not None and not self.adapt_minutes > 0:
             raise UserError(f"--adapt-minutes is {self.adapt_minutes}: it must be above 0")
 
@@ -122,22 +127,30 @@ def tell(facts: Facts, what: str) -> None:
     print(f"{split} EM {metrics['em']:.4f}, F1 {metrics['f1']:.4f} ({metrics['measure']}, n {metrics['n']}); {what}")
 
 
-def learn_made(config: TrainConfig, splits: dict[str, Questions], devices: Devices) -> Path:
+def learn_made(config: TrainConfig, splits: dict[str, Questions], devices: Devices) -> Path | None:
     """Train a reader on questions made of the training passages, judged on dev, and return its checkpoint.
 
+    None where nobody asked for them, and none can be made or several processes are at work.
+
     Raises:
-        UserError: no question can be made of them, or several processes are at work.
+        UserError: the same, where `config.cloze` asks for them.
     """
+    wanted = config.cloze
     if devices.world > 1:
-        raise UserError("--cloze is for one process")
+        if wanted:
+            raise UserError("--cloze is for one process")
+        return None
     folder = config.save_dir / "cloze"
     judged = (item.context for name, split in splits.items() if name != "train" for item in split.items)
     passages = unseen((item.context for item in splits["train"].items), judged)
-    count = write_questions(make_questions(passages, config.cloze, config.seed), config.seed, folder / "train.json")
+    made = list(chain.from_iterable(make_questions(passages, wanted or MADE, config.seed)))
+    if not (made or wanted):
+        return None
+    count = write_questions(made, config.seed, folder / "train.json")
     shutil.copyfile(splits["dev"].path, folder / "dev.json")
-    print(f"first, an epoch on {count} questions made of {len(passages)} passages")
+    print(f"first, an epoch on {count} questions made of {len(passages)} passages (--cloze 0 leaves them out)")
     shared = {"data_dir": folder, "save_dir": folder, "output": config.output / "cloze"}
-    own = {"cloze": None, "adapt_minutes": None, "limit": None, "num_epochs": 1, "minutes": None}
+    own = {"cloze": 0, "adapt_minutes": None, "limit": None, "num_epochs": 1, "minutes": None}
     fine_tune(replace(config, **shared, **own), score_test=False)
     return folder / TEACHER.name
 
@@ -173,7 +186,7 @@ def _fine_tune(config: TrainConfig, score_test: bool, run_state: RunState, devic
     print(f"the encoder reads {reads}; {windows} windows of up to {config.max_length} of them; ", end="")
     print(schedule(config, devices))
 
-    made = learn_made(config, splits, devices) if config.cloze else None
+    made = None if config.cloze == 0 else learn_made(config, splits, devices)
     torch.manual_seed(config.seed)
     model = BertReader.from_pretrained(bert_path, reads)
     if made:

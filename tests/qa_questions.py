@@ -80,8 +80,9 @@ def held_back(model: Path, folder: Path) -> Path:
     return folder / model.name
 
 
-def flags(data: Path, folder: Path, length: bool = True) -> list[str]:
-    """The folders of a stage, and the length of a window."""
+def flags(data: Path, folder: Path, trains: bool = True) -> list[str]:
+    """The folders of a stage; where it trains, a short window, and no made questions first."""
     paths = {"--data-dir": data, "--save-dir": folder / "save", "--output": folder / "reports"}
     given = [part for name, path in paths.items() for part in (name, str(path))]
-    return [*given, *(("--max-length", "48") if length else ()), "--batch-size", "16", "--device", "cpu"]
+    short = ("--max-length", "48", "--cloze", "0") if trains else ()
+    return [*given, *short, "--batch-size", "16", "--device", "cpu"]

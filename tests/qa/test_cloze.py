@@ -90,11 +90,11 @@ def small(tmp_path: Path) -> list[str]:
     for name, text in zip(("train", "dev", "test"), passages, strict=True):
         start = {"text": text[:2], "answer_start": 0}
         write_squad(folder / f"{name}.json", [{"context": text, "qas": [{**asked, "answers": [start]}]}])
-    return [*flags(folder, tmp_path), "--bert-path", str(bert), "--max-steps", "1"]
+    return [*flags(folder, tmp_path, False), "--max-length", "48", "--bert-path", str(bert), "--max-steps", "1"]
 
 
 def test_a_reader_learns_from_made_questions_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    args = [*small(tmp_path), "--cloze", "4"]
+    args = small(tmp_path)
     begun = []
     monkeypatch.setattr(train, "fit", lambda model, *rest: (begun.append(_copy(model)), _fit(model, *rest))[1])
     train.main(args)
@@ -106,12 +106,25 @@ def test_a_reader_learns_from_made_questions_first(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "save/bert_qa.pt").is_file()
 
 
+def test_passages_that_none_can_be_made_of_are_no_obstacle(
+    qa_bert: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(train, "make_questions", lambda *rest: iter([]))  # as of English ones
+    args = [*flags(questions, tmp_path, False), "--max-length", "48", "--bert-path", str(qa_bert), "--max-steps", "1"]
+    train.main(args)
+    assert (tmp_path / "save/bert_qa.pt").is_file() and not (tmp_path / "save/cloze").exists()
+    with pytest.raises(UserError, match="no question can be made"):  # unless they are asked for
+        train.main([*args, "--cloze", "4"])
+    with pytest.raises(UserError, match="--cloze is -1"):
+        train.main([*args, "--cloze", "-1"])
+
+
 def test_a_run_stopped_at_made_questions_goes_on_beside_an_earlier_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    args, model = small(tmp_path), tmp_path / "save/bert_qa.pt"
-    train.main(args)
-    earlier, args = model.read_bytes(), [*args, "--cloze", "4"]
+    args, model = [*small(tmp_path), "--cloze", "4"], tmp_path / "save/bert_qa.pt"
+    train.main([*small(tmp_path), "--cloze", "0"])
+    earlier = model.read_bytes()
     with monkeypatch.context() as patch, pytest.raises(UserError, match="--resume"):
         press_ctrl_c(patch, at=1)
         train.main(args)
