@@ -8,7 +8,8 @@ Models: linear (with the offsets that suit it on dev); original (128 tokens of h
 attention, mean (whole reviews); head_tail (as many tokens as the encoder has positions); class_weights, focal, r_drop
 (losses, with attention); oversample, undersample, eda (training rows, see aspect_rows.py, with attention); alone,
 taught (students of two layers), matched (inside too, see aspect_matching.py), taught_linear (by the linear model too),
-ensemble (by all seeds), unlabeled (with the reviews of unlabeled.csv in the data folder, where the teachers are sure).
+ensemble (by all seeds), unlabeled (with the reviews of unlabeled.csv in the data folder, where the teachers are sure);
+again (of as many layers as attention, taught by all seeds: Furlanello et al. 2018, "Born Again Neural Networks").
 Finished trainings are kept: a run that was stopped goes on where it was. Writes aspects.json and aspects.md to the
 output folder; differences in pooled F1 are tested by paired bootstrap over the reviews: on dev to attention (students
 to alone), on test, which the linear model, the best and the students of the list are scored on, to linear.
@@ -33,7 +34,7 @@ from aspect_sentiment.predict import SentimentPredictor
 from aspect_sentiment.report import answered
 from aspect_sentiment.train import TrainConfig, fine_tune
 from config import BUNDLED_BERT, Config
-from core.bert.folder import find_bert, find_weights, read_finetune
+from core.bert.folder import find_bert, find_weights, read_bert_config, read_finetune
 from core.console import UserError, parse, run
 from core.files import sha256
 from core.measure.stats import interval, paired_bootstrap_counts
@@ -60,6 +61,7 @@ STUDENTS: dict[str, dict[str, Any]] = {
     "taught_linear": {},
     "ensemble": {},
     "unlabeled": {"min_confidence": 0.8},
+    "again": {},
 }
 KEPT = ("pooled_f1", "aspect_f1", "merged_f1", "detect_f1", "mean_accuracy", "strict_accuracy")
 
@@ -114,7 +116,7 @@ def teachers_of(name: str, seed: int, config: AspectsConfig, splits: dict[str, R
         key = {"model": REFERENCE, "seed": each}
         trials.once("cells", key, partial(measure, REFERENCE, each, config, splits, trials), need_model=True)
         paths.append(str(trials.model(key)))
-        if name not in ("ensemble", "unlabeled"):
+        if name not in ("ensemble", "unlabeled", "again"):
             break
     return [*paths, LINEAR] if name in ("taught_linear", "unlabeled") else paths
 
@@ -135,6 +137,8 @@ def measure(
         model = folder / TEACHER.name
     else:
         own = {"model": tuple(teachers_of(name, seed, config, splits, trials)), "bert_layers": 2, **STUDENTS[name]}
+        if name == "again":
+            own["bert_layers"] = read_bert_config(config.bert_path)["num_hidden_layers"]
         if name == "unlabeled":
             own["unlabeled"] = config.data_dir / "unlabeled.csv"
         with ExitStack() as stack:
@@ -177,7 +181,7 @@ def summarise(report: dict[str, Any]) -> list[dict[str, Any]]:
     dev, test = groups_of(report["cells"]), groups_of(report["test"])
     summary = []
     for name, runs in dev.items():
-        against = ALONE if name in STUDENTS and name != ALONE else REFERENCE
+        against = ALONE if name in STUDENTS and name not in (ALONE, "again") else REFERENCE
         entry = {"model": name, "dev": [run["pooled_f1"] for run in runs]}
         entry["dev_aspects"] = float(np.mean([run["aspect_f1"] for run in runs]))
         if name != against and (found := compared(runs, dev.get(against))):

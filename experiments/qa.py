@@ -5,8 +5,9 @@
 
 Each number of rows takes the first questions of train, and all of them come last, with which the students are trained
 too: of half of the layers of the reader that had made questions first, each once taught and once alone, with the same
-updates. All are selected on dev and scored on test. Finished trainings are kept: a run that was stopped goes on where
-it was. Writes qa.json, qa.md and qa.png to the output folder; differences are tested by paired bootstrap over the
+updates. "again" is that reader once more, taught by those of all seeds (Furlanello et al. 2018, "Born Again Neural
+Networks"). All are selected on dev and scored on test. Finished trainings are kept: a run that was stopped goes on
+where it was. Writes qa.json, qa.md and qa.png to the output folder; differences are tested by paired bootstrap over the
 questions.
 """
 
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from config import BUNDLED_BERT, Config
-from core.bert.folder import find_bert, find_weights, read_finetune
+from core.bert.folder import find_bert, find_weights, read_bert_config, read_finetune
 from core.console import UserError, parse, run
 from core.files import sha256, write_picture
 from core.measure.stats import interval, paired_bootstrap
@@ -36,7 +37,7 @@ from qa.names import STUDENT, TEACHER
 from qa.predict import QaPredictor
 from qa.train import TrainConfig, fine_tune
 
-READER, LINE = "reader", "clause, rules"
+READER, LINE, AGAIN = "reader", "clause, rules", "again"
 FIRST, ALONE = "reader, cloze first", "reader, cloze alone"  # made questions before the labelled ones, or nothing else
 READERS = {READER: 0, FIRST: 10}  # made questions for each passage
 STUDENTS = {"spread, alone": 0.0, "spread, taught": 0.7}  # by name, the weight of the soft loss
@@ -50,7 +51,7 @@ class QaConfig:
     """Folder with train.json, dev.json and test.json; see qa/formats.py."""
     bert_path: Path = Config.bert_path
     """Folder of the BERT; while the default one holds none, the bundled bert-mini-chinese is used."""
-    models: tuple[str, ...] = (*BASELINES, *READERS, ALONE, "students")
+    models: tuple[str, ...] = (*BASELINES, *READERS, ALONE, AGAIN, "students")
     """What is compared."""
     rows: tuple[int, ...] = ()
     """Numbers of training questions; all of them are added."""
@@ -68,7 +69,7 @@ class QaConfig:
     def __post_init__(self) -> None:
         if min(self.seeds, *self.rows, 1) < 1:
             raise UserError("--seeds and --rows must be 1 or more")
-        known = (*BASELINES, *READERS, ALONE, "students")
+        known = (*BASELINES, *READERS, ALONE, AGAIN, "students")
         if unknown := set(self.models) - set(known):
             raise UserError(f"--models {min(unknown)} is none of {'; '.join(known)}")
 
@@ -99,10 +100,16 @@ def measure(
         trials.once("cells", key, partial(measure, FIRST, rows, seed, splits, config, trials))
         model = trials.folder(key) / "cloze" / TEACHER.name
     else:
-        key = {"model": FIRST, "rows": rows, "seed": seed}
-        teacher = partial(measure, FIRST, rows, seed, splits, config, trials)
-        trials.once("cells", key, teacher, need_model=True)
-        distil(DistillConfig(**knobs, model=(str(trials.model(key)),), alpha=STUDENTS[name]), deploy=False)
+        others = (each for each in range(1, config.seeds + 1) if each != seed)
+        teachers = []
+        for each in [seed, *(others if name == AGAIN else ())]:  # starts from its own seed's
+            key = {"model": FIRST, "rows": rows, "seed": each}
+            teacher = partial(measure, FIRST, rows, each, splits, config, trials)
+            trials.once("cells", key, teacher, need_model=True)
+            teachers.append(str(trials.model(key)))
+        layers = read_bert_config(config.bert_path)["num_hidden_layers"]
+        own = {"bert_layers": layers} if name == AGAIN else {"alpha": STUDENTS[name]}
+        distil(DistillConfig(**knobs, model=tuple(teachers), **own), deploy=False)
         model = folder / STUDENT.name
     facts = load(model)[1]
     found = predict_all(QaPredictor.load(model, config.device), test.items, name)
@@ -126,9 +133,8 @@ def summarise(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for (name, rows), runs in sorted(groups.items(), key=lambda item: item[0][1]):
         entry = {"model": name, "rows": rows, "f1": [run["f1"] for run in runs], "em": [run["em"] for run in runs]}
         entry["seconds"] = float(np.mean([run["seconds"] for run in runs])) if "seconds" in runs[0] else None
-        against = name.replace("taught", "alone") if name.endswith("taught") else LINE
-        if name == FIRST and (READER, rows) in groups:
-            against = READER
+        usual = {FIRST: READER, AGAIN: FIRST, "spread, taught": "spread, alone"}.get(name, LINE)
+        against = usual if (usual, rows) in groups else LINE
         if name != against and (others := groups.get((against, rows))):
             entry |= {"against": against, **asdict(paired_bootstrap(mean_rows(runs), mean_rows(others)))}
         summary.append(entry)

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from qa import cloze
+
 PEOPLE, PLACES, VERBS = ["王芳", "李小明", "张三", "Kim"], ["北京", "上海市", "Oslo"], ["昨天到了", "喜欢", "来自"]
 FILLERS = ["今日新的。", "的到了。", "昨天的今日。"]
 QUESTIONS = {"谁{verb}这个地方？": "person", "他{verb}哪里？": "place"}
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 TEXTS = [*PEOPLE, *PLACES, *VERBS, *FILLERS, *QUESTIONS]
-VOCAB = [*SPECIAL, *sorted(set("".join(TEXTS).lower() + "。，0123456789 ")), "北京", "昨天", "到了北京", "今日"]
+ASKING = "".join([*cloze.OF_CLAUSES, *cloze.WHEN, *cloze.COUNT, *sum(cloze.ASKS.values(), ())])  # of made questions
+CHARACTERS = sorted(set("".join([*TEXTS, ASKING, "。，0123456789 "]).lower()))
+VOCAB = [*SPECIAL, *CHARACTERS, "北京", "昨天", "到了北京", "今日"]
 
 
 def a_question(rng: random.Random, number: int) -> dict:

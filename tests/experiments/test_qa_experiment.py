@@ -16,15 +16,15 @@ def args(bert: Path, data: Path, output: Path, *more: str) -> list[str]:
 
 @pytest.mark.measurement
 def test_from_end_to_end_and_again(qa_bert: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    asked = ["--models", "clause, rules", "reader", "students", "--rows", "20"]
+    asked = ["--models", "clause, rules", "reader", "again", "students"]
     qa.main(args(qa_bert, questions, tmp_path, *asked))
     report = json.loads((tmp_path / "qa.json").read_text(encoding="utf-8"))
     names = [(entry["model"], entry["rows"]) for entry in report["summary"]]
-    pairs = [(name, rows) for rows in (20, 90) for name in ("clause, rules", "reader")]
-    assert names == [*pairs, ("spread, alone", 90), ("spread, taught", 90)]
+    first = ["clause, rules", "reader", "reader, cloze first"]  # the last one teaches
+    assert names == [(name, 90) for name in (*first, "again", "spread, alone", "spread, taught")]
     taught = report["summary"][-1]
     assert taught["against"] == "spread, alone" and taught["low"] <= taught["difference"] <= taught["high"]
-    assert report["summary"][3]["against"] == "clause, rules"
+    assert [entry.get("against") for entry in report["summary"][:4]] == [None, "clause, rules", "reader", first[-1]]
     assert "taught | 90 |" in (tmp_path / "qa.md").read_text(encoding="utf-8")
     assert (tmp_path / "qa.png").read_bytes().startswith(b"\x89PNG") and str(questions) not in json.dumps(report)
 
