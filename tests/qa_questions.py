@@ -14,8 +14,7 @@ QUESTIONS = {"谁{verb}这个地方？": "person", "他{verb}哪里？": "place"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 TEXTS = [*PEOPLE, *PLACES, *VERBS, *FILLERS, *QUESTIONS]
 ASKING = "".join([*cloze.OF_CLAUSES, *cloze.WHEN, *cloze.COUNT, *sum(cloze.ASKS.values(), ())])  # of made questions
-CHARACTERS = sorted(set("".join([*TEXTS, ASKING, "。，0123456789 "]).lower()))
-VOCAB = [*SPECIAL, *CHARACTERS, "北京", "昨天", "到了北京", "今日"]
+VOCAB = [*SPECIAL, *sorted(set("".join(TEXTS).lower() + "。，0123456789 ")), "北京", "昨天", "到了北京", "今日"]
 
 
 def a_question(rng: random.Random, number: int) -> dict:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import write_bert
+from qa_questions import ASKING, VOCAB
 
 from core.console import UserError
 from experiments import qa
@@ -15,7 +17,8 @@ def args(bert: Path, data: Path, output: Path, *more: str) -> list[str]:
 
 
 @pytest.mark.measurement
-def test_from_end_to_end_and_again(qa_bert: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_from_end_to_end_and_again(questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    qa_bert = write_bert(tmp_path / "bert", [*VOCAB, *sorted(set(ASKING) - set(VOCAB))], max_position_embeddings=128)
     asked = ["--models", "clause, rules", "reader", "again", "students"]
     qa.main(args(qa_bert, questions, tmp_path, *asked))
     report = json.loads((tmp_path / "qa.json").read_text(encoding="utf-8"))
