@@ -82,7 +82,7 @@ class TrainConfig(Config):
     """Pretrain the BERT so many minutes further on the training passages and questions first."""
     cloze: int | None = None
     """Train first, one epoch, on so many questions made of each training passage; see qa/cloze.py. None: 10, where they
-    are Chinese; 0: none."""
+    are Chinese and --minutes is not given; 0: none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -130,15 +130,15 @@ def tell(facts: Facts, what: str) -> None:
 def learn_made(config: TrainConfig, splits: dict[str, Questions], devices: Devices) -> Path | None:
     """Train a reader on questions made of the training passages, judged on dev, and return its checkpoint.
 
-    None where nobody asked for them, and none can be made or several processes are at work.
+    None, unless `config.cloze` asks for them, where none can be made, the time is limited or several processes work.
 
     Raises:
-        UserError: the same, where `config.cloze` asks for them.
+        UserError: they are asked for, but none can be made, or several processes work.
     """
     wanted = config.cloze
-    if devices.world > 1:
-        if wanted:
-            raise UserError("--cloze is for one process")
+    if wanted and devices.world > 1:
+        raise UserError("--cloze is for one process")
+    if not wanted and (devices.world > 1 or config.minutes):
         return None
     folder = config.save_dir / "cloze"
     judged = (item.context for name, split in splits.items() if name != "train" for item in split.items)

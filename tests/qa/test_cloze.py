@@ -111,6 +111,11 @@ def test_passages_that_none_can_be_made_of_are_no_obstacle(
         train.main([*args, "--cloze", "-1"])
 
 
+def test_none_are_made_where_the_time_is_limited(tmp_path: Path):
+    train.main([*small(tmp_path), "--minutes", "0.02"])
+    assert (tmp_path / "save/bert_qa.pt").is_file() and not (tmp_path / "save/cloze").exists()
+
+
 def test_a_run_stopped_at_made_questions_goes_on_beside_an_earlier_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
