@@ -35,11 +35,11 @@ from qa.distillation import DistillConfig, distil
 from qa.metrics import answer_scores
 from qa.names import STUDENT, TEACHER
 from qa.predict import QaPredictor
-from qa.train import TrainConfig, fine_tune
+from qa.train import MADE, TrainConfig, fine_tune
 
 READER, LINE, AGAIN = "reader", "clause, rules", "again"
 FIRST, ALONE = "reader, cloze first", "reader, cloze alone"  # made questions before the labelled ones, or nothing else
-READERS = {READER: 0, FIRST: 10}  # made questions for each passage
+READERS = {READER: 0, FIRST: MADE}  # made questions for each passage
 STUDENTS = {"spread, alone": 0.0, "spread, taught": 0.7}  # by name, the weight of the soft loss
 
 

@@ -130,7 +130,7 @@ def tell(facts: Facts, what: str) -> None:
 def learn_made(config: TrainConfig, splits: dict[str, Questions], devices: Devices) -> Path | None:
     """Train a reader on questions made of the training passages, judged on dev, and return its checkpoint.
 
-    None, unless `config.cloze` asks for them, where none can be made, the time is limited or several processes work.
+    None where `config.cloze` is 0, or None and none can be made, the time is limited or several processes work.
 
     Raises:
         UserError: they are asked for, but none can be made, or several processes work.
@@ -138,7 +138,7 @@ def learn_made(config: TrainConfig, splits: dict[str, Questions], devices: Devic
     wanted = config.cloze
     if wanted and devices.world > 1:
         raise UserError("--cloze is for one process")
-    if not wanted and (devices.world > 1 or config.minutes):
+    if wanted == 0 or (wanted is None and (devices.world > 1 or config.minutes)):
         return None
     folder = config.save_dir / "cloze"
     judged = (item.context for name, split in splits.items() if name != "train" for item in split.items)
@@ -186,7 +186,7 @@ def _fine_tune(config: TrainConfig, score_test: bool, run_state: RunState, devic
     print(f"the encoder reads {reads}; {windows} windows of up to {config.max_length} of them; ", end="")
     print(schedule(config, devices))
 
-    made = None if config.cloze == 0 else learn_made(config, splits, devices)
+    made = learn_made(config, splits, devices)
     torch.manual_seed(config.seed)
     model = BertReader.from_pretrained(bert_path, reads)
     if made:
