@@ -169,7 +169,7 @@ def test_an_ensemble_of_another_number_of_seeds_is_made_again(
 @pytest.mark.measurement
 def test_a_stopped_student_is_in_nobodys_way(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     args = arguments(tmp_path, [write_data(tmp_path / "one", 12)], bert, "--recipes")
-    real_step, steps, judged = Updater.step, itertools.count(1), []
+    real_step, steps, judged, asked = Updater.step, itertools.count(1), [], []
     real_judge = teacher_cache.logits_of
 
     def step_and_press(*given):
@@ -184,10 +184,18 @@ def test_a_stopped_student_is_in_nobodys_way(bert: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr("teachers.logits_of", logits_of)
     with pytest.raises(UserError, match="stopped at step 2 of 4"):
         ablation.main([*args, "plain+ensemble"])
-    ablation.main([*args, "plain+again", "plain+ensemble", "plain+linear+ngrams"])
+
+    def distil_soft(knobs, deploy):
+        asked.append(knobs.bert_layers)
+        real_distil(knobs, deploy)
+
+    real_distil = ablation.distil_soft
+    monkeypatch.setattr(ablation, "distil_soft", distil_soft)
+    ablation.main([*args, "plain+again", "plain+ensemble", "plain+linear+half+ngrams"])
     assert judged == [12, 4, 12, 4]  # each teacher judges train and dev once, for all students
     rows = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))["rows"]
-    assert {row["recipe"] for row in rows} == {"plain", "plain+again", "plain+ensemble", "plain+linear+ngrams"}
+    assert {row["recipe"] for row in rows} == {"plain", "plain+again", "plain+ensemble", "plain+linear+half+ngrams"}
+    assert asked == [2, 2, 1] * 2  # layers of the students
     assert not list((tmp_path / "save").rglob("resume"))
 
 
@@ -251,7 +259,10 @@ def test_the_figures_of_the_table():
         (["--recipes", "plain+again", "--unlabeled", "titles.txt"], "--unlabeled goes with"),
         (["--recipes", "plain@x"], "plain@x: what follows @ must be a number above 0"),
         (["--recipes", "plain@0"], "plain@0: what follows @"),
-        (["--recipes", "plain+more"], r"plain\+more: .* what follows \+ again, ensemble, linear, transfer or ngrams"),
+        (
+            ["--recipes", "plain+more"],
+            r"plain\+more: .* what follows \+ again, ensemble, linear, transfer, half or ngrams",
+        ),
         (["--data-dir", "here/news", "there/news"], "the same name"),
         (["--batch-size", "0"], "--batch-size is 0"),
     ],
