@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from transformers import BertConfig, BertForMaskedLM
 
 from core.console import UserError
 from experiments import rows
@@ -44,9 +45,28 @@ def test_from_end_to_end_and_again(bert: Path, data: Path, tmp_path: Path, monke
         rows.main(args(other, data, tmp_path))
 
 
+@pytest.mark.measurement
+def test_a_bert_that_read_the_titles_first_is_one_more_model(bert: Path, data: Path, tmp_path: Path):
+    with_head = Path(shutil.copytree(bert, tmp_path / "bert"))
+    BertForMaskedLM(BertConfig.from_pretrained(bert)).save_pretrained(with_head)
+    more = tmp_path / "titles.txt"
+    more.write_text("".join(f"又一条标题 {row}\n" for row in range(40)), encoding="utf-8")
+    rows.main(args(with_head, data, tmp_path, "--seeds", "1", "--adapt-minutes", "0.01", "--unlabeled", str(more)))
+    report = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
+    for entry in report["summary"]:
+        assert entry["gain"]["difference"] == pytest.approx(entry["adapted"][0] - entry["bert"][0])
+    assert [cell["model"] for cell in report["cells"]] == ["linear", "bert", "adapted"] * 2
+    assert "BERT, adapted first" in (tmp_path / "rows.md").read_text(encoding="utf-8")
+    assert not list((tmp_path / "rows_work").rglob("*.safetensors"))
+    with pytest.raises(UserError, match="was made with another adapt: delete it"):
+        rows.main(args(with_head, data, tmp_path, "--seeds", "1", "--adapt-minutes", "0.02"))
+
+
 def test_bad_input(bert: Path, data: Path, tmp_path: Path):
     with pytest.raises(UserError, match="must be 1 or more"):
         rows.main(args(bert, data, tmp_path, "--seeds", "0"))
+    with pytest.raises(UserError, match="--unlabeled is for --adapt-minutes"):
+        rows.main(args(bert, data, tmp_path, "--unlabeled", "titles.txt"))
     (tmp_path / "rows.json").write_text('{"settings": {}, "cells": []}', encoding="utf-8")
     with pytest.raises(UserError, match="was made with another data: delete it, or choose another --output"):
         rows.main(args(bert, data, tmp_path))
