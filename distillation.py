@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -37,7 +36,6 @@ from core.training.loop import fit, forward_rows
 from core.training.resume import RunState, finish
 from core.training.stage import run_stage, schedule
 from core.training.units import row_units
-from ngram_classifier import fit_ngrams
 from teachers import Questions, Teachers, ask, open_teachers
 from utils import Titles, read_data, score_module, title_batches
 
@@ -71,8 +69,6 @@ class DistillConfig(Config):
     """Changed copies to learn from of each labelled title (masked, cut, swapped); the teacher labels them."""
     bert_layers: int | None = None
     """Train a BERT with so many layers, in place of a BiLSTM."""
-    ngrams: bool = False
-    """Put a linear model of character n-grams beside the student, in the same file (ngram_classifier.py)."""
     start: Start = "spread"
     """With --bert-layers: start from evenly spaced layers of the teacher, from its first ones, or at random."""
 
@@ -200,15 +196,7 @@ def _distil(
     run_state.identity |= {"class names": of_teacher["labels"], "dev rows": held_out["dev"].sha256()}
     loss_fn = taught(loss, lesson.logits.to(devices.device), row_units)
     fitted = fit(student, batches, loss_fn, score, config, devices, run_state, config.output / artefact.stem, BEST_BY)
-    dev_metrics = fitted.best["metrics"]
-    if config.ngrams:
-        student = fit_ngrams(student, np.stack(forward_rows(student, held_out["dev"], devices)), titles)
-        student = student.to(devices.device)
-        tokenizer = tokenizer.with_buckets(student.buckets)
-        held_out = {name: title_batches(titles[name], tokenizer, config.batch_size) for name in names}
-        alone, dev_metrics = dev_metrics, score(student)
-        print(f"with n-grams: dev {in_words(dev_metrics, BEST_BY)}; without: {in_words(alone, BEST_BY)}")
-    metrics = {"dev": dev_metrics, "test": score(student, "test") if "test" in held_out else None}
+    metrics = {"dev": fitted.best["metrics"], "test": score(student, "test") if "test" in held_out else None}
     training = {"rows": rows, "step": fitted.best["step"], "seconds": round(fitted.seconds)}
     training["preparing"] = round(preparing)
     name, parent = f"{stage}_bert" if config.bert_layers else stage, config.teacher_sha256[0]

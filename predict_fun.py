@@ -68,17 +68,10 @@ def _build_bert(architecture: dict[str, Any]) -> "nn.Module":
     return BertClassifier.from_architecture(architecture)
 
 
-def _build_ngrams(architecture: dict[str, Any]) -> "nn.Module":
-    from core.model_files.module import build_module
-    from ngram_classifier import NgramClassifier
-
-    return NgramClassifier.from_architecture(architecture, lambda deep: build_module(deep, NewsClassifier.builds))
-
-
 class NewsClassifier(Predictor):
     """A trained news classifier, whatever it runs on, ready to predict. Use `NewsClassifier.load`."""
 
-    builds = {"bert": _build_bert, "bilstm": _build_bilstm, "ngrams": _build_ngrams}
+    builds = {"bert": _build_bert, "bilstm": _build_bilstm}
 
     @classmethod
     def load(cls, path: Path | str, device: str = "auto", in_server: bool = False) -> "NewsClassifier":
@@ -101,7 +94,7 @@ class NewsClassifier(Predictor):
 
     def encode(self, items: Sequence[str]) -> Rows:
         encoded = self.tokenizer.encode(items)
-        return Rows(encoded.columns, range(len(items)), encoded.truncated)
+        return Rows({"input_ids": encoded.input_ids}, range(len(items)), encoded.truncated)
 
     def decode(self, item: str, notes: Sequence[bool], logits: Sequence[np.ndarray]) -> Prediction:
         best, shares = int(logits[0].argmax()), self.probabilities(logits[0]).tolist()

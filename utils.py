@@ -183,7 +183,7 @@ def read_data(data_dir: Path, limit: int | None = None) -> tuple[list[str], dict
 
 def title_batches(titles: Titles, tokenizer: Tokenizer, batch_size: int, seed: int | None = None) -> Batches:
     """Titles encoded once and served in batches of like length, with their `labels`; see `Batches`."""
-    columns = {"labels": titles.labels, **tokenizer.encode(titles.texts).columns}
+    columns = {"labels": titles.labels, "input_ids": tokenizer.encode(titles.texts).input_ids}
     return Batches(columns, tokenizer.pads, batch_size, seed)
 
 

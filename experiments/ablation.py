@@ -6,13 +6,13 @@
 
 A recipe with a + behind it is distilled into one more BERT of the same depth (soft_label_distillation.py): +again from
 its training with the same seed, +ensemble from those with all seeds; +linear has the linear model teach too, +transfer
-takes the titles of --unlabeled as well, +half makes the student of half the layers, +ngrams puts a table of n-grams
-beside it; they may be joined, as in plain+linear+ngrams. Recipes are compared on dev.txt by the mean macro-F1 over the
-seeds, title by title (paired bootstrap). Plain fine-tuning is tuned too: it is tried at other learning rates. With
---final-rows the best recipes of each data set and the best plain one are trained on so many rows, and only then is
-test.txt read, for these alone. What a training gave is kept when it ends, so that a run that was stopped goes on; so
-are the models of teachers. Writes ablation.json, ablation.md and ablation.png to the output folder; what they hold of
-other data sets, sizes and recipes stays.
+takes the titles of --unlabeled as well, +half makes the student of half the layers; they may be joined, as in
+plain+linear+half. Recipes are compared on dev.txt by the mean macro-F1 over the seeds, title by title (paired
+bootstrap). Plain fine-tuning is tuned too: it is tried at other learning rates. With --final-rows the best recipes of
+each data set and the best plain one are trained on so many rows, and only then is test.txt read, for these alone. What
+a training gave is kept when it ends, so that a run that was stopped goes on; so are the models of teachers. Writes
+ablation.json, ablation.md and ablation.png to the output folder; what they hold of other data sets, sizes and recipes
+stays.
 """
 
 import itertools
@@ -40,8 +40,8 @@ from train import TrainConfig, fine_tune
 from utils import Titles, read_data
 
 PLAIN_RATES = ("plain@0.5", "plain@0.7", "plain@1.4", "plain@2")
-AGAIN, ENSEMBLE, TRANSFER, HALF, NGRAMS = "again", "ensemble", "transfer", "half", "ngrams"
-WAYS = (AGAIN, ENSEMBLE, LINEAR, TRANSFER, HALF, NGRAMS)  # to distil a recipe
+AGAIN, ENSEMBLE, TRANSFER, HALF = "again", "ensemble", "transfer", "half"
+WAYS = (AGAIN, ENSEMBLE, LINEAR, TRANSFER, HALF)  # to distil a recipe
 STUDENTS = (f"{PLAIN}+{AGAIN}", f"{PLAIN}+{ENSEMBLE}")
 
 
@@ -57,7 +57,7 @@ class AblationConfig:
     """Training rows of the best recipes, given in the same way; test.txt is then read for them. Left out: none are."""
     recipes: tuple[str, ...] = (*RECIPES, *PLAIN_RATES, *STUDENTS)
     """Recipes to try beside plain: names as for train.py --recipe, with @0.5 at half the usual learning rate, with
-    +again, +ensemble, +linear, +transfer, +half or +ngrams distilled once more."""
+    +again, +ensemble, +linear, +transfer or +half distilled once more."""
     unlabeled: tuple[Path, ...] = ()
     """Further titles without labels for +transfer, one a line: a file for each folder."""
     seeds: int = 3
@@ -139,8 +139,8 @@ class DataSet:
         paths = [self.trials.model(self.key(rows, taught, teacher["seed"])) for teacher in teachers]
         knobs = knobs_of(self.config, "batch_size device", folder, seed)
         more = len(read_unlabeled(self.unlabeled, self.labels, self.titles)) if TRANSFER in ways else 0
-        knobs |= {"num_epochs": finetune_defaults(self.config.bert_path, rows + more)[0], "ngrams": NGRAMS in ways}
-        knobs |= {"model": (*map(str, paths), *([LINEAR] if LINEAR in ways else []))}
+        knobs["num_epochs"] = finetune_defaults(self.config.bert_path, rows + more)[0]
+        knobs["model"] = (*map(str, paths), *([LINEAR] if LINEAR in ways else []))
         layers = load(paths[0])[1]["architecture"]["bert_config"]["num_hidden_layers"]
         knobs["bert_layers"] = max(1, layers // 2) if HALF in ways else layers
         knobs["unlabeled"] = self.unlabeled if TRANSFER in ways else None

@@ -18,7 +18,7 @@ FLOORS = {
     2: ("core.bert", "core.training", "core.measure", "core.serving"),
     3: ("core.compression", "core.pretraining", "core.task"),
     4: ("config", "page"),
-    5: ("utils", "bert_classifer_model", "bilstm_classifier", "ngram_classifier", *SIBLINGS),
+    5: ("utils", "bert_classifer_model", "bilstm_classifier", *SIBLINGS),
     6: ("predict_fun", "train", "baseline", "public_data"),
     7: ("tasks", "teachers", "download"),
     8: ("evaluate", "distillation", "pretrain_mlm", "custom_pruning", "predict_quantization", "api")

@@ -8,7 +8,6 @@ from unicodedata import category
 from core.text.tokenizer import HEAD_SHARES, SPECIAL_TOKENS
 
 LONGEST_NAME = 200
-MOST_BUCKETS = 2**24  # of n-grams, a power of two
 DEEPEST = 20  # levels of lists and dicts in each other
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's categories of what is not seen, or moves what is
 JOINERS = "\u200c\u200d"  # unseen, but part of words and emoji
@@ -76,13 +75,8 @@ def _is_architecture(value: Any) -> bool:
         and _is_count(value.get("num_labels"))
         and isinstance(value.get("bert_config", {}), dict)
         and isinstance(value.get("quantization", ""), str)
-        and _are_buckets(value.get("buckets", 1))
         and _is_json(value)
     )
-
-
-def _are_buckets(value: Any) -> bool:
-    return _is_count(value) and value <= MOST_BUCKETS and value & (value - 1) == 0
 
 
 def _is_json(value: Any) -> bool:

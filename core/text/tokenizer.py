@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tokenizers import Regex
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import Model, WordPiece
@@ -17,7 +16,6 @@ from tokenizers.processors import TemplateProcessing
 
 from core.console import UserError
 from core.text.decode import open_text
-from core.text.ngrams import all_ngrams
 from core.text.stub import refuse_stub
 from core.text.tokenizer_json import read_tokenizer_json
 
@@ -32,22 +30,10 @@ HEAD_SHARES = {"end": 1.0, "head_tail": 0.25}
 
 @dataclass
 class Encoded:
-    """Some texts as a model reads them.
-
-    Attributes:
-        input_ids: token ids of each, [CLS] first and [SEP] last, not padded.
-        truncated: which of them were cut.
-        ngrams: buckets of the character n-grams of each, if the model counts them.
-    """
+    """Token ids of some texts, [CLS] first and [SEP] last, not padded; `truncated` tells which were cut."""
 
     input_ids: list[list[int]]
     truncated: list[bool]
-    ngrams: list[np.ndarray]
-
-    @property
-    def columns(self) -> dict[str, Sequence]:
-        """What the model computes from, by name."""
-        return {"input_ids": self.input_ids} | ({"ngrams": self.ngrams} if self.ngrams else {})
 
 
 class Tokenizer:
@@ -62,26 +48,19 @@ class Tokenizer:
         truncation: what is cut: "end", or with "head_tail" the middle, so that a quarter of what is kept is the head of
             the text and the rest its tail (Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?").
         characters: the other view of a text, each visible character by itself, as `core.text.words` encodes characters.
-        buckets: that the n-grams of characters are counted in; 0: they are not. See `core.text.ngrams`.
 
     Raises:
         ValueError: the truncation or the vocabulary is not one.
     """
 
     def __init__(
-        self,
-        vocab: Sequence[str],
-        max_length: int,
-        truncation: str = "end",
-        characters: bool = False,
-        buckets: int = 0,
+        self, vocab: Sequence[str], max_length: int, truncation: str = "end", characters: bool = False
     ) -> None:
         if truncation not in HEAD_SHARES:
             raise ValueError(f"an unknown truncation, {truncation}")
         self.vocab = list(vocab)
         self.max_length = max_length
         self.truncation = truncation
-        self.buckets = buckets
         self._room = max_length - 2  # beside [CLS] and [SEP]
         self._tail = self._room - round(HEAD_SHARES[truncation] * self._room)
         self._longest = CHARACTERS_A_TOKEN * max_length  # characters
@@ -97,17 +76,12 @@ class Tokenizer:
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> "Tokenizer":
         """The tokenizer of a model, from the facts in its file."""
-        buckets = facts.get("architecture", {}).get("buckets", 0)
-        return cls(facts["vocab"], facts["max_length"], facts.get("truncation", "end"), buckets=buckets)
-
-    def with_buckets(self, buckets: int) -> "Tokenizer":
-        """The same tokenizer for a model that counts n-grams too."""
-        return Tokenizer(self.vocab, self.max_length, self.truncation, buckets=buckets)
+        return cls(facts["vocab"], facts["max_length"], facts.get("truncation", "end"))
 
     @property
     def pads(self) -> dict[str, int]:
         """What fills up shorter rows, by the name of the column."""
-        return {"input_ids": self.pad_id, "ngrams": self.buckets}
+        return {"input_ids": self.pad_id}
 
     def with_vocab(self, vocab: Sequence[str]) -> "Tokenizer":
         """The same with another vocabulary."""
@@ -115,12 +89,10 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode texts of any content: what UTF-8 cannot hold (lone surrogates) counts as U+FFFD."""
-        encoded = Encoded([], [], [])
+        encoded = Encoded([], [])
         for start in range(0, len(texts), CHUNK):
             part = texts[start : start + CHUNK]
             chunk = [replace_surrogates(text if len(text) <= self._longest else self._shorten(text)) for text in part]
-            if self.buckets:
-                encoded.ngrams += all_ngrams(chunk, self.buckets)
             for text, encoding in zip(part, self.tokenizer.encode_batch_fast(chunk), strict=True):
                 encoded.truncated.append(len(encoding.ids) > self._room or len(text) > self._longest)
                 encoded.input_ids.append([self.cls_id, *self._cut(encoding.ids), self.sep_id])

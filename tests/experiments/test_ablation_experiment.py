@@ -191,10 +191,10 @@ def test_a_stopped_student_is_in_nobodys_way(bert: Path, tmp_path: Path, monkeyp
 
     real_distil = ablation.distil_soft
     monkeypatch.setattr(ablation, "distil_soft", distil_soft)
-    ablation.main([*args, "plain+again", "plain+ensemble", "plain+linear+half+ngrams"])
+    ablation.main([*args, "plain+again", "plain+ensemble", "plain+linear+half"])
     assert judged == [12, 4, 12, 4]  # each teacher judges train and dev once, for all students
     rows = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))["rows"]
-    assert {row["recipe"] for row in rows} == {"plain", "plain+again", "plain+ensemble", "plain+linear+half+ngrams"}
+    assert {row["recipe"] for row in rows} == {"plain", "plain+again", "plain+ensemble", "plain+linear+half"}
     assert asked == [2, 2, 1] * 2  # layers of the students
     assert not list((tmp_path / "save").rglob("resume"))
 
@@ -261,7 +261,7 @@ def test_the_figures_of_the_table():
         (["--recipes", "plain@0"], "plain@0: what follows @"),
         (
             ["--recipes", "plain+more"],
-            r"plain\+more: .* what follows \+ again, ensemble, linear, transfer, half or ngrams",
+            r"plain\+more: .* what follows \+ again, ensemble, linear, transfer or half",
         ),
         (["--data-dir", "here/news", "there/news"], "the same name"),
         (["--batch-size", "0"], "--batch-size is 0"),
