@@ -37,33 +37,50 @@ def read_delimited(text: TextIO, name: str, suffix: str) -> Iterator[list[str]]:
     delimiter = max(",\t;", key=outside.count) if suffix == ".csv" else "\t"
     line, quoting = 1, csv.QUOTE_MINIMAL
     try:
-        for end, _ in _read(text, name, delimiter, strict=True):
+        for end, _, _ in _read(text, name, delimiter, strict=True):
             line = end + 1
     except csv.Error as fault:
         if suffix != ".csv":
             quoting = csv.QUOTE_NONE
         elif "unexpected end" in str(fault) or "limit" in str(fault):
-            raise UserError(
-                f'{name} line {line} opens a quote that is never closed: write a quote in a text as "", the text '
-                'itself in "…", or save the sheet as .xlsx'
-            ) from fault
-    return (row for _, row in _read(text, name, delimiter, quoting=quoting))
+            raise _never_closed(name, line) from fault
+        else:
+            _refuse_swallowed(text, name, delimiter)
+    return (row for _, row, _ in _read(text, name, delimiter, quoting=quoting))
 
 
-def _read(text: TextIO, name: str, delimiter: str, **dialect: Any) -> Iterator[tuple[int, list[str]]]:
-    """Each row from the first one on, and the number of the line in which it ends."""
-    delimiters = 0  # in the row that is being read
+def _never_closed(name: str, line: int) -> UserError:
+    return UserError(
+        f'{name} line {line} opens a quote that is never closed: write a quote in a text as "", the text itself in '
+        '"…", or save the sheet as .xlsx'
+    )
+
+
+def _refuse_swallowed(text: TextIO, name: str, delimiter: str) -> None:
+    """Refuse a row that goes on over lines whose quotes do not fit together: it has swallowed the rows after it."""
+    for end, _, lines in _read(text, name, delimiter):
+        if len(lines) > 1:
+            try:
+                list(csv.reader(lines, delimiter=delimiter, strict=True))
+            except csv.Error as fault:
+                raise _never_closed(name, end - len(lines) + 1) from fault
+
+
+def _read(text: TextIO, name: str, delimiter: str, **dialect: Any) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Each row from the first one on, the number of the line in which it ends, and its lines, which do not last."""
+    read: list[str] = []  # of the row that is being read
 
     def lines() -> Iterator[str]:
-        nonlocal delimiters
+        delimiters = 0
         for line in bounded_lines(text, name):
-            delimiters += line.count(delimiter)
+            delimiters = (delimiters if read else 0) + line.count(delimiter)
             if delimiters > MOST_CELLS:
                 raise UserError(f"{name} has a row of more than {MOST_CELLS:,} cells: is this the right file?")
+            read.append(line)
             yield line
 
     text.seek(0)
     reader = csv.reader(lines(), delimiter=delimiter, **dialect)
     for row in reader:
-        delimiters = 0
-        yield reader.line_num, row
+        yield reader.line_num, row, read
+        read.clear()

@@ -120,16 +120,17 @@ def _with_header(
     widths = [len(_trimmed(row)) for row in [header, *looked[start:]] if row]
     width = max(widths) if is_sheet else len(header) or Counter(widths).most_common(1)[0][0]
     columns = name_columns(header[:width], width)
-    return Table(name, columns, _as_wide(name, chain(looked[start:], rows), width, start), warnings, start + 1)
+    cells = _as_wide(name, chain(looked[start:], rows), width, start, is_sheet)
+    return Table(name, columns, cells, warnings, start + 1)
 
 
-def _as_wide(name: str, rows: Iterator[Row], width: int, start: int) -> Iterator[Row]:
+def _as_wide(name: str, rows: Iterator[Row], width: int, start: int, is_sheet: bool = False) -> Iterator[Row]:
     for number, row in enumerate(rows, start=start + 1):
         if len(row) > width and (cells := len(_trimmed(row))) > width:
-            raise UserError(
-                f"{name} row {number} has {cells} cells, and the table {width} columns: put a text with a comma or "
-                'a tab in it in quotes ("…"), or give each column of a sheet a name'
-            )
+            cure = 'put a text with a comma or a tab in it in quotes ("…")'
+            if is_sheet:
+                cure = "give the columns after these a name in the row of names, or clear their cells"
+            raise UserError(f"{name} row {number} has {cells} cells, and the table {width} columns: {cure}")
         yield [without_guard(cell) for cell in row[:width]] + [None] * (width - len(row))
 
 

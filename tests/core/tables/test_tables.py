@@ -174,6 +174,11 @@ def test_the_header_is_found(content: str, columns: list[str], first: str):
     assert found == columns and rows[0][0] == first
 
 
+def test_quotes_of_a_csv_that_do_not_fit_within_a_line_cost_no_row():
+    content = '标题,类别\n"甲说："好"，真的",体育\n"第一行\n第二行",财经\n乙"丙,财经\n'
+    assert [row[1] for row in read(io.BytesIO(content.encode()), "x.csv")[1]] == ["体育", "财经", "财经"]
+
+
 def test_quotes_of_a_tsv_that_do_not_fit_are_characters():
     lines = '标题\t类别\n"新四军"老战士\t时政\n"没有下文\t财经\n甲"乙\t体育\n'
     assert read(io.BytesIO(lines.encode()), "x.tsv")[1] == [
@@ -212,6 +217,8 @@ def test_the_sheet_with_the_titles_is_taken(tmp_path: Path, kind: str):
         ("x.csv", "\n,\n", "holds no row"),
         ("x.csv", "标题,类别\n甲,财经\n乙,丙,体育\n", r"row 3 has 3 cells, and the table 2 columns: .*quotes"),
         ("x.csv", '标题,类别\n甲,财经\n"乙,体育\n丙,财经\n', "line 3 opens a quote that is never closed"),
+        ("x.csv", '标题,类别\n"甲,体育\n乙,财经\n"丙""说""，真的",娱乐\n', "line 2 opens a quote that is never closed"),
+        ("x.csv", '标题,类别\n"甲"乙",体育\n丙,财经\n"丁,财经\n"戊",财经\n', "line 4 opens a quote that is never"),
         ("x.csv", b"PK\x03\x04\0\0", "Excel workbook"),
         ("x.csv", "标题,类别\n甲\0,财经\n", "NUL byte"),
         ("x.xlsx", "标题,类别\n", "is no Excel workbook, or damaged"),
