@@ -25,7 +25,7 @@ from tyro.conf import Positional, arg
 from config import BUNDLED_BERT, Config
 from core.answers import text_fault
 from core.bert.hub import located
-from core.console import UserError, flag, listed, parse, run, shorten
+from core.console import UserError, flag, listed, parse, quoted, run, shorten
 from core.files import atomic_write
 from core.measure.calibration import judge_confidence
 from core.measure.data_report import check
@@ -33,7 +33,7 @@ from core.measure.metrics import classification_metrics
 from core.measure.plots import draw_confidence, draw_confusion_matrix
 from core.model_files.predictor import Predictor, predict_all
 from core.tables import importing
-from core.tables.formats import refuse_tables
+from core.tables.formats import is_table, refuse_tables
 from core.tables.write import write_rows
 from core.text.decode import open_text
 from core.text.names import check_names, clean_name, name_key
@@ -108,6 +108,8 @@ def read_titles(path: Path, labels: Sequence[str], limit: int | None = None) -> 
     blank = respelt = 0
     if path.exists() and not path.is_file() and not path.is_dir():
         raise UserError(f"{path} is a pipe or a device, and a labelled file is read more than once: save it to a file")
+    if is_table(path) and path.suffix.lower() != ".tsv":
+        raise UserError(f"{path} is a table; labelled files of it: python utils.py import {quoted(path)} --to my_data")
     with open_text(path) as file:
         for number, line in enumerate(file.lines(), start=1):
             text, tab, label = line.rpartition("\t")

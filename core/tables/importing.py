@@ -19,7 +19,15 @@ from tyro.conf import Positional, arg
 
 from core.console import UserError, listed, parse, quoted
 from core.files import atomic_write
-from core.tables.labelled import Labelled, clean_labels, find_faults, name_classes, read_labelled, require_classes
+from core.tables.labelled import (
+    Labelled,
+    clean_labels,
+    find_faults,
+    name_classes,
+    numbers_of,
+    read_labelled,
+    require_classes,
+)
 from core.tables.looks import ASPECTS, QUESTIONS, looks_of
 from core.tables.split import group_rows, near_key, split_rows
 from core.text.decode import open_text
@@ -161,7 +169,8 @@ def _split(rows: Labelled, cut: Sequence[str], seed: int) -> dict[str, list[int]
 def add_corrections(config: ImportConfig, labels: Sequence[str]) -> None:
     """Merge corrections into train.txt: a text that stands there gets its new label, another one is added at the end.
 
-    A text that stands in dev.txt or test.txt, but for punctuation, is left out: no model trains on what judges it.
+    Texts are the same that differ in punctuation, spaces or width alone. One that stands in dev.txt or test.txt is left
+    out: no model trains on what judges it. A label that is a number is what the import made of it, or else an id.
 
     Args:
         config: which corrections, and where to.
@@ -174,7 +183,10 @@ def add_corrections(config: ImportConfig, labels: Sequence[str]) -> None:
     rows = read_labelled({"train": [config.add]}, config.text, config.label, config.join, config.sheet)
     keys = {name_key(name) for name in labels}
     ids = {str(index): name for index, name in enumerate(labels)}
-    rows.labels = [name if name_key(name) in keys else ids.get(name.strip(), name) for name in rows.labels]
+    train = list(_labelled_lines(config.to / "train.txt"))
+    with_ids = any(label in ids for _, label in train)
+    meant = ids if with_ids else numbers_of(labels) or ids
+    rows.labels = [name if name_key(name) in keys else meant.get(name.strip(), name) for name in rows.labels]
     strange = [row for row, name in enumerate(rows.labels) if name_key(name) not in keys]
     if strange:
         first = strange[0]
@@ -184,15 +196,17 @@ def add_corrections(config: ImportConfig, labels: Sequence[str]) -> None:
         )
     clean_labels(rows, labels)
     judged = {near_key(text) for part in ("dev", "test") for text, _ in _labelled_lines(config.to / f"{part}.txt")}
-    right = dict(zip(rows.texts, rows.labels, strict=True))  # of two corrections of a text the later one counts
-    new = {text: label for text, label in right.items() if near_key(text) not in judged}
+    # Of two corrections of a text the later one counts.
+    right = {near_key(text): (text, label) for text, label in zip(rows.texts, rows.labels, strict=True)}
+    new = {key: correction for key, correction in right.items() if key not in judged}
     lines, changed, known = [], 0, set()
-    for text, label in _labelled_lines(config.to / "train.txt"):
-        known.add(text)
-        lines.append(f"{text}\t{new.get(text, label)}")
-        changed += text in new and name_key(ids.get(label, label)) != name_key(new[text])
-    added = [text for text in new if text not in known]
-    lines += [f"{text}\t{new[text]}" for text in added]
+    for text, label in train:
+        key = near_key(text)
+        known.add(key)
+        lines.append(f"{text}\t{new[key][1] if key in new else label}")
+        changed += key in new and name_key(ids.get(label, label)) != name_key(new[key][1])
+    added = [correction for key, correction in new.items() if key not in known]
+    lines += [f"{text}\t{label}" for text, label in added]
     _write_lines(config.to / "train.txt", lines)
     print(f"{config.to / 'train.txt'}: {changed} label(s) changed, {len(added)} text(s) added")
     if len(new) < len(right):

@@ -1,5 +1,6 @@
 """Labelled texts out of tables: their columns found, labels cleaned, faults told before anything is written."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from core.tables.looks import are_tags
 from core.tables.read import Table, open_table
 from core.tables.split import group_rows
 from core.text.names import clean_name, name_key
+
+NUMBERED = re.compile(r"(\D+)(\d+)", re.ASCII)  # a class that was a number, and the word before it
 
 
 @dataclass
@@ -73,7 +76,12 @@ def _read_rows(table: Table, text: Sequence[str], label: str | None, join: str, 
     names = ", ".join(repr(table.columns[column]) for column in text_columns)
     without_text = without_label = blank = 0
     for number, row in enumerate(cells, start=table.first_row):
-        one, name = join_cells(row, text_columns, join), cell_text(row[label_columns[0]])
+        one, cell = join_cells(row, text_columns, join), row[label_columns[0]]
+        if isinstance(cell, list):  # as doccano writes them
+            if len(cell) > 1:
+                raise UserError(f"{table.name} row {number} has {len(cell)} labels: a text must have one class")
+            cell = cell[0] if cell else None
+        name = cell_text(cell)
         has_text, has_name = not text_fault(one), bool(clean_name(name))
         blank += not has_text and not has_name
         without_text += has_name and not has_text
@@ -127,6 +135,13 @@ def name_classes(rows: Labelled) -> list[str]:
     print(f"  labels are numbers, which would be taken for the ids of others: {names[0]} is called {renamed[names[0]]}")
     rows.labels = [renamed[name] for name in rows.labels]
     return [renamed[name] for name in names]
+
+
+def numbers_of(names: Sequence[str]) -> dict[str, str]:
+    """The classes that `name_classes` gave a word, by the number that each was called; none where it gave none."""
+    found = [match for name in names if (match := NUMBERED.fullmatch(name))]
+    same_word = len({match[1] for match in found}) == 1
+    return {match[2]: match[0] for match in found} if same_word and len(found) > 1 else {}
 
 
 def _is_id(name: str) -> bool:

@@ -1,5 +1,6 @@
 """Tables become data folders, and corrections part of one: `utils.py import`."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from aspect_reviews import some_reviews
 from ner_sentences import write_sentences
+from openpyxl import load_workbook
 from qa_questions import write_questions
 
 import aspect_sentiment.data
@@ -263,6 +265,69 @@ def test_corrections_change_train_and_leave_dev_and_test_alone(tmp_path: Path, c
     again = (data / "train.txt").read_bytes()
     utils.main(add)  # a second time changes nothing
     assert (data / "train.txt").read_bytes() == again
+
+
+def test_a_correction_may_name_a_number_as_the_table_did(tmp_path: Path):
+    table = [[f"第{row}条", row % 10 + 1] for row in range(100)]
+    labels, _ = bring(tmp_path, table=table)
+    assert labels == [f"类别{number}" for number in range(1, 11)]
+    write_table(tmp_path / "corrections.csv", ["text", "label"], [["又一条", 3], ["再一条", 10], ["末一条", "类别1"]])
+    add = ["import", "--add", str(tmp_path / "corrections.csv"), "--to", str(tmp_path / "data")]
+    utils.main(add)
+    train = tmp_path / "data" / "train.txt"
+    assert train.read_text(encoding="utf-8").endswith("又一条\t类别3\n再一条\t类别10\n末一条\t类别1\n")
+    write_table(tmp_path / "corrections.csv", ["text", "label"], [["第三条", 0]])
+    with pytest.raises(UserError, match=r"1 correction\(s\) to a class that .* does not name, .*'0'"):
+        utils.main(add)
+    train.write_text("甲\t2\n乙\t0\n", encoding="utf-8")  # with ids for labels, as other projects write it
+    utils.main(add)
+    assert train.read_text(encoding="utf-8") == "甲\t2\n乙\t0\n第三条\t类别1\n"
+
+
+def test_a_correction_finds_its_title_whatever_the_punctuation(tmp_path: Path):
+    _, parts = bring(
+        tmp_path, table=[*rows(), ["甲队,三比一胜", "财经"], ["乙队 二比一负", "财经"], ["丙队平", "财经"]]
+    )
+    wrong = [text for text, _ in parts["train"] if "队" in text]
+    write_table(
+        tmp_path / "corrections.csv", ["text", "label"], [[text.replace(",", "，") + "。", "体育"] for text in wrong]
+    )
+    utils.main(["import", "--add", str(tmp_path / "corrections.csv"), "--to", str(tmp_path / "data")])
+    labels, splits = read_data(tmp_path / "data")
+    after = dict(zip(splits["train"].texts, (labels[label] for label in splits["train"].labels), strict=True))
+    assert wrong and {after[text] for text in wrong} == {"体育"} and len(after) == len(parts["train"])
+
+
+def test_a_list_of_one_label_is_a_label(tmp_path: Path):
+    def write(*more: list[str]) -> None:
+        table = [{"text": text, "label": [label]} for text, label in rows()]
+        table += [{"text": f"又{len(each)}", "label": each} for each in more]
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in table]
+        (tmp_path / "doccano.jsonl").write_text("".join(lines), encoding="utf-8")
+
+    write([])
+    assert set(bring(tmp_path, str(tmp_path / "doccano.jsonl"))[0]) == set(CLASSES)
+    write(["体育", "财经"])
+    with pytest.raises(UserError, match="row 61 has 2 labels: a text must have one class"):
+        utils.main(["import", str(tmp_path / "doccano.jsonl"), "--to", str(tmp_path / "other")])
+
+
+@pytest.mark.parametrize("name", ["more.xlsx", "more.csv", "more.jsonl"])
+def test_a_table_in_place_of_a_labelled_file_names_the_import_command(tmp_path: Path, name: str):
+    write_table(tmp_path / name, ["标题", "类别"], rows())
+    with pytest.raises(UserError, match=r"is a table; labelled files of it: python utils.py import .*more"):
+        utils.read_titles(tmp_path / name, CLASSES)
+
+
+def test_a_note_beside_the_table_says_where_it_is(tmp_path: Path):
+    write_table(tmp_path / "news.xlsx", ["标题", "类别"], [*rows(300), ["又一条", "体育"]])
+    book = load_workbook(tmp_path / "news.xlsx")
+    book.active["D252"] = "待核实"
+    book.save(tmp_path / "news.xlsx")
+    with pytest.raises(
+        UserError, match="row 252 has 4 cells, and the table 2 columns: give the columns after these a name"
+    ):
+        utils.main(["import", str(tmp_path / "news.xlsx"), "--to", str(tmp_path / "data")])
 
 
 def test_corrections_leave_long_titles_as_they_are(tmp_path: Path):
