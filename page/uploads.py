@@ -55,6 +55,8 @@ SAID = {  # what the readers of files say, and how the page says it
     r" is (an old Excel|a WPS|an OpenDocument|a Numbers) ": "读不了这种表格：请用 Excel 或 WPS 打开，另存为 XLSX",
     r"sheet '(.+?)' is read, not (.+): see": r"读的是工作表“\1”，没有读 \2：要读别的，请把它单独另存为一个文件",
     r"(\d+) row\(s\) above the header": r"列名上面的 \1 行没有读",
+    r"(\d+) cell\(s\) of sheet '(.+?)' hold formulas": r"工作表“\2”有 \1 格的公式没有算出来的值，读作空格："
+    "请用 Excel 打开，保存，再上传",
 }
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from core.answers import text_fault
 from core.console import UserError, shorten
 from core.tables.cells import cell_text, join_cells
-from core.tables.columns import LABEL_NAMES, TEXT_NAMES, choose_columns, guess_columns
+from core.tables.columns import LABEL_NAMES, TEXT_NAMES, choose_columns, guess_columns, letter
 from core.tables.looks import are_tags
 from core.tables.read import Table, open_table
 from core.tables.split import group_rows
 from core.text.names import clean_name, name_key
 
 NUMBERED = re.compile(r"(\D+)(\d+)", re.ASCII)  # a class that was a number, and the word before it
+MERGED = "Of merged cells only the first one has the label: fill it down"
 
 
 @dataclass
@@ -91,14 +92,19 @@ def _read_rows(table: Table, text: Sequence[str], label: str | None, join: str, 
             rows.labels.append(name)
             rows.places.append(f"{table.name} row {number}")
     print(f"{table.name}: {len(cells)} rows; text: {names}; label: {rows.label_column!r}")
+    for warning in table.warnings:
+        print(f"  warning: {warning}")
     if without_label * 2 > len(cells):
         raise UserError(
             f"{table.name}: {without_label} of {len(cells)} rows have no label in column {rows.label_column!r}: is it "
-            "the right column (--label)? Of merged cells only the first one has the label: fill it down"
+            f"the right column (--label)? {MERGED}"
         )
     counts = {"blank row(s)": blank, "row(s) without a text": without_text, "row(s) without a label": without_label}
-    for warning in [*table.warnings, *(f"{count} {what}, skipped" for what, count in counts.items() if count)]:
-        print(f"  warning: {warning}")
+    for what, count in counts.items():
+        if count:
+            print(f"  warning: {count} {what}, skipped")
+    if without_label and letter(label_columns[0]) in table.merged:
+        print(f"  warning: column {rows.label_column!r} has merged cells. {MERGED}")
 
 
 def clean_labels(rows: Labelled, known: Sequence[str] = ()) -> None:

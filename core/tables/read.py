@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
@@ -44,6 +44,7 @@ class Table:
         warnings: what was odd, in sentences.
         first_row: the number of the first of the rows in its file, the header and what is above it counted.
         schema: types of the columns of a Parquet file.
+        merged: the letters of the columns of a sheet in which cells are merged.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Table:
     warnings: list[str] = field(default_factory=list)
     first_row: int = 1
     schema: "pyarrow.Schema | None" = None
+    merged: frozenset[str] = frozenset()
 
 
 @contextmanager
@@ -82,8 +84,8 @@ def open_table(
             elif suffix == ".jsonl":
                 table = _read_jsonl(text, name, _copy_text(file, name, text, may_be_json=True))
             elif suffix in SHEETS:
-                rows, warnings = open_workbook(stack, file, name, wanted, sheet)
-                table = _with_header(name, rows, warnings, wanted, is_sheet=True)
+                rows, warnings, merged = open_workbook(stack, file, name, wanted, sheet)
+                table = replace(_with_header(name, rows, warnings, wanted, is_sheet=True), merged=merged)
             else:
                 warnings = _copy_text(file, name, text)
                 table = _with_header(name, read_delimited(text, name, suffix), warnings, wanted)

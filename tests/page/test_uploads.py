@@ -109,12 +109,13 @@ def test_what_is_not_read_is_told():
     book, file = Workbook(), io.BytesIO()
     book.active.append(["说明"])
     sheet = book.create_sheet("新闻")
-    for row in (["2024 年"], ["标题"], ["打球"]):
+    for row in (["2024 年"], ["标题"], ["打球"], ["=A3"]):
         sheet.append(row)
     book.save(file)
     read = read_upload(file.getvalue(), "x.xlsx")
     assert read.rows == [["打球"]]
-    sheets, above = read.notes
+    sheets, formulas, above = read.notes
+    assert "工作表“新闻”有 1 格的公式没有算出来的值" in formulas
     assert "工作表“新闻”" in sheets and "'Sheet'" in sheets and "上面的 1 行没有读" in above
 
 
