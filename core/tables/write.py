@@ -1,11 +1,11 @@
-"""Tables written: CSV, TSV, XLSX, JSONL or Parquet, as the suffix of the file says; memory holds one row at a time."""
+"""Tables written: CSV, TSV, XLSX, JSONL or Parquet, as the suffix of the file says; memory holds some of the rows."""
 
 import csv
 import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, time
+from datetime import date, datetime, time, timedelta
 from itertools import chain, islice
 from numbers import Real
 from pathlib import Path
@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from core.console import UserError
 from core.files import atomic_write
 from core.tables.cells import cell_text, inert
+from core.tables.columns import letter
 from core.tables.formats import SHEET_ROWS, WRITTEN, need, require_suffix
 
 if TYPE_CHECKING:
     import pyarrow
 
 SHEET_CHARACTERS = 32_767  # of a cell
+DAY_AND_TIME = "yyyy-mm-dd hh:mm:ss"
+SHEET_DAYS = timedelta(days=2_958_465)  # of a duration at most; a sheet shows none below nothing
+LOOK_ROWS = 1000  # that tell which columns of a sheet hold days and times
 EXACT = 10**15  # a whole number from here on loses digits in a sheet
 BATCH = 4096  # rows of a Parquet batch
 
@@ -91,21 +95,54 @@ def _write_xlsx(file: BinaryIO, rows: Iterable[Iterable[Any]]) -> None:
     book = Workbook(write_only=True)
     sheet = book.create_sheet("Sheet1")
     try:
-        for number, row in enumerate(rows, start=1):
+        rows = iter(rows)
+        looked = [list(row) for row in islice(rows, LOOK_ROWS)]
+        for column, width in _time_widths(looked).items():  # before the first row is written
+            sheet.column_dimensions[letter(column)].width = width
+        for number, row in enumerate(chain(looked, rows), start=1):
             if number > SHEET_ROWS:
                 raise UserError(f"a sheet holds {SHEET_ROWS - 1:,} rows and the table has more: write a .csv file")
-            sheet.append([_sheet_cell(cell) for cell in row])
+            sheet.append([_styled(_sheet_cell(cell), sheet) for cell in row])
     finally:
         sheet.close()
     book.save(file)
 
 
+def _time_widths(rows: Iterable[Sequence[Any]]) -> dict[int, int]:
+    """How wide the columns of days and times must be, where a sheet would show ######## instead."""
+    widths: dict[int, int] = {}
+    for row in rows:
+        for column, cell in enumerate(row):
+            if _is_time(cell):
+                widths[column] = max(widths.get(column, 12), len(cell_text(cell)) + 2)
+    return widths
+
+
+def _is_time(cell: Any) -> bool:
+    """Whether a cell is a day, a time or a duration that a sheet can hold."""
+    if isinstance(cell, timedelta):
+        return timedelta(0) <= cell <= SHEET_DAYS
+    is_time = isinstance(cell, date | time) and getattr(cell, "tzinfo", None) is None
+    return is_time and (not isinstance(cell, date) or cell.year >= 1900)
+
+
+def _styled(cell: Any, sheet: Any) -> Any:
+    """A cell of a sheet that shows a day as such, and its time where it has one."""
+    if not isinstance(cell, datetime):
+        return cell
+    if cell.time() == time():
+        return cell.date()
+    from openpyxl.cell import WriteOnlyCell
+
+    styled = WriteOnlyCell(sheet, cell)
+    styled.number_format = DAY_AND_TIME
+    return styled
+
+
 def _sheet_cell(cell: Any) -> Any:
     """What a sheet can hold of a cell: numbers, days and times as such, anything else as text that does not run."""
     is_real = isinstance(cell, Real)
-    is_number = is_real and cell == cell and abs(cell) < EXACT
-    is_time = isinstance(cell, date | time) and getattr(cell, "tzinfo", None) is None
-    if is_number or (is_time and (not isinstance(cell, date) or cell.year >= 1900)):
+    if _is_time(cell) or (is_real and cell == cell and abs(cell) < EXACT):
         return cell
     text = "".join(c for c in cell_text(cell) if c >= " " or c in "\t\n\r")
     return inert(_plain(text))[:SHEET_CHARACTERS] or None

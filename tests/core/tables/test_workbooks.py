@@ -1,10 +1,12 @@
-"""What the values of a workbook do not say is told: formulas that nobody computed, cells that are merged."""
+"""What the values of a workbook do not say is told: formulas nobody computed, merged cells; days are shown as such."""
 
 import io
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from openpyxl import Workbook
+from openpyxl import Workbook, load_workbook
 
 import utils
 from core.console import UserError
@@ -100,3 +102,45 @@ def test_formulas_are_told_before_the_import_is_given_up(
     with pytest.raises(UserError, match=("no row has both", "30 of 30 rows have no label")[column]):
         utils.main(["import", save(tmp_path / "news.xlsx", rows), "--to", str(tmp_path / "data")])
     assert "warning: 30 cell(s) of sheet 'Sheet' hold formulas" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown", "read"),
+    [
+        (datetime(2026, 1, 1), "yyyy-mm-dd", None),
+        (date(2026, 1, 1), "yyyy-mm-dd", datetime(2026, 1, 1)),
+        (datetime(2026, 1, 1, 9, 5), "yyyy-mm-dd hh:mm:ss", None),
+        (datetime(2026, 12, 31, 23, 59, 59, 500_000), "yyyy-mm-dd hh:mm:ss", None),
+        (time(9, 5), "h:mm:ss", None),
+        (timedelta(hours=30), "[hh]:mm:ss", None),
+        (timedelta(days=2000), "[hh]:mm:ss", None),
+        (timedelta(hours=-1), "General", "-1 day, 23:00:00"),
+        (timedelta.max, "General", str(timedelta.max)),
+        (datetime(2026, 1, 1, 9, tzinfo=UTC), "General", "2026-01-01 09:00:00+00:00"),
+        (date(1899, 1, 1), "General", "1899-01-01"),
+        (time(9, 5, tzinfo=UTC), "General", "09:05:00+00:00"),
+    ],
+)
+def test_a_sheet_shows_days_and_times(tmp_path: Path, cell: Any, shown: str, read: Any):
+    """As wide as they are, and they are read as they were; a sheet cannot hold some, which are text."""
+    path = tmp_path / "news.xlsx"
+    write_table(path, ["标题", "时间", "n"], [["甲", None, 1], ["乙", cell, 2], ["丙", cell, 3]])
+    sheet = load_workbook(path).active
+    assert {sheet[f"B{row}"].number_format for row in (3, 4)} == {shown} and sheet["C4"].number_format == "General"
+    assert sheet["B1"].number_format == sheet["A3"].number_format == "General"
+    widths = {letter: each.width for letter, each in sheet.column_dimensions.items()}
+    if shown == "General":
+        assert widths == {}
+    else:
+        assert set(widths) == {"B"} and max(len(shown), 10) < widths["B"] <= 30
+    with open_table(path) as table:
+        assert [row[1] for row in table.rows] == [None, *[cell if read is None else read] * 2]
+
+
+def test_the_first_rows_tell_how_wide_a_column_is_and_no_row_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("core.tables.write.LOOK_ROWS", 3)
+    day = datetime(2026, 1, 1)
+    rows = ([f"第{row}条", day if row else None, day + timedelta(hours=row) if row > 1 else None] for row in range(9))
+    write_table(tmp_path / "news.xlsx", ["标题", "日", "晚"], rows)
+    sheet = load_workbook(tmp_path / "news.xlsx").active
+    assert sheet.max_row == 10 and list(sheet.column_dimensions) == ["B"]
