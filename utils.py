@@ -99,8 +99,7 @@ def read_titles(path: Path, labels: Sequence[str], limit: int | None = None) -> 
         UserError: the file is missing or has no valid row; or lines without a tab or with an unknown label: the first
             20 are listed, the rest counted.
     """
-    label_ids = {name: index for index, name in enumerate(labels)}
-    label_ids.update({str(index): index for index in range(len(labels))})
+    label_ids = {name: index for index, name in enumerate(labels)} | {str(index): index for index in range(len(labels))}
     keys = Counter(map(name_key, label_ids))
     by_key = {name_key(name): index for name, index in label_ids.items() if keys[name_key(name)] == 1}
     titles = Titles([], [])
@@ -126,10 +125,9 @@ def read_titles(path: Path, labels: Sequence[str], limit: int | None = None) -> 
                 titles.lines.append(number)
                 if len(titles.texts) == limit:
                     break
-            elif not tab:
-                faults.append(f"line {number}: no tab between text and label: {shorten(line)}")
             else:
-                faults.append(f"line {number}: unknown label {shorten(label)}: {shorten(text)}")
+                fault = f"unknown label {shorten(label)}: {shorten(text)}" if tab else f"no tab in {shorten(line)}"
+                faults.append(f"line {number}: {fault}")
     if faults:
         raise UserError(
             f"{path} has {len(faults)} bad line(s); each must be text<TAB>label, label 0 to {len(labels) - 1} or a "
