@@ -2,7 +2,7 @@
 
     python -m ner.data check my_data        # look a data set over before training on it; writes reports/ner_check/
 
-A data folder holds train, dev and, where there is one, test: CoNLL files or JSON lines (see ner/formats.py), named
+A data folder holds train, dev and, where there is one, test: CoNLL files or JSON (see ner/formats.py), named
 train.jsonl, train.json, train.txt, train.conll, train.bio or train.tsv. A labels.txt, tags or types one a line, names
 types that train may lack. Training uses the same reader: what is told here, training will meet.
 """

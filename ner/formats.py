@@ -1,26 +1,31 @@
 """Labelled files of any usual format, read as texts with the places of their entities.
 
 CoNLL (a token and its tag a line, a blank line between sentences, space or tab, comments, -DOCSTART-), JSON lines with
-spans ({"text", "entities": [{"start", "end", "label"}]}), and those of CLUENER ({"text", "label": {type: {name:
-[[first, last]]}}}); in UTF-8 or GB18030, with any line ends.
+spans, and a JSON list of such objects, in any of the forms of `ner.spans`; in UTF-8 or GB18030, with any line ends.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 from core.console import UserError
-from core.text.decode import open_text
+from core.text.decode import CHUNK_BYTES, Text, open_text
 from core.text.tokenizer import replace_surrogates
 from core.text.units import is_ideographic
+from ner.spans import read_object
 from ner.tags import Entity, drop_overlaps, find_scheme, is_tag, read_tags
 
 MAX_LISTED_FAULTS = 20
-FORMATS = 'CoNLL (a token, a tab, its tag) or JSON lines ({"text", "entities": [{"start", "end", "label"}]})'
+FORMATS = (
+    'CoNLL (a token, a tab, its tag), JSON lines ({"text", "entities": [{"start", "end", "label"}]}), or an export of '
+    "doccano or Label Studio"
+)
+LIST = re.compile(r'\s*\[\s*(\{\s*["}]|\]?\s*\Z)')  # the beginning of a JSON list of objects, and of no CoNLL
+MOST_CHARACTERS = 200_000_000  # of a JSON list, all of which is in memory
 FULL = 40  # characters of a text that are shown
 
 
@@ -43,20 +48,24 @@ def read_labelled(path: Path, limit: int | None = None) -> Labelled:
     found, faults = Labelled(), []
     with open_text(path, may_be_json=True) as file:
         found.warnings += file.warnings
-        lines = (line for line in enumerate(file.lines(), start=1))
+        is_list = LIST.match(file.head) is not None
+        unit = "task" if is_list else "line"
+        lines = enumerate(_tasks(file) if is_list else file.lines(), start=1)
         first = next(((number, line) for number, line in lines if line.strip()), (0, ""))
-        lines = iter([first, *lines])
-        is_json = first[1].lstrip().startswith("{")
-        rows = _json_rows(lines, faults, found.counts) if is_json else _conll_rows(lines, faults, found.counts, path)
+        is_json = first[1].lstrip().startswith("{") or is_list
+        lines = chain([first], lines)
+        rows = (
+            _json_rows(lines, unit, faults, found.counts) if is_json else _conll_rows(lines, faults, found.counts, path)
+        )
         for text, entities in islice(rows, limit):
             found.texts.append(text)
             found.entities.append(entities)
     if is_json and len(faults) > 1 and not found.texts:
-        raise UserError(f"{path} has no line with a labelled sentence: it must be {FORMATS}; its first: {faults[0]}")
+        raise UserError(f"{path} has no {unit} with a labelled sentence: it must be {FORMATS}; its first: {faults[0]}")
     if faults:
         listed = "\n  ".join(faults[:MAX_LISTED_FAULTS])
         more = f"\n  … and {len(faults) - MAX_LISTED_FAULTS} more" if len(faults) > MAX_LISTED_FAULTS else ""
-        raise UserError(f"{path} has {len(faults)} bad line(s); it must be {FORMATS}; mend these:\n  {listed}{more}")
+        raise UserError(f"{path} has {len(faults)} bad {unit}(s); it must be {FORMATS}; mend these:\n  {listed}{more}")
     if not found.texts:
         raise UserError(f"{path} has no labelled sentence: write {FORMATS} into it")
     return found
@@ -130,22 +139,42 @@ def join_tokens(tokens: list[str], are_characters: bool) -> tuple[str, list[int]
     return text, places
 
 
+def _tasks(file: Text) -> Iterator[str]:
+    """The items of a file that is one JSON list, as JSON lines.
+
+    Raises:
+        UserError: it is none, or too long.
+    """
+    parts, size = [], 0
+    for part in file.parts(CHUNK_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > MOST_CHARACTERS:
+            raise UserError(
+                f"{file.name} is a JSON list of more than {MOST_CHARACTERS:,} characters: cut it into several"
+            )
+    try:
+        items = json.loads("".join(parts).removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as fault:
+        raise UserError(f"{file.name} begins like a JSON list, and is none ({fault}): export it again") from fault
+    yield from (json.dumps(item, ensure_ascii=False) for item in items)
+
+
 def _json_rows(
-    lines: Iterator[tuple[int, str]], faults: list[str], counts: Counter[str]
+    lines: Iterator[tuple[int, str]], unit: str, faults: list[str], counts: Counter[str]
 ) -> Iterator[tuple[str, list[Entity]]]:
-    """The texts of a file of JSON lines."""
+    """The texts of JSON lines; `unit` is what a message calls one of them."""
     for number, line in lines:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-            text = row["text"]
-            if not isinstance(text, str):
-                raise TypeError("text is not a string")
-            spans = list(_spans(row, text))
+            text, spans = read_object(json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
             told = f"{fault} is missing" if isinstance(fault, KeyError) else fault
-            faults.append(f"line {number}: {told}: {_shorten(line)}")
+            faults.append(f"{unit} {number}: {told}: {_shorten(line)}")
+            continue
+        if spans is None:
+            counts["task(s) without an annotation, skipped"] += 1
             continue
         trimmed = [_trim(entity, text) for entity in spans]
         kept = [entity for entity in trimmed if entity.start < entity.end]
@@ -158,29 +187,6 @@ def _json_rows(
             yield replace_surrogates(text), kept
         else:
             counts["text(s) with nothing in them, skipped"] += 1
-
-
-def _spans(row: dict[str, Any], text: str) -> Iterator[Entity]:
-    if isinstance(types := row.get("label"), dict):
-        for label, names in types.items():
-            for name, places in names.items():
-                for first, last in places:
-                    yield _entity(text, first, last, label, name, is_last=True)
-    else:
-        for each in row["entities"]:
-            yield _entity(text, each["start"], each["end"], each["label"], each.get("text"))
-
-
-def _entity(text: str, start: Any, end: Any, label: Any, name: Any, is_last: bool = False) -> Entity:
-    """An entity of a row, checked; `is_last`: its end is the place of its last character, as in CLUENER."""
-    if type(start) is not int or type(end) is not int or not isinstance(label, str) or not label.strip():
-        raise TypeError("start and end must be whole numbers, and label a name")
-    end += is_last
-    if not 0 <= start < end <= len(text):
-        raise ValueError(f"{start} to {end} is not within its {len(text)} characters")
-    if isinstance(name, str) and name != text[start:end]:
-        raise ValueError(f"{name!r} is not at {start} to {end}, where {text[start:end]!r} stands")
-    return Entity(start, end, replace_surrogates(label.strip()))
 
 
 def _trim(entity: Entity, text: str) -> Entity:

@@ -11,7 +11,8 @@ From Python:
     NerPredictor.load("teacher").predict(["…"])     # [[{"text", "start", "end", "label", "confidence"}, …]]
 
 `text[start:end]` is the entity in the text as it was given; `confidence` is the probability of its least sure tag. A
-text longer than the encoder is read in windows that overlap, none of it is cut.
+text longer than the encoder is read in windows that overlap, none of it is cut. `row` of the table that is written
+counts the rows below the header of the one that was read, or the lines of a text file, from 1, blank ones too.
 """
 
 import sys
@@ -32,7 +33,7 @@ from core.model_files.predictor import Predictor, Rows, predict_all
 from core.serving.openapi import INTEGER, SHARE, STRING, listed
 from core.serving.questions import TextQuestion
 from core.tables.cells import cell_text
-from core.tables.columns import TEXT_NAMES, choose_columns
+from core.tables.columns import text_columns
 from core.tables.formats import WRITTEN, is_table, require_suffix
 from core.tables.read import open_table
 from core.tables.write import write_table
@@ -165,7 +166,9 @@ class PredictConfig:
     file: Path | None = None
     """A text file with a text a line (UTF-8 or GB18030), or a table: .csv, .tsv, .xlsx, .jsonl, .parquet."""
     column: str | None = None
-    """The column of the table that holds the texts, by its name or letter. None: the first of a usual name."""
+    """The column of the table of texts, by its name or letter. None: the first of a usual name, or the only one."""
+    sheet: str | None = None
+    """Sheet of a workbook. None: the first one with a column that is called like texts, else the first one."""
     output: Path | None = None
     """With --file: the table to write, a row for each entity, its suffix as above; None: the answers are printed."""
     batch_size: int = 128
@@ -176,7 +179,7 @@ class PredictConfig:
     def __post_init__(self) -> None:
         if self.text is not None and self.file is not None:
             raise UserError("--text and --file exclude each other: give one of them")
-        for name in ("output", "column"):
+        for name in ("output", "column", "sheet"):
             if getattr(self, name) is not None and self.file is None:
                 raise UserError(f"--{name} goes with --file")
         require_one_or_more(self, "batch_size")
@@ -186,24 +189,24 @@ class PredictConfig:
             raise UserError(f"--output {self.output} is the file that is read: give the answers another name")
 
 
-def read_texts(path: Path, column: str | None) -> list[str]:
-    """The texts of a file, one a line, or those of a table; what was odd about it is told.
+def read_texts(path: Path, column: str | None, sheet: str | None = None) -> list[str]:
+    """The texts of a file, one a line, or those of a table; what was odd about it is told, and which column was chosen.
 
     Raises:
-        UserError: the file cannot be read, or is a table without such a column.
+        UserError: the file cannot be read, or is a table without such a column or sheet.
     """
     if not is_table(path):
-        if column is not None:
-            raise UserError(f"--column goes with a table, such as .csv or .xlsx: {path} is read line by line")
+        if column is not None or sheet is not None:
+            raise UserError(f"--column and --sheet go with a table, and {path} is read as a text a line")
         with open_text(path) as file:
             texts, warnings = list(file.lines()), file.warnings
     else:
         wanted = [column] if column else []
-        with open_table(path, wanted=wanted) as found:
-            chosen = choose_columns(found.columns, wanted, TEXT_NAMES, "--column", str(path))
-            if not chosen:
-                raise UserError(f"{path} has no column that is known to hold texts: name it with --column")
-            texts, warnings = [cell_text(row[chosen[0]]) for row in found.rows], found.warnings
+        with open_table(path, wanted=wanted, sheet=sheet) as found:
+            chosen = text_columns(found.columns, wanted, str(path))[0]
+            texts, warnings = [cell_text(row[chosen]) for row in found.rows], found.warnings
+        if column is None:
+            print(f"{path}: text: {found.columns[chosen]!r}; another column: --column", file=sys.stderr)
     for warning in warnings:
         print(f"warning: {path}: {warning}", file=sys.stderr)
     return texts
@@ -230,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = parse(PredictConfig, argv, __doc__)
     if config.text is not None and (fault := text_fault(config.text)):
         raise UserError(f"--text is {FAULTS[fault]}: give a text")
-    texts = read_texts(config.file, config.column) if config.file else [config.text or SAMPLE]
+    texts = read_texts(config.file, config.column, config.sheet) if config.file else [config.text or SAMPLE]
     path = find_model(config.model, MODELS)
     predictor = NerPredictor.load(path, config.device)
     predictor.batch_size = config.batch_size

@@ -153,6 +153,6 @@ def text_columns(names: Sequence[str], wanted: Sequence[str], file: str) -> list
     if chosen or len(names) == 1:
         return chosen or [0]
     raise UserError(
-        f"{file}: which column holds the titles? Its columns are {', '.join(map(repr, names))}: name it "
+        f"{file}: which column holds the texts? Its columns are {', '.join(map(repr, names))}: name it "
         f"with --column {names[0]}"
     )

@@ -82,6 +82,8 @@ def _read_rows(table: Table, text: Sequence[str], label: str | None, join: str, 
             if len(cell) > 1:
                 raise UserError(f"{table.name} row {number} has {len(cell)} labels: a text must have one class")
             cell = cell[0] if cell else None
+        if isinstance(cell, list | dict):
+            raise UserError(f"{table.name} row {number}: its label is no class: {shorten(cell_text(cell))}")
         name = cell_text(cell)
         has_text, has_name = not text_fault(one), bool(clean_name(name))
         blank += not has_text and not has_name

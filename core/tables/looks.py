@@ -14,7 +14,8 @@ from core.text.decode import open_text
 ASPECTS, ENTITIES, QUESTIONS = "aspects", "entities", "questions"
 LOOK_LINES, LOOK_CHARACTERS = 200, 10_000  # looked at, and of each
 TAG = re.compile(r"[BIESMLUW][-_]\S+|O")  # of a token
-SPANS = re.compile(r'\s*\{.*"(entities"\s*:\s*\[|label"\s*:\s*\{)')
+SPANS = re.compile(r'\s*\{.*"(entities"\s*:\s*\[|label"\s*:\s*\{|labels?"\s*:\s*\[\s*(\[\s*\d|\{[^{}]*"start"))')
+MARKED = '"start"', '"end"', '"labels"'  # keys of a list of tasks, as Label Studio exports it
 PASSAGES = '"paragraphs"', '"qas"'  # keys of a file of questions
 MOST_VALUES, LONGEST_VALUE = 6, 20  # of a column that says one of a few states
 
@@ -36,7 +37,8 @@ def looks_of(path: Path) -> str:
         return QUESTIONS
     cells = [cells for line in lines if (cells := line.split()) and cells[0] != "-DOCSTART-"]
     has_tags = are_tags({row[-1] for row in cells}) and all(len(row) > 1 for row in cells)
-    if has_tags or (cells and SPANS.match(next(line for line in lines if line.strip()))):
+    is_list = text.lstrip().startswith("[") and all(key in text for key in MARKED)
+    if has_tags or is_list or any(map(SPANS.match, lines)):
         return ENTITIES
     try:
         return ASPECTS if len(state_columns(path)) > 1 else ""

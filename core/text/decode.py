@@ -65,6 +65,11 @@ class Text(AbstractContextManager):
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
+    @property
+    def head(self) -> str:
+        """Its beginning, as far as it was read at once."""
+        return self._head.decode(self.encoding, "replace").removeprefix("\ufeff")
+
     def lines(self) -> Iterator[str]:
         """The lines without their ends, once.
 

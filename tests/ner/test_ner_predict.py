@@ -134,6 +134,40 @@ def test_the_command_line(tagger: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "王芳来自北京。\n" in capsys.readouterr().out
 
 
+def test_which_sheet_and_column_are_read_is_told_and_chosen(
+    tagger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    book = pytest.importorskip("openpyxl").Workbook()
+    for title, text in (("一月", "王芳"), ("二月", "北京")):
+        sheet = book.create_sheet(title)
+        for row in (["报表"], ["编号", "标题", "内容"], [7, f"{text}来自。", "来自北京。"], [], [9, text, "来自。"]):
+            sheet.append(row)
+    book.save(path := tmp_path / "a.xlsx")
+
+    def tell(*args: str) -> tuple[list[tuple[int, str]], str]:
+        output = tmp_path / "b.jsonl"
+        predict.main(["--model", str(tagger), "--file", str(path), "--output", str(output), *args])
+        rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+        return [(row["row"], row["text"]) for row in rows], capsys.readouterr().err
+
+    rows, said = tell()
+    assert dict(rows) == {1: "王芳来自。", 2: "", 3: "王芳"}  # those below the header, the blank one too
+    assert "text: '标题'; another column: --column" in said and "sheet '一月' is read, not '二月': see --sheet" in said
+    rows, said = tell("--sheet", "二月", "--column", "内容")
+    assert dict(rows) == {1: "来自北京。", 2: "", 3: "来自。"} and "--column" not in said and "--sheet" not in said
+    assert dict(tell("--sheet", "二月")[0])[3] == "北京"
+    with pytest.raises(UserError, match="no sheet '三月': --sheet must be one of "):
+        tell("--sheet", "三月")
+
+
+def test_a_table_of_one_column_needs_no_name_and_one_of_several_does(tmp_path: Path):
+    (tmp_path / "one.csv").write_text("王芳来自北京。\n", encoding="utf-8")
+    assert read_texts(tmp_path / "one.csv", None) == ["王芳来自北京。"]
+    (tmp_path / "two.csv").write_text("甲,乙\n1,王芳\n2,北京\n", encoding="utf-8")
+    with pytest.raises(UserError, match="Its columns are '甲', '乙': name it with --column"):
+        read_texts(tmp_path / "two.csv", None)
+
+
 def test_numbers_are_numbers_in_a_parquet_file(tagger: Path, tmp_path: Path):
     parquet = pytest.importorskip("pyarrow.parquet")
     (tmp_path / "a.txt").write_text("王芳来自北京。\n\n", encoding="utf-8")
@@ -149,6 +183,9 @@ def test_numbers_are_numbers_in_a_parquet_file(tagger: Path, tmp_path: Path):
         (["--text", " "], "nothing in it can be seen"),
         (["--text", "a", "--file", "b"], "exclude each other"),
         (["--output", "a.csv"], "--output goes with --file"),
+        (["--sheet", "一月"], "--sheet goes with --file"),
+        (["--file", "a.txt", "--sheet", "一月"], "--column and --sheet go with a table"),
+        (["--file", "a.txt", "--column", "内容"], "--column and --sheet go with a table"),
         (["--file", "missing.txt"], "does not exist"),
         (["--text", "a", "--model", "none"], "there is no model none"),
     ],

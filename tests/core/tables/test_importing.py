@@ -142,6 +142,15 @@ def test_columns_that_nobody_knows(tmp_path: Path):
         bring(tmp_path, "--label", "栏目", table=rows())
 
 
+# each a label that would be a class, of four rows or more
+SPANS = "".join(
+    f'{{"text": "{name}到了{n}", "label": [[0, 2, "{label}"]]}}\n'
+    for n in range(9)
+    for name, label in (("王芳", "PER"), ("北京", "LOC"))
+)
+ENTITY = '{"id": 0, "label": "PER", "start_offset": 0, "end_offset": 2}'
+RELATIONS = f'{{"id": 1, "text": "王芳到了", "entities": [{ENTITY}], "relations": [], "Comments": []}}\n' * 9
+REGION = '{"type": "labels", "value": {"start": 0, "end": 2, "text": "王芳", "labels": ["PER"]}}'
 CONLL = "".join(f"王{row}\tB-PER\n来到了\tO\n北京市\tB-LOC\n\n" for row in range(60))
 
 
@@ -173,6 +182,20 @@ def test_a_table_with_one_column_of_few_values_is_no_table_of_aspects(tmp_path: 
         ("spans.jsonl", None, "ner"),
         ("clue.json", '{"text": "王芳到了", "label": {"PER": {"王芳": [[0, 1]]}}}\n' * 9, "ner"),
         ("clue.jsonl", '{"text": "王芳到了", "label": {"PER": {"王芳": [[0, 1]]}}}\n' * 9, "ner"),
+        (
+            "doccano.jsonl",
+            '{"text": "王芳到了", "label": []}\n{"text": "王芳到", "label": [[0, 2, "PER"]]}\n' * 9,
+            "ner",
+        ),
+        ("doccano.jsonl", '{"text": "王芳到了", "labels": [[0, 1, "PER"], [1, 2, "PER"]]}\n' * 9, "ner"),
+        ("doccano.jsonl", SPANS, "ner"),
+        ("relations.jsonl", RELATIONS, "ner"),
+        (
+            "studio.json",
+            f'[{{"id": 1, "annotations": [{{"result": [{REGION}]}}], "data": {{"text": "王芳到"}}}}]',
+            "ner",
+        ),
+        ("min.json", '[\n {\n"text": "王芳到",\n"label": [{"start": 0, "end": 2, "labels": ["PER"]}]}\n]', "ner"),
         ("squad.json", None, "qa"),
         ("squad.txt", None, "qa"),
     ],
