@@ -205,6 +205,8 @@ class PredictConfig:
     """A text file with a review a line (UTF-8 or GB18030), or a table: .csv, .tsv, .xlsx, .jsonl, .parquet."""
     column: str | None = None
     """The column of the table that holds the reviews, by its name or letter. None: the first of a usual name."""
+    sheet: str | None = None
+    """Sheet of a workbook. None: the first one with columns that are called as they should be, else the first one."""
     output: Path | None = None
     """With --file: the table to write, its columns and one for each aspect; None: the answers are printed."""
     batch_size: int = Config.batch_size
@@ -215,7 +217,7 @@ class PredictConfig:
     def __post_init__(self) -> None:
         if self.text is not None and self.file is not None:
             raise UserError("--text and --file exclude each other: give one of them")
-        for name in ("output", "column"):
+        for name in ("output", "column", "sheet"):
             if getattr(self, name) is not None and self.file is None:
                 raise UserError(f"--{name} goes with --file")
         require_one_or_more(self, "batch_size")
@@ -248,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(text)
         show(predictor.predict(text), absent)
         return
-    columns, rows, place, schema = read_reviews(config.file, config.column)
+    columns, rows, place, schema = read_reviews(config.file, config.column, config.sheet)
     texts = [cell_text(row[place]) for row in rows]
     found = iter(predict_all(predictor, [text for text in texts if not text_fault(clean(text))], "predicting"))
     answers = [None if text_fault(clean(text)) else next(found) for text in texts]

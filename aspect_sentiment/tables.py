@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import pyarrow
 
 
-def read_reviews(path: Path, column: str | None) -> tuple[list[str], list[list[Any]], int, "pyarrow.Schema | None"]:
+def read_reviews(
+    path: Path, column: str | None, sheet: str | None = None
+) -> tuple[list[str], list[list[Any]], int, "pyarrow.Schema | None"]:
     """The columns of a table, its rows, which column holds the reviews, and the types of the columns where known.
 
     A text file is a column `text`.
@@ -26,14 +28,14 @@ def read_reviews(path: Path, column: str | None) -> tuple[list[str], list[list[A
         UserError: the file cannot be read, or is a table without such a column.
     """
     if not is_table(path):
-        if column is not None:
-            raise UserError(f"--column goes with a table, such as .csv or .xlsx: {path} is read line by line")
+        if column is not None or sheet is not None:
+            raise UserError(f"--column and --sheet go with a table, and {path} is read as a text a line")
         with open_text(path) as file:
             columns, rows, place, schema = ["text"], [[line] for line in file.lines()], 0, None
             warnings = file.warnings
     else:
         wanted = [column] if column else []
-        with open_table(path, wanted=wanted) as found:
+        with open_table(path, wanted=wanted, sheet=sheet) as found:
             chosen = choose_columns(found.columns, wanted, REVIEW_NAMES, "--column", str(path))
             if not chosen:
                 raise UserError(f"{path} has no column that is known to hold reviews: name it with --column")

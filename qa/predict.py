@@ -186,6 +186,8 @@ class PredictConfig:
     passages and, without --question, questions."""
     columns: tuple[str, str] | None = None
     """The columns of the table with the questions and the passages, by name or letter. None: those of usual names."""
+    sheet: str | None = None
+    """Sheet of a workbook. None: the first one with columns that are called as they should be, else the first one."""
     output: Path | None = None
     """With a table: the table to write, a row for each question, its suffix as above; None: answers are printed."""
     top_k: int = 1
@@ -200,7 +202,7 @@ class PredictConfig:
         if self.context is not None and self.file is not None:
             raise UserError("--context and --file exclude each other: give one of them")
         in_table = self.file is not None and is_table(self.file)
-        for name in ("output", "columns"):
+        for name in ("output", "columns", "sheet"):
             if getattr(self, name) is not None and not in_table:
                 raise UserError(f"--{name} goes with --file and a table, such as .csv or .xlsx")
         if self.question is None and (self.context is not None or (self.file is not None and not in_table)):
@@ -225,7 +227,7 @@ def show(pairs: Sequence[Pair], answers: Sequence[Answer | None], top_k: int) ->
 
 def main(argv: Sequence[str] | None = None) -> None:
     config = parse(PredictConfig, argv, __doc__)
-    pairs = read_pairs(config.file, config.question, config.columns) if config.file else [SAMPLE]
+    pairs = read_pairs(config.file, config.question, config.columns, config.sheet) if config.file else [SAMPLE]
     if config.context is not None:
         pairs = [Pair(config.question, config.context)]
     if not config.output and len(pairs) == 1 and (fault := fault_of(pairs[0])):

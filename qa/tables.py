@@ -23,13 +23,16 @@ KINDS = {"row": int, "start": int, "end": int, "confidence": float}
 CHUNK = 1 << 20  # characters read at a time
 
 
-def read_pairs(path: Path, question: str | None, columns: Sequence[str] | None = None) -> list[Pair]:
+def read_pairs(
+    path: Path, question: str | None, columns: Sequence[str] | None = None, sheet: str | None = None
+) -> list[Pair]:
     """The questions of a file, and the passage that each is about; what was odd about the file is told.
 
     Args:
         path: a text file, or a table.
         question: asked about every passage of the file; None: the table has a column of questions.
         columns: names or letters of those with the questions and the passages; None: those of usual names.
+        sheet: of a workbook; None: see `open_table`.
 
     Raises:
         UserError: the file cannot be read, or is a table without such columns.
@@ -40,7 +43,7 @@ def read_pairs(path: Path, question: str | None, columns: Sequence[str] | None =
         pairs = [Pair(question or "", text)]
     else:
         wanted = [*(columns or (*QUESTION_NAMES, *CONTEXT_NAMES))]
-        with open_table(path, wanted=wanted) as found:
+        with open_table(path, wanted=wanted, sheet=sheet) as found:
             places = []
             for at, (name, known) in enumerate((("questions", QUESTION_NAMES), ("passages", CONTEXT_NAMES))):
                 if name == "questions" and question is not None:

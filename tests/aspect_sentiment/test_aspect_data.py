@@ -192,6 +192,22 @@ def test_the_unsure_and_the_unknown_may_disagree_too(state: str, agree: bool, tm
     assert found == ["菜很香啊"] * agree + ["人热情啊"]
 
 
+def test_a_sheet_of_reviews_can_be_chosen(tmp_path: Path):
+    book = pytest.importorskip("openpyxl").Workbook()
+    for title, text in (("一月", "菜很香"), ("二月", "人热情")):
+        sheet = book.create_sheet(title)
+        sheet.append(["评论"])
+        sheet.append([text])
+    book.save(tmp_path / "a.xlsx")
+    assert [read_reviews(tmp_path / "a.xlsx", None, sheet)[1] for sheet in (None, "二月")] == [
+        [["菜很香"]],
+        [["人热情"]],
+    ]
+    (tmp_path / "a.txt").write_text("菜很香", encoding="utf-8")
+    with pytest.raises(UserError, match="--column and --sheet go with a table"):
+        read_reviews(tmp_path / "a.txt", None, "一月")
+
+
 def test_lines_of_any_length_are_read_whole(tmp_path: Path):
     path, text = tmp_path / "long.txt", "好" * 70_000 + "就是人冷淡" + "好" * 70_000
     path.write_text(f"{text}\n菜很香", encoding="utf-8")

@@ -133,6 +133,14 @@ def test_the_command_line(reader: Path, tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "c.csv").write_text(f"id,甲,乙\n7,{WHO},{CONTEXT}\n", encoding="utf-8")
     predict.main([*model, "--file", str(tmp_path / "c.csv"), "--columns", "甲", "C"])
     assert "王芳" in capsys.readouterr().out
+    book = pytest.importorskip("openpyxl").Workbook()
+    for title, question in (("一月", WHO), ("二月", WHERE)):
+        sheet = book.create_sheet(title)
+        sheet.append(["问题", "原文"])
+        sheet.append([question, CONTEXT])
+    book.save(tmp_path / "d.xlsx")
+    predict.main([*model, "--file", str(tmp_path / "d.xlsx"), "--sheet", "二月"])
+    assert "北京" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -144,6 +152,7 @@ def test_the_command_line(reader: Path, tmp_path: Path, capsys: pytest.CaptureFi
         (["--context", "a"], "--question is missing"),
         (["--context", "a", "--file", "b.csv"], "exclude each other"),
         (["--question", "a", "--context", "b", "--output", "c.csv"], "--output goes with --file and a table"),
+        (["--question", "a", "--file", "b.txt", "--sheet", "一月"], "--sheet goes with --file and a table"),
     ],
 )
 def test_questions_that_cannot_be_asked(args: list[str], says: str):
