@@ -8,7 +8,6 @@ from core.answers import text_fault
 from core.serving.answers import ApiError
 from core.serving.openapi import SHARE, STRING, listed
 from core.serving.questions import TOP_K, TRUNCATED, Asked, Limits, read_top_k
-from core.tables.columns import TEXT_NAMES
 from core.text.tokenizer import replace_surrogates
 from qa.formats import Pair
 
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
 
 NAMES = {"question": "问题", "context": "原文"}
 QUESTION_NAMES = ("问题", "提问", "question", "query", "questions")  # of columns
-CONTEXT_NAMES = ("原文", "段落", "文章", "材料", "context", "passage", "paragraph", *TEXT_NAMES)
+# In the order in which they are taken; a title is no passage.
+CONTEXT_NAMES = ("原文", "段落", "文章", "材料", "正文", "内容", "文本", "文章内容", "新闻内容")
+CONTEXT_NAMES += ("context", "passage", "paragraph", "text", "content")
 PLACE = {"type": ["integer", "null"]}
 SPAN = {"answer": STRING, "start": PLACE, "end": PLACE, "confidence": SHARE}
 

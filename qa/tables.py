@@ -52,6 +52,9 @@ def read_pairs(
                 if not (chosen := choose_columns(found.columns, own, known, "--columns", str(path))):
                     raise UserError(f"{path} has no column that is known to hold {name}: name both with --columns")
                 places += chosen
+            if columns is None:
+                told = ", ".join(repr(found.columns[place]) for place in places)
+                print(f"{path}: read from {told}; other columns: --columns", file=sys.stderr)
             cells = [[cell_text(row[place]) for place in places] for row in found.rows]
             warnings = found.warnings
         pairs = [Pair(*([question] if question is not None else []), *row) for row in cells]
@@ -67,7 +70,8 @@ def answer_rows(pairs: Sequence[Pair], answers: Sequence["Answer | None"]) -> It
             yield [number, pair.question, "", None, None, None, fault_of(pair)]
             continue
         note = "" if found["answer"] else "no answer in the passage"
-        yield [number, pair.question, *(found[name] for name in ("answer", "start", "end", "confidence")), note]
+        own = [found[name] for name in ("answer", "start", "end")]
+        yield [number, pair.question, *own, round(found["confidence"], 4), note]
 
 
 def fault_of(pair: Pair) -> str:

@@ -125,10 +125,13 @@ def test_the_command_line(reader: Path, tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "a.txt").write_text(f"{CONTEXT}\n", encoding="utf-8")
     predict.main([*model, "--question", WHERE, "--file", str(tmp_path / "a.txt")])
     assert "北京" in capsys.readouterr().out
-    (tmp_path / "a.csv").write_text(f"编号,问题,原文\n7,{WHERE},{CONTEXT}\n8,,{CONTEXT}\n", encoding="utf-8")
+    table = f"编号,标题,问题,正文\n7,北京,{WHERE},{CONTEXT}\n8,北京,,{CONTEXT}\n"  # a title is no passage
+    (tmp_path / "a.csv").write_text(table, encoding="utf-8")
     predict.main([*model, "--file", str(tmp_path / "a.csv"), "--output", str(tmp_path / "b.jsonl")])
     rows = [json.loads(line) for line in (tmp_path / "b.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(row["row"], row["answer"], row["start"]) for row in rows] == [(1, "北京", 9), (2, "", None)]
+    assert "read from '问题', '正文'; other columns: --columns" in capsys.readouterr().err
+    assert rows[0]["confidence"] == round(rows[0]["confidence"], 4)
     assert rows[1]["error"] == "the question is empty: nothing in it can be seen"
     (tmp_path / "c.csv").write_text(f"id,甲,乙\n7,{WHO},{CONTEXT}\n", encoding="utf-8")
     predict.main([*model, "--file", str(tmp_path / "c.csv"), "--columns", "甲", "C"])
