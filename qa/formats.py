@@ -2,7 +2,8 @@
 
 {"data": [{"paragraphs": [{"context": "…", "qas": [{"id": "…", "question": "…", "answers": [{"text": "…",
 "answer_start": 12}]}]}]}]}; where `is_impossible` is true, the passage has no answer. In UTF-8 or GB18030. An answer
-that does not stand where it is said to is looked for nearby.
+that does not stand where it is said to is looked for nearby. Also the JSON that CMRC 2018 was published in: a list of
+passages with context_text, query_text, query_id, and answers that are texts alone.
 """
 
 import json
@@ -77,8 +78,8 @@ def read_labelled(path: Path, limit: int | None = None) -> LabelledFile:
         text = "".join(file.parts(CHUNK)).removeprefix("\ufeff")
     try:
         content = json.loads(text)
-        articles = content["data"]
-        passages = [passage for article in articles for passage in article["paragraphs"]]
+        is_list = isinstance(content, list)  # of passages, as CMRC 2018 was published
+        passages = content if is_list else [each for article in content["data"] for each in article["paragraphs"]]
     except (ValueError, KeyError, TypeError, RecursionError) as fault:
         raise UserError(f"{path} is not {FORMAT}: write it so ({type(fault).__name__}: {fault})") from fault
     for number, passage in enumerate(passages, start=1):
@@ -101,9 +102,10 @@ def read_labelled(path: Path, limit: int | None = None) -> LabelledFile:
 
 def _questions(passage: dict[str, Any], counts: Counter[str]) -> Iterator[Labelled]:
     """The questions of a passage that can be used."""
-    context = _object(passage, "passage")["context"]
+    context = _either(_object(passage, "passage"), "context", "context_text")
     for asked in passage["qas"]:
-        pair = Pair(_text(_object(asked, "question")["question"], "question"), _text(context, "context"))
+        question = _either(_object(asked, "question"), "question", "query_text")
+        pair = Pair(_text(question, "question"), _text(context, "context"))
         if text_fault(pair.question) or text_fault(pair.context):
             counts[NO_TEXT] += 1
             continue
@@ -127,8 +129,9 @@ def _questions(passage: dict[str, Any], counts: Counter[str]) -> Iterator[Labell
         if not answers and not impossible:
             counts[UNLABELLED] += 1
             continue
-        note = f"{asked.get('id')}: {', '.join(lost)} of {shorten(context)}" if lost else ""
-        yield Labelled(str(asked.get("id", "")), pair, answers, spans, note)
+        name = str(asked.get("id", asked.get("query_id", "")))
+        note = f"{name}: {', '.join(lost)} of {shorten(context)}" if lost else ""
+        yield Labelled(name, pair, answers, spans, note)
 
 
 def _answers(given: Any) -> Iterator[tuple[Any, Any]]:
@@ -137,7 +140,15 @@ def _answers(given: Any) -> Iterator[tuple[Any, Any]]:
         yield from zip_longest(given["text"], given.get("answer_start") or ())
         return
     for answer in given:
+        if isinstance(answer, str):  # as CMRC 2018 was published, without its place
+            yield answer, None
+            continue
         yield _object(answer, "answer")["text"], answer.get("answer_start")
+
+
+def _either(values: dict[str, Any], key: str, other: str) -> Any:
+    """The value of a key, or of what CMRC 2018 called it."""
+    return values[other] if key not in values and other in values else values[key]
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:

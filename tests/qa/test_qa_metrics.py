@@ -105,12 +105,27 @@ def test_faulty_answers_are_mended_or_told(tmp_path: Path):
         [{"text": " \u3000十七点\n", "answer_start": -1}],
         {"text": ["十七点"], "answer_start": [1]},  # of Hugging Face
         {"text": ["十七点"]},
+        ["十七点"],
     ],
 )
 def test_answers_with_spaces_or_in_lists(answers: list | dict, tmp_path: Path):
     asked = {"id": "1", "question": "几点？", "answers": answers}
     split = read(write_squad(tmp_path / "a.json", [{"context": "到十七点关门", "qas": [asked]}]))
     assert (split.answers, split.spans, split.notes) == ([["十七点"]], [[(1, 4)]], [])
+
+
+def test_cmrc_as_it_was_published(tmp_path: Path):
+    asked = [{"query_id": "T_0", "query_text": "几点？", "answers": ["十七点", "十七点"]}]
+    asked.append({"query_id": "T_1", "query_text": "到几点？", "answers": ["点"]})
+    passages = [{"context_id": "T", "context_text": "到十七点不是八点", "title": "甲", "qas": asked}]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(passages, ensure_ascii=False), encoding="utf-8")
+    split = read(path)
+    assert split.answers == [["十七点", "十七点"], ["点"]] and split.spans == [[(1, 4), (1, 4)], []]
+    assert len(split.notes) == 1 and split.notes[0].startswith("T_1: ")  # an answer at two places is not learned
+    path.write_text('[{"context_text": "a", "qas": [{}]}]', encoding="utf-8")
+    with pytest.raises(UserError, match="passage 1: 'question' is missing"):
+        read(path)
 
 
 def test_spaces_before_an_answer_move_its_place(tmp_path: Path):
@@ -132,8 +147,8 @@ def test_spaces_before_an_answer_move_its_place(tmp_path: Path):
         ('{"data": [{"paragraphs": ["a"]}]}', "passage 1: this passage is str, not {"),
         ('{"data": [{"paragraphs": [{"context": "a", "qas": ["b"]}]}]}', "this question is str, not {"),
         (
-            '{"data": [{"paragraphs": [{"context": "a", "qas": [{"question": "b", "answers": ["a"]}]}]}]}',
-            "this answer is str, not {",
+            '{"data": [{"paragraphs": [{"context": "a", "qas": [{"question": "b", "answers": [["a"]]}]}]}]}',
+            "this answer is list, not {",
         ),
         ('{"data": [{"paragraphs": [{"context": 1, "qas": [{"question": "b"}]}]}]}', "a context is int, not a text"),
     ],
