@@ -90,6 +90,29 @@ def test_the_contract_says_which_keys_go_with_which_model(served):
     assert all(KEYS[task] in item["properties"] for task, item in zip(served, items, strict=True))
 
 
+OPTIONS = {"classification": {"top_k", "min_confidence"}, "ner": set(), "aspect_sentiment": set(), "qa": {"top_k"}}
+
+
+@pytest.mark.parametrize("served", orders(), ids="-".join)
+@pytest.mark.parametrize(("key", "good", "bad"), [("top_k", 1, 0), ("min_confidence", 0.5, "高")])
+def test_an_option_counts_or_is_refused(served, key, good, bad):
+    client = serve(*served)
+    contract = client.get("/openapi.json").get_json()["paths"]["/predict"]["post"]["requestBody"]["content"]
+    for task, asked, body in zip(
+        served, contract["application/json"]["schema"]["anyOf"], shown_in_the_contract(client), strict=True
+    ):
+        several = {name: value if name == "model" else [value] for name, value in body.items()}
+        for each in (body, several):
+            has = key in OPTIONS[task]
+            assert (key in asked["properties"]) == has
+            assert client.post("/predict", json={**each, key: good}).status_code == (200 if has else 422)
+            told = client.post("/predict", json={**each, key: bad}).get_json()
+            assert (told["status"], told["code"]) == (422, f"bad_{key}")
+            assert has or told["error"] == f"模型 {task}（{CALLED[task]}）没有 {key} 这个选项：请去掉它"
+            for more in ({key: None}, {"unheard_of": bad}):
+                assert client.post("/predict", json={**each, **more}).status_code == 200
+
+
 @pytest.mark.parametrize("chosen", [{}, {"model": "classification"}])
 def test_a_question_for_the_titles_is_told_the_model_to_name(chosen):
     client = serve("classification", "ner", "qa")

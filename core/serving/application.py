@@ -28,7 +28,7 @@ from core.serving.feedback import Feedback
 from core.serving.messages import Request, Response, to_json
 from core.serving.micro_batcher import MicroBatcher, NotAnswered, QueueFull, Stopped
 from core.serving.pieces import Pieces
-from core.serving.questions import Asked, Limits, Question, check_keys, examples
+from core.serving.questions import Asked, Limits, Question, check_keys, check_options, examples
 from core.serving.settings import Settings
 from core.serving.waiting import answers, wake
 
@@ -205,6 +205,7 @@ class Application:
             body = read_object(request, self.examples[self.names[0]])
             name = read_model(body, self.names, self.aliases)
             check_keys(body, name, self.questions)
+            check_options(body, name, self.questions)
             question = self.questions[name]
             asked = question.read(body, self._limits)
             if asked.single and isinstance(asked.items[0], ApiError):

@@ -136,6 +136,17 @@ def check_keys(body: dict[str, Any], name: str, questions: Mapping[str, Question
             raise ApiError(422, f"{key}_missing", f"缺少 {key}：请发送 {shown}")
 
 
+def check_options(body: dict[str, Any], name: str, questions: Mapping[str, Question]) -> None:
+    """Refuse an option that the task of a model does not have, lest it be thought to count.
+
+    Raises:
+        ApiError: the request has one that other tasks have.
+    """
+    for key in CLASS_OPTIONS:
+        if body.get(key) is not None and key not in questions[name].options:
+            raise ApiError(422, f"bad_{key}", f"模型 {name}（{questions[name].called}）没有 {key} 这个选项：请去掉它")
+
+
 def read_top_k(body: dict[str, Any]) -> int:
     """How many classes a request asks for."""
     top_k = body.get("top_k", 3)
