@@ -90,7 +90,9 @@ def describe(
         "/metrics": {"get": _get("Prometheus 计数", "text/plain")},
     }
     if told:
-        feedback = {"required": ["label"], **with_keys({"request_id": STRING, "text": STRING, "label": STRING})}
+        learns = {"type": "string", "enum": [name for name, each in questions.items() if each.takes_feedback]}
+        keys = {"request_id": STRING, "text": STRING, "label": STRING, "model": learns}
+        feedback = {"required": ["label"], **with_keys(keys)}
         paths["/feedback"] = {"post": _post("告诉正确的类别", feedback, OBJECT, {"反馈": {"value": dict(told)}})}
     return {
         "openapi": "3.1.0",

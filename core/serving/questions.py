@@ -46,6 +46,7 @@ class Question(Protocol):
         columns: where an item is several texts, the usual names of the column of each in a table; (): it is a text.
         options: the JSON schema of each key that a request may have beside those of `example`.
         keys: the JSON schema of each key that an answer has beside its "text".
+        takes_feedback: whether an item and one of the model's labels, which a user says it has, can be trained on.
     """
 
     called: str
@@ -53,6 +54,7 @@ class Question(Protocol):
     columns: tuple[tuple[str, ...], ...]
     options: Mapping[str, Any]
     keys: Mapping[str, Any]
+    takes_feedback: bool
 
     @property
     def example(self) -> dict[str, Any]:
@@ -87,6 +89,7 @@ class TextQuestion:
     columns: tuple[tuple[str, ...], ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     keys: Mapping[str, Any] = field(default_factory=dict)
+    takes_feedback: bool = False
 
     @property
     def example(self) -> dict[str, Any]:
