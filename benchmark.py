@@ -150,6 +150,12 @@ def comparable(
             print(f"warning: left out: {file.path}: {fault}")
 
 
+def how_to_train(task: Task) -> str:
+    """The command that makes the teacher of a task, in parentheses; nothing where no teacher has a name."""
+    teacher = task.models.get("teacher")
+    return f" (`python {teacher.script}`)" if teacher else ""
+
+
 def benchmark_models(config: BenchmarkConfig) -> dict[str, Any]:
     """All models on the same rows."""
     opened = open_models(find_files(config.model))
@@ -175,10 +181,10 @@ def benchmark_models(config: BenchmarkConfig) -> dict[str, Any]:
             candidate.row |= {"accuracy_low": low, "accuracy_high": high}
     rows = measure(candidates, items)
     if rows[-1]["ratio_p50"] is None:
-        print("warning: without a teacher (`python train.py`) there is nothing to give ratios to")
+        print(f"warning: without a teacher{how_to_train(task)} there is nothing to give ratios to")
     data = task.file(data_dir, split)
     chosen = choose(rows, by)
-    for candidate in candidates:  # the baselines have no file to answer with
+    for candidate in candidates:
         if candidate.row is chosen and candidate.predictor:
             lineage.advise(task.models, candidate.predictor.path, candidate.predictor.facts)
     facts = {"data": f"{data.name}, {n} titles", "data_sha256": sha256(data)}

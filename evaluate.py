@@ -53,34 +53,52 @@ class EvaluateConfig:
         require_one_or_more(self, "batch_size", "limit")
 
 
-def compare(metrics: dict[str, Any], split: Split, folder: Path) -> dict[str, Any]:
-    """The difference to the headline metric in another folder's metrics.json, with its 95 % interval.
+def answers_of(report: dict[str, Any]) -> tuple[str, np.ndarray]:
+    """What a report has for each row, and its name there.
 
-    Both have the class `predicted` for each row; or of each what is right, found and there (`rows`), as of entities; or
-    the score of each (`row_scores`), as of answers.
+    That is the score (`row_scores`), as of answers; or what is right, found and there (`rows`), as of entities; or the
+    class `predicted`.
+    """
+    if "row_scores" in report:
+        return "row_scores", np.array(report["row_scores"], float)
+    if "rows" in report:
+        return "rows", np.array(report["rows"], int).reshape(-1, 3)
+    return "predicted", np.array(report["predicted"].split(), int)
+
+
+def read_other(path: Path, data_sha256: str, rows: int) -> dict[str, Any]:
+    """The metrics.json of another model on the same rows.
 
     Raises:
         UserError: there is no such file, or it is about other data.
     """
-    path = folder / "metrics.json"
     try:
         other = json.loads(path.read_text(encoding="utf-8"))
-        same_data = other["data_sha256"] == metrics["data_sha256"]
-        in_rows, in_scores, both = "rows" in metrics, "row_scores" in metrics, (metrics, other)
-        if in_scores:
-            ours, theirs = (np.array(found["row_scores"], float) for found in both)
-        else:
-            ours, theirs = (np.array(found["rows"] if in_rows else found["predicted"].split(), int) for found in both)
-        name = other["model"]
+        same_data, measured = other["data_sha256"] == data_sha256, len(answers_of(other)[1])
+        other["model"] = str(other["model"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise UserError(f"{path} is not a report of baseline.py or evaluate.py: run one of them first") from fault
-    if not same_data or len(theirs) != len(split):
+    if not same_data or measured != rows:
         raise UserError(f"{path} was measured on other data: measure both models on the same file")
-    if in_rows:
-        return {"model": name, **asdict(paired_bootstrap_counts(ours[None], theirs[None]))}
-    if in_scores:
-        return {"model": name, **asdict(paired_bootstrap(ours, theirs))}
-    return {"model": name, **asdict(paired_bootstrap(ours == split.labels, theirs == split.labels))}
+    return other
+
+
+def compare(metrics: dict[str, Any], split: Split, other: dict[str, Any]) -> dict[str, Any]:
+    """The difference to the headline metric of another report on the same rows, with its 95 % interval.
+
+    Raises:
+        UserError: it is of a model of another kind.
+    """
+    (kind, ours), (their_kind, theirs) = answers_of(metrics), answers_of(other)
+    if kind != their_kind:
+        raise UserError(f"{other['model']} is a model of another task: compare with a report of the same one")
+    if kind == "rows":
+        found = paired_bootstrap_counts(ours[None], theirs[None])
+    elif kind == "row_scores":
+        found = paired_bootstrap(ours, theirs)
+    else:
+        found = paired_bootstrap(ours == split.labels, theirs == split.labels)
+    return {"model": other["model"], **asdict(found)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -91,6 +109,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = config.data or task.file(tasks.own_folder(Config.data_dir, task), "test")
     task.check_labels(predictor.facts, data.parent)
     split = task.read(data, predictor.labels, config.limit)
+    data_sha256 = sha256(data)
+    other = read_other(config.against / "metrics.json", data_sha256, len(split)) if config.against else None
     name = name_of(path, task.models) or predictor.name
     heading = f"model: {name} ({path})"
     print(heading)
@@ -98,15 +118,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"warning: {data}: {warning}")
 
     folder = config.output / "evaluate"
-    facts = {"model": name, "data": data.name, "data_sha256": sha256(data)}
+    facts = {"model": name, "data": data.name, "data_sha256": data_sha256}
     facts |= {fact: predictor.facts.get(fact) for fact in ("seed", "training")}
     metrics = {**task.score(predictor, split, folder), **facts, **measured_on(pick_device(config.device))}
     report = f"{metrics_table(metrics)}\n"
     report += f"{data} {in_words(metrics, task.best_by)}, n {metrics['n']}"
     if "coverage" in metrics:
         report += f"\n{confidence_table(metrics)}"
-    if config.against:
-        metrics["against"] = found = compare(metrics, split, config.against)
+    if other:
+        metrics["against"] = found = compare(metrics, split, other)
         words = "{difference} points against {model} (95 % interval {low} to {high}, p {p})"
         report += f"\n{readable(headline(metrics, task.best_by))} {interval(found, words)}"
     write_json(folder / "metrics.json", metrics)

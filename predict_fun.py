@@ -145,6 +145,7 @@ TASK = Task(
         sample=SAMPLES[0],
         options=CLASS_OPTIONS,
         keys=CLASS_KEYS,
+        takes_feedback=True,
     ),
     baseline="baseline",
     models=MODELS,

@@ -32,6 +32,7 @@ class PairQuestion:
     columns: tuple[tuple[str, ...], ...] = (QUESTION_NAMES, CONTEXT_NAMES)
     options: Mapping[str, Any] = field(default_factory=lambda: TOP_K)
     keys: Mapping[str, Any] = field(default_factory=lambda: {**SPAN, "top_k": listed(SPAN), **TRUNCATED})
+    takes_feedback: bool = False
 
     @property
     def example(self) -> dict[str, Any]:

@@ -12,13 +12,14 @@ import pytest
 from conftest import LABELS, ROOT
 
 import benchmark
+import tasks
 from bilstm_classifier import BiLSTMClassifier
 from core.compression import export
 from core.console import UserError
 from core.files import sha256
 from core.measure import benchmark_report
 from core.measure.alone import measure_alone
-from core.measure.benchmark_report import add_ratios, advise, frontier, place_labels
+from core.measure.benchmark_report import add_ratios, advise, choose, frontier, place_labels
 from core.measure.latency import peak_mb
 from core.measure.stats import wilson_interval
 from core.model_files import checkpoint
@@ -92,7 +93,8 @@ def test_all_that_is_present(quick: None, models: Path, teacher: Path, data: Pat
     # a process without torch
     assert 20 < student["peak_mb"] < teachers["peak_mb"] - 50 and student["cold_start_s"] < teachers["cold_start_s"]
 
-    assert "linear model is" in report["advice"]
+    assert "need no neural model" in report["advice"]
+    assert "deploy linear" not in report["advice"] and "python api.py --model" in report["advice"]
     table = Path("out/benchmark.md").read_text(encoding="utf-8")
     assert "| soft | onnxruntime |" in table and report["advice"] in table
     assert Path("out/benchmark.png").read_bytes().startswith(b"\x89PNG")
@@ -133,29 +135,51 @@ def test_without_a_teacher_there_are_no_ratios(quick: None, models: Path, data: 
     report = report_in(Path("out"))
     assert report["data"] == "dev.txt, 20 titles"
     assert all(row["ratio_p50"] is None for row in report["rows"]) and report["rows"][2]["name"] == "soft"
-    assert "without a teacher" in capsys.readouterr().out
+    assert "without a teacher (`python train.py`) there" in capsys.readouterr().out
 
 
 def row(name: str, p50_ms: float | None, accuracy: float, **more) -> dict:
-    return {"name": name, "p50_ms": p50_ms, "accuracy": accuracy, "titles_per_s": 1.0, "file": None, **more}
+    return {"name": name, "p50_ms": p50_ms, "accuracy": accuracy, "titles_per_s": 1.0, "file": f"{name}.onnx", **more}
 
 
 def test_the_frontier_and_the_advice():
     rows = [row("a", 5.0, 0.90), row("b", 1.0, 0.80), row("c", 2.0, 0.80), row("d", 3.0, 0.896), row("e", None, 0.99)]
     assert [one["name"] for one in frontier(rows)] == ["b", "d", "a"]
     assert advise(rows) == (
-        "deploy d on this machine: 3.00 ms a title, accuracy 89.60%, the fastest within half a point of the best "
-        "(a, 90.00%)"
+        "deploy d on this machine (python api.py --model d): 3.00 ms a title, accuracy 89.60%, "
+        "the fastest within half a point of the best (a, 90.00%)"
     )
     rows[3]["accuracy"] = 0.894
     assert advise(rows).startswith("deploy a") and advise(rows).endswith("the best of all")
-    slow_linear = row("linear", 9.0, 0.897)
-    assert advise([*rows, slow_linear]).startswith("deploy a")
-    assert "linear model is as good as the best (89.70%)" in advise([*rows, slow_linear])
-    assert "linear model is the best (91.00%)" in advise([*rows, row("linear", 0.5, 0.91)])
-    assert "linear" not in advise([*rows, row("linear", 0.5, 0.89)])
-    twins = [row("soft", 1.0, 0.9, runtime="torch"), row("soft", 0.5, 0.9, runtime="onnxruntime")]
-    assert advise(twins).startswith("deploy soft (onnxruntime)")
+    twins = [row("soft", 1.0, 0.9, runtime="torch"), row("soft", 0.5, 0.9, runtime="onnxruntime", file="s.onnx")]
+    assert advise(twins).startswith("deploy soft (onnxruntime) on this machine (python api.py --model s.onnx)")
+
+
+@pytest.mark.parametrize("name", ["linear", "linear_offsets", "crf", "clause, rules"])
+def test_a_baseline_is_told_of_and_a_model_with_a_file_advised(name: str):
+    rows = [row("a", 5.0, 0.90), row("d", 3.0, 0.896)]
+    plain = advise(rows)
+    for accuracy, p50_ms, figure in ((0.91, 0.5, "91.00%"), (0.903, 9.0, "90.30%")):
+        both = [row(name, p50_ms, accuracy, file=None), *rows]
+        assert choose(both) is rows[1]
+        assert advise(both) == (
+            f"{name} ({figure}) is the best, so these texts need no neural model, but there is no file of it to serve: "
+            "deploy d on this machine (python api.py --model d): 3.00 ms a title, accuracy 89.60%, "
+            "the fastest within half a point of the best that has a file (a, 90.00%)"
+        )
+    as_good = advise([row(name, 0.5, 0.897, file=None), *rows])
+    assert as_good.startswith(f"{plain}; {name} (89.70%) is as good") and as_good.endswith("no file of it to serve")
+    assert advise([row(name, 0.5, 0.89, file=None), *rows]) == plain
+    alone = advise([row(name, 0.5, 0.9, file=None), row("majority", None, 0.99, file=None)])
+    assert "deploy" not in alone and f"{name} (90.00%) is the best" in alone
+
+
+@pytest.mark.parametrize(
+    ("task", "command"),
+    [("classification", "train.py"), *((name, f"-m {name}.train") for name in ("ner", "aspect_sentiment", "qa"))],
+)
+def test_the_command_that_trains_is_that_of_the_task(task: str, command: str):
+    assert benchmark.how_to_train(tasks.task_of({"task": task})) == f" (`python {command}`)"
 
 
 def test_ratios_above_one_are_faster():

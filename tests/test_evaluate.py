@@ -12,6 +12,7 @@ import evaluate
 from core.console import UserError
 from core.measure import plots
 from core.model_files import checkpoint
+from predict_fun import NewsClassifier
 
 
 @pytest.mark.parametrize(("script", "flag"), [(evaluate, "--batch-size"), (evaluate, "--limit"), (baseline, "--limit")])
@@ -63,10 +64,45 @@ def test_a_difference_comes_with_its_interval(teacher: Path, data: Path, tmp_pat
     linear = json.loads((tmp_path / "baseline" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["against"]["difference"] == pytest.approx(metrics["accuracy"] - linear["accuracy"])
 
-    with pytest.raises(UserError, match="measured on other data"):
-        evaluate.main([*common, "--data", str(data / "dev.txt"), "--against", str(tmp_path / "baseline")])
-    with pytest.raises(UserError, match="not a report of baseline.py or evaluate.py"):
-        evaluate.main([*common, "--against", str(tmp_path / "nowhere")])
+
+NO_REPORT = "not a report of baseline.py or evaluate.py"
+
+
+@pytest.mark.parametrize(
+    ("report", "told"),
+    [
+        (None, NO_REPORT),
+        ("", NO_REPORT),
+        ("[]", NO_REPORT),
+        ({"predicted": None}, NO_REPORT),
+        ({"predicted": "a b"}, NO_REPORT),
+        ({"model": ...}, NO_REPORT),
+        ({"rows": [[1, 2]] * 20}, NO_REPORT),
+        ({"rows": [[1, 2, 3], [1]]}, NO_REPORT),
+        ({"data_sha256": "0" * 64}, "measured on other data"),
+        ({"predicted": "0 1"}, "measured on other data"),
+    ],
+)
+def test_a_wrong_report_to_compare_with_costs_nothing(
+    teacher: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report, told: str
+):
+    common = ["--model", str(teacher), "--data", str(data / "test.txt"), "--output", str(tmp_path)]
+    evaluate.main(common)
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    other = tmp_path / "other" / "metrics.json"
+    if isinstance(report, dict):
+        sound = json.loads((tmp_path / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
+        report = json.dumps({name: value for name, value in (sound | report).items() if value is not ...})
+    if report is not None:
+        other.parent.mkdir()
+        other.write_text(report, encoding="utf-8")
+    predicted = []
+    monkeypatch.setattr(NewsClassifier, "predict", lambda *given: predicted.append(given))
+    monkeypatch.setattr(NewsClassifier, "logits", lambda *given: predicted.append(given))
+    with pytest.raises(UserError, match=told):
+        evaluate.main([*common, "--against", str(other.parent)])
+    assert not predicted
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path != other} == kept
 
 
 def test_evaluate_refuses_other_classes_and_lists_mistakes(

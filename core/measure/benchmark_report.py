@@ -17,6 +17,7 @@ from core.files import write_picture
 from core.measure.metrics import readable
 
 NEAR = 0.005  # of accuracy: half a point is not worth waiting for
+NO_FILE = "so these texts need no neural model, but there is no file of it to serve"
 LABEL_POINTS = 12  # from one label of the picture to the next, at least
 COLUMNS = {
     "MB": lambda row: f"{row['size_mb']:.1f}",
@@ -52,33 +53,59 @@ def frontier(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> list[dict[
 
 
 def choose(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> dict[str, Any]:
-    """The row to deploy: the fastest one whose accuracy, or other metric, is within half a point of the best."""
-    return min(_near_best(rows, by)[1], key=lambda row: row["p50_ms"])
+    """The row to deploy: the fastest one whose accuracy, or other metric, is within half a point of the best.
+
+    It is one that has a file to serve, as a baseline has none, unless no row has one.
+    """
+    timed = _timed(rows)
+    served = [row for row in timed if row.get("file")] or timed
+    best = _best(served, by)
+    return min((row for row in served if _is_near(row, best, by)), key=lambda row: row["p50_ms"])
 
 
-def _near_best(rows: Sequence[dict[str, Any]], by: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    timed = [row for row in rows if row["p50_ms"]]
-    best = max(timed, key=lambda row: row[by])
-    return best, [row for row in timed if row[by] >= best[by] - NEAR - 1e-9]
+def _timed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row["p50_ms"]]
+
+
+def _best(rows: Sequence[dict[str, Any]], by: str) -> dict[str, Any]:
+    return max(rows, key=lambda row: row[by])
+
+
+def _is_near(row: dict[str, Any], best: dict[str, Any], by: str) -> bool:
+    return row[by] >= best[by] - NEAR - 1e-9
 
 
 def advise(rows: Sequence[dict[str, Any]], by: str = "accuracy") -> str:
-    """Which model to deploy, and why, for people."""
-    (best, near), choice = _near_best(rows, by), choose(rows, by)
-    figures = f"{choice['p50_ms']:.2f} ms a title, {readable(by)} {choice[by]:.2%}"
-    command = ""
-    if choice.get("file"):
-        alone = sum(row["name"] == choice["name"] for row in rows) == 1
-        command = f" (python api.py --model {quoted(choice['name'] if alone else choice['file'])})"
-    advice = f"deploy {label(choice, rows)} on this machine{command}: {figures}"
+    """Which model to deploy, and why, for people; what has no file to serve, a baseline, is told of, not advised."""
+    timed = _timed(rows)
+    served = [row for row in timed if row.get("file")]
+    bare = [row for row in timed if not row.get("file")]
+    if not served:
+        best = _best(bare, by)
+        return f"no model here has a file to serve; of those without one {_shown(best, rows, by)} is the best"
+    choice, best = choose(rows, by), _best(served, by)
+    advice, named = "", "the best of all"
+    if better := [row for row in bare if row[by] > best[by]]:
+        advice = f"{_shown(_best(better, by), rows, by)} is the best, {NO_FILE}: "
+        named = "the best that has a file"
+    alone = sum(row["name"] == choice["name"] for row in rows) == 1
+    command = f"python api.py --model {quoted(choice['name'] if alone else choice['file'])}"
+    advice += f"deploy {label(choice, rows)} on this machine ({command}): "
+    advice += f"{choice['p50_ms']:.2f} ms a title, {readable(by)} {choice[by]:.2%}, "
     if choice is best:
-        advice += ", the best of all"
+        advice += named
     else:
-        advice += f", the fastest within half a point of the best ({label(best, rows)}, {best[by]:.2%})"
-    for linear in (row for row in near if row["name"] == "linear"):
-        how = "the best" if linear is best else "as good as the best"
-        advice += f"; the linear model is {how} ({linear[by]:.2%}): these texts need no neural one"
+        advice += (
+            f"the fastest within half a point of {named.removesuffix(' of all')} ({label(best, rows)}, {best[by]:.2%})"
+        )
+    for row in bare:
+        if row[by] <= best[by] and _is_near(row, best, by):
+            advice += f"; {_shown(row, rows, by)} is as good, {NO_FILE}"
     return advice
+
+
+def _shown(row: dict[str, Any], rows: Sequence[dict[str, Any]], by: str) -> str:
+    return f"{label(row, rows)} ({row[by]:.2%})"
 
 
 def label(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
@@ -160,8 +187,9 @@ def draw(
         *line, drawstyle="steps-post", color="tab:orange", zorder=0, label=say("nothing is faster and as accurate")
     )
     advised = choose(timed, by)
-    at, star = (advised["p50_ms"], 100 * advised[by]), say("advised for this machine")
-    axes.plot(*at, "*", color="tab:red", markersize=15, zorder=3, label=star)
+    if advised.get("file"):  # a baseline is not advised
+        at, star = (advised["p50_ms"], 100 * advised[by]), say("advised for this machine")
+        axes.plot(*at, "*", color="tab:red", markersize=15, zorder=3, label=star)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}")

@@ -24,11 +24,11 @@ from core.serving.answers import (
 )
 from core.serving.counters import HttpMetrics
 from core.serving.facts import model_facts, read_benchmark
-from core.serving.feedback import Feedback
+from core.serving.feedback import Feedback, check_feedback
 from core.serving.messages import Request, Response, to_json
 from core.serving.micro_batcher import MicroBatcher, NotAnswered, QueueFull, Stopped
 from core.serving.pieces import Pieces
-from core.serving.questions import Asked, Limits, Question, check_keys, examples
+from core.serving.questions import Asked, Limits, Question, check_keys, check_options, examples
 from core.serving.settings import Settings
 from core.serving.waiting import answers, wake
 
@@ -73,8 +73,7 @@ class Application:
         self._facts = [model_facts(name, each.path, each.facts) for name, (each, _) in models.items()]
         self._pieces = Pieces({name: each.facts for name, (each, _) in models.items()}, settings.max_chars)
         self.examples = examples(self.questions)
-        told = {"text": next(iter(self.examples[self.names[0]].values())), "label": self.labels[self.names[0]][0]}
-        self._told = told if feedback else None  # an example of what users say
+        self._told = self._example_of_feedback() if feedback else None
         self._contract = to_json(openapi.describe(self.questions, self.examples, settings, self._told))
         self.routes = {
             "/predict": ("POST", self.predict),
@@ -91,6 +90,13 @@ class Application:
         if settings.cors:
             allowed = ("Access-Control-Allow-Headers", "Authorization, Content-Type")
             self._cors = (("Access-Control-Allow-Origin", settings.cors), allowed)
+
+    def _example_of_feedback(self) -> dict[str, Any] | None:
+        """What users may say; None where no model learns from it."""
+        for name, question in self.questions.items():
+            if question.takes_feedback:
+                return {**self.examples[name], "label": self.labels[name][0]}
+        return None
 
     def look(self, request: Request) -> ApiError | None:
         """Why a request is refused by its head alone, before its body is read."""
@@ -188,10 +194,16 @@ class Application:
 
     async def take_feedback(self, request: Request) -> Response:
         """Keep what a text should have been called."""
-        assert self.feedback is not None and self._told is not None  # or there is no such route
-        text, label = self.feedback.read(
-            read_object(request, self._told), {label for each in self.labels.values() for label in each}
-        )
+        assert self.feedback is not None  # or there is no such route
+        if self._told is None:
+            check_feedback(self.names[0], self.questions)
+        body = read_object(request, self._told or {})
+        known = self.feedback.recall(body.get("request_id"))
+        if known and body.get("model") is None:
+            body["model"] = self.names[known[1]]
+        name = read_model(body, self.names, self.aliases)
+        check_feedback(name, self.questions)
+        text, label = self.feedback.read(body, self.labels[name])
         try:
             await asyncio.to_thread(self.feedback.append, text, label)
         except OSError as fault:
@@ -205,6 +217,7 @@ class Application:
             body = read_object(request, self.examples[self.names[0]])
             name = read_model(body, self.names, self.aliases)
             check_keys(body, name, self.questions)
+            check_options(body, name, self.questions)
             question = self.questions[name]
             asked = question.read(body, self._limits)
             if asked.single and isinstance(asked.items[0], ApiError):
@@ -215,7 +228,7 @@ class Application:
         items = list(self.answer_items(request, name, question, asked, found))
         answer: dict[str, Any] = items[0] if asked.single else {"predictions": items}
         if self.feedback and asked.single:
-            self.feedback.remember(request.id, answer["text"])
+            self.feedback.remember(request.id, answer["text"], self.names.index(name))
         return answered(
             {**answer, "status": 200, "model": name, "elapsed_ms": request.elapsed_ms, "request_id": request.id}
         )

@@ -6,10 +6,11 @@ oldest of them goes. Several workers write to the same file, and any of them kno
 
 import csv
 import io
+import json
 import mmap
 import os
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,28 @@ from filelock import FileLock
 from core.answers import text_fault
 from core.console import UserError
 from core.serving.answers import ApiError
+from core.serving.questions import Question
 from core.tables.cells import inert
 from core.text.tokenizer import replace_surrogates
 
 FILE_BYTES = 10 << 20
 OLDER_FILES = 4
 RECENT = 4096  # requests whose text is known by their id
-SLOT = struct.Struct("12sH1010s")  # id, bytes of the text, the text; a longer one is not kept
+SLOT = struct.Struct("12sHH1008s")  # id, number of the model, bytes of the text, the text; a longer one is not kept
 LONGEST = 10_000  # characters
+
+
+def check_feedback(name: str, questions: Mapping[str, Question]) -> None:
+    """Refuse feedback for a model that could not be trained on it.
+
+    Raises:
+        ApiError: it is such a one; models that take feedback are named.
+    """
+    if questions[name].takes_feedback:
+        return
+    others = [json.dumps(each, ensure_ascii=False) for each in questions if questions[each].takes_feedback]
+    told = f'要反馈的是别的模型时，请写 "model": {" 或 ".join(others)}' if others else "这里也没有别的模型收反馈"
+    raise ApiError(422, "no_feedback", f"模型 {name}（{questions[name].called}）不收反馈，一个类别不够它学习：{told}")
 
 
 class Feedback:
@@ -55,21 +70,21 @@ class Feedback:
             raise UserError(f"--feedback {path} cannot be written ({fault.strerror}): name another file") from fault
         self._lock = FileLock(f"{path}.lock", timeout=5)
 
-    def remember(self, request_id: str, text: str) -> None:
-        """Keep the text of a request until as many others have come."""
+    def remember(self, request_id: str, text: str, model: int) -> None:
+        """Keep the text of a request, and which model answered it, until as many others have come."""
         data = text.encode("utf-8", "replace")
-        if len(data) <= 1010:
-            SLOT.pack_into(self._recent, self._place(request_id), request_id.encode(), len(data), data)
+        if len(data) <= 1008:
+            SLOT.pack_into(self._recent, self._place(request_id), request_id.encode(), model, len(data), data)
 
     def _place(self, request_id: str) -> int:
         return int(request_id, 16) % RECENT * SLOT.size
 
-    def recall(self, request_id: str) -> str | None:
-        """The text of a request; None where it is not known any more."""
+    def recall(self, request_id: Any) -> tuple[str, int] | None:
+        """The text of a request and the model that answered it; None where it is not known any more."""
         try:
-            found, size, data = SLOT.unpack_from(self._recent, self._place(request_id))
-            return data[:size].decode("utf-8") if found == request_id.encode() else None
-        except ValueError:  # no id of ours
+            found, model, size, data = SLOT.unpack_from(self._recent, self._place(request_id))
+            return (data[:size].decode("utf-8"), model) if found == request_id.encode() else None
+        except (ValueError, TypeError):  # no id of ours
             return None
 
     def read(self, body: dict[str, Any], labels: Collection[str]) -> tuple[str, str]:
@@ -82,9 +97,9 @@ class Feedback:
         if not isinstance(label, str) or label not in labels:
             raise ApiError(422, "unknown_label", f"label 应为模型的类别之一：{'、'.join(sorted(labels))[:500]}")
         if text is None and isinstance(request_id, str):
-            text = self.recall(request_id)
-            if text is None:
+            if (known := self.recall(request_id)) is None:
                 raise ApiError(404, "unknown_request", "不记得这个 request_id 的文字：请改为发送 text 和 label")
+            text = known[0]
         if not isinstance(text, str) or text_fault(text):
             raise ApiError(
                 422, "text_missing", '请发送 {"request_id": "…", "label": "…"} 或 {"text": "…", "label": "…"}'

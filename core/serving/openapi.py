@@ -28,7 +28,7 @@ REFUSALS = {
     408: "请求没有在时限内发完",
     413: "文字、列表或请求体太大",
     415: "请求体不是 JSON",
-    422: "缺少某个键，或某个键的值不对",
+    422: "缺少某个键，某个键的值不对，或模型没有这个选项",
     500: "服务器内部出错",
     503: "正忙或正在关闭：按 Retry-After 再试",
     504: "没有在时限内算完",
@@ -90,7 +90,9 @@ def describe(
         "/metrics": {"get": _get("Prometheus 计数", "text/plain")},
     }
     if told:
-        feedback = {"required": ["label"], **with_keys({"request_id": STRING, "text": STRING, "label": STRING})}
+        learns = {"type": "string", "enum": [name for name, each in questions.items() if each.takes_feedback]}
+        keys = {"request_id": STRING, "text": STRING, "label": STRING, "model": learns}
+        feedback = {"required": ["label"], **with_keys(keys)}
         paths["/feedback"] = {"post": _post("告诉正确的类别", feedback, OBJECT, {"反馈": {"value": dict(told)}})}
     return {
         "openapi": "3.1.0",

@@ -46,6 +46,7 @@ class Question(Protocol):
         columns: where an item is several texts, the usual names of the column of each in a table; (): it is a text.
         options: the JSON schema of each key that a request may have beside those of `example`.
         keys: the JSON schema of each key that an answer has beside its "text".
+        takes_feedback: whether an item and one of the model's labels, which a user says it has, can be trained on.
     """
 
     called: str
@@ -53,6 +54,7 @@ class Question(Protocol):
     columns: tuple[tuple[str, ...], ...]
     options: Mapping[str, Any]
     keys: Mapping[str, Any]
+    takes_feedback: bool
 
     @property
     def example(self) -> dict[str, Any]:
@@ -87,6 +89,7 @@ class TextQuestion:
     columns: tuple[tuple[str, ...], ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     keys: Mapping[str, Any] = field(default_factory=dict)
+    takes_feedback: bool = False
 
     @property
     def example(self) -> dict[str, Any]:
@@ -134,6 +137,17 @@ def check_keys(body: dict[str, Any], name: str, questions: Mapping[str, Question
         if key not in body:
             shown = json.dumps(examples(questions)[name], ensure_ascii=False)
             raise ApiError(422, f"{key}_missing", f"缺少 {key}：请发送 {shown}")
+
+
+def check_options(body: dict[str, Any], name: str, questions: Mapping[str, Question]) -> None:
+    """Refuse an option that the task of a model does not have, lest it be thought to count.
+
+    Raises:
+        ApiError: the request has one that other tasks have.
+    """
+    for key in CLASS_OPTIONS:
+        if body.get(key) is not None and key not in questions[name].options:
+            raise ApiError(422, f"bad_{key}", f"模型 {name}（{questions[name].called}）没有 {key} 这个选项：请去掉它")
 
 
 def read_top_k(body: dict[str, Any]) -> int:
