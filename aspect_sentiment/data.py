@@ -21,7 +21,7 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from aspect_sentiment.columns import find_aspects, find_review, passed_over, read_list, refuse_twins, state_in
-from aspect_sentiment.states import MOST_STATES, names_of
+from aspect_sentiment.states import MOST_STATES, judge_absent, names_of
 from aspect_sentiment.texts import clean, encode
 from config import BUNDLED_BERT, PROJECT, Config
 from core.answers import text_fault
@@ -126,7 +126,8 @@ def read(
         warnings.append(f"column(s) taken for no aspects: {told}; if some are, list all aspects in aspects.txt")
     refuse_twins(columns, [columns[review], *found], named, table.name)
     values = {cell: state_in(cell) for cell in dict.fromkeys(row[place] for _, row in seen for place in places)}
-    labels, names = names_of(list(filter(None, values.values())), labels, path.parent)
+    given = labels
+    labels, names = names_of(list(filter(None, values.values())), given, path.parent)
     if not 2 <= len(labels) <= MOST_STATES:
         raise UserError(
             f"{path}: the cells of {', '.join(found[:20])} hold {len(labels)} different states "
@@ -150,7 +151,7 @@ def read(
             f"name all states in states.txt:{listed(faults)}"
         )
     items = [row[review] for _, row in seen]
-    warnings += _oddities(items, states, empty)
+    warnings += _oddities(items, states, empty) + ([] if given else judge_absent(labels))
     return Reviews(items, states, found, labels, warnings, path)
 
 

@@ -116,7 +116,7 @@ def test_reviews_are_no_aspect(tmp_path: Path):
 
 
 def test_columns_that_are_known_to_be_none_are_not_told(tmp_path: Path):
-    rows = [[str(i), "匿名用户", "5", f"好{i}", "正面" if i % 2 else "负面"] for i in range(20)]
+    rows = [[str(i), "匿名用户", "5", f"好{i}", "正面" if i % 2 else "未提及"] for i in range(20)]
     found = read(write_table(tmp_path / "a.csv", rows, ("编号", "用户名", "star", "评论", "口味")))
     assert found.aspects == ["口味"] and not found.warnings
 
