@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from tyro.conf import Positional, arg
 
-from aspect_sentiment.columns import find_aspects, find_review, passed_over, read_list, refuse_twins, state_in
-from aspect_sentiment.states import MOST_STATES, judge_absent, names_of
+from aspect_sentiment.columns import find_aspects, find_review, read_list, refuse_twins, state_in
+from aspect_sentiment.states import MOST_STATES, judge_absent, judge_columns, names_of
 from aspect_sentiment.texts import clean, encode
 from config import BUNDLED_BERT, PROJECT, Config
 from core.answers import text_fault
@@ -121,9 +121,7 @@ def read(
         raise UserError(f"{path} has no review in column {columns[review]!r}: write some, or name the column review")
     places = find_aspects(columns, seen, review, named, table.name)
     found = [columns[place] for place in places]
-    if named is None and (others := passed_over(columns, [review, *places])):
-        told = ", ".join(map(repr, others[:20]))
-        warnings.append(f"column(s) taken for no aspects: {told}; if some are, list all aspects in aspects.txt")
+    warnings += judge_columns(columns, seen, review, places) if named is None else []
     refuse_twins(columns, [columns[review], *found], named, table.name)
     values = {cell: state_in(cell) for cell in dict.fromkeys(row[place] for _, row in seen for place in places)}
     given = labels
