@@ -59,8 +59,13 @@ def refuse_twins(columns: Sequence[str], chosen: Sequence[str], named: Sequence[
         )
 
 
-def find_review(columns: Sequence[str], table: str) -> int:
+def find_review(columns: Sequence[str], table: str, warnings: Sequence[str] = ()) -> int:
     """The column of the reviews.
+
+    Args:
+        columns: names of all.
+        table: what the table is called, for the message.
+        warnings: what was odd about it, which may be why there is none.
 
     Raises:
         UserError: none is called like one.
@@ -72,6 +77,7 @@ def find_review(columns: Sequence[str], table: str) -> int:
     shown = ", ".join(map(repr, columns[:30]))
     raise UserError(
         f"{table}: which column holds the reviews? Call it review, content or 评论; its columns are {shown}"
+        + "".join(f"; {told}" for told in warnings)
     )
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from tyro.conf import Positional, arg
 
-from aspect_sentiment.columns import find_aspects, find_review, read_list, refuse_twins, state_in
+from aspect_sentiment.columns import REVIEW_NAMES, find_aspects, find_review, read_list, refuse_twins, state_in
 from aspect_sentiment.states import MOST_STATES, judge_absent, judge_columns, names_of
 from aspect_sentiment.texts import clean, encode
 from config import BUNDLED_BERT, PROJECT, Config
@@ -111,8 +111,8 @@ def read(
             review or no aspect; see `find_aspects` too.
     """
     named = aspects or (read_list(list_file) if (list_file := path.parent / "aspects.txt").is_file() else None)
-    with open_table(path, wanted=named or ()) as table:
-        review = find_review(table.columns, table.name)
+    with open_table(path, wanted=(*REVIEW_NAMES, *(named or ()))) as table:
+        review = find_review(table.columns, table.name, table.warnings)
         rows = [[cell_text(cell) for cell in row] for row in table.rows]
         columns, warnings, first = table.columns, list(table.warnings), table.first_row
     seen = [(number, row) for number, row in enumerate(rows, start=first) if not text_fault(clean(row[review]))]
