@@ -96,7 +96,11 @@ def find_file(folder: Path, split: str) -> Path | None:
 
 
 def read(
-    path: Path, labels: Sequence[str] | None = None, limit: int | None = None, aspects: Sequence[str] | None = None
+    path: Path,
+    labels: Sequence[str] | None = None,
+    limit: int | None = None,
+    aspects: Sequence[str] | None = None,
+    sheet: str | None = None,
 ) -> Reviews:
     """Read and check a labelled file.
 
@@ -105,13 +109,14 @@ def read(
         labels: names of the states of a model; None: those of states.txt or of the file.
         limit: keep only the first so many reviews; the states are those of all.
         aspects: names of the columns; None: those of aspects.txt, or all that look like one.
+        sheet: of a workbook; None: the first one with such columns, else the first one.
 
     Raises:
         UserError: the file is missing or damaged, two columns have one name, a cell names no state, or there is no
             review or no aspect; see `find_aspects` too.
     """
     named = aspects or (read_list(list_file) if (list_file := path.parent / "aspects.txt").is_file() else None)
-    with open_table(path, wanted=(*REVIEW_NAMES, *(named or ()))) as table:
+    with open_table(path, wanted=(*REVIEW_NAMES, *(named or ())), sheet=sheet) as table:
         review = find_review(table.columns, table.name, table.warnings)
         rows = [[cell_text(cell) for cell in row] for row in table.rows]
         columns, warnings, first = table.columns, list(table.warnings), table.first_row

@@ -1,4 +1,4 @@
-"""The header of a table of reviews: found below a title, by any usual name, or its lack is told."""
+"""The header of a table of reviews, below a title, by any usual name, or its lack told; and the sheet of an import."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 from aspect_reviews import some_reviews, write_table
 
 from aspect_sentiment.columns import REVIEW_NAMES
-from aspect_sentiment.data import read
+from aspect_sentiment.data import PARTS, main, read
 from aspect_sentiment.tables import read_reviews
 from core.console import UserError
 
@@ -34,3 +34,26 @@ def test_the_lack_of_a_header_is_told_where_no_column_of_reviews_is_known(tmp_pa
     with pytest.raises(UserError) as told:
         read(path)
     assert "no header" not in str(told.value)
+
+
+def test_the_import_reads_the_sheet_that_its_warning_speaks_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    book = pytest.importorskip("openpyxl").Workbook()
+    for title in ("一月", "二月"):
+        sheet = book.create_sheet(title)
+        for row in [
+            ["评价", "口味", "服务"],
+            *([f"{title}{i}{text}", *said] for i, (text, *said) in enumerate(some_reviews(30))),
+        ]:
+            sheet.append(row)
+    for name in ("a.xlsx", "b.xlsx"):
+        book.save(tmp_path / name)
+    files = [str(tmp_path / name) for name in ("a.xlsx", "b.xlsx")]
+    for more, title in (([], "一月"), (["--sheet", "二月"], "二月")):
+        made = tmp_path / title
+        main(["import", *files, "--to", str(made), *more])
+        assert ("see --sheet" in capsys.readouterr().out) == (not more)
+        assert all(text.startswith(title) for part in PARTS for text in read(made / f"{part}.csv").items)
+    with pytest.raises(UserError, match="has no sheet '三月': --sheet must be one of"):
+        main(["import", *files, "--to", str(tmp_path / "made"), "--sheet", "三月"])
+    with pytest.raises(UserError, match="has no sheets: leave out --sheet"):
+        main(["import", str(write_table(tmp_path / "a.csv", some_reviews(20))), "--to", "made", "--sheet", "二月"])
