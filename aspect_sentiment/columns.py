@@ -15,11 +15,19 @@ REVIEW_NAMES = ("review", "content", "评论", "评论内容", "评价", "text",
 OTHERS = ("id", "index", "content_id", "source", "star", "stars", "score", "rating", "user", "date", "time", "shop")
 OTHERS += ("user_id", "username", "nickname", "用户名", "用户昵称", "昵称")
 OTHERS += ("编号", "序号", "来源", "评分", "星级", "总评分", "用户", "日期", "时间", "店铺", "商家")
+OTHERS += ("评论日期", "评论时间", "评价日期", "评价时间", "发布日期", "发布时间", "性别", "年龄", "年龄段", "城市")
+OTHERS += ("省份", "地区", "渠道", "平台", "会员等级", "gender", "sex", "age", "city", "region", "channel", "platform")
 OTHER_KEYS = {name_key(name) for name in OTHERS}
 MOST_ASPECTS, MOST_VALUES, LONGEST_VALUE = 60, 6, 20
 NEARLY_ALL = 0.9  # of the cells of a column, which make it an aspect with some cells to mend
 WHOLE = re.compile(r"([+-]?\d+)\.0+")  # a number as pandas writes it where a column has empty cells too
 MEASURED = re.compile(r"\d|^\W+$")  # found in a number, a day, or a dash in place of one
+
+# A day, a month or a time, by `name_key`.
+DAY = re.compile(
+    r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}(\D.*)?|\d{4}[-/.]\d{1,2}|\d{1,2}:\d\d.*|(19|20)\d{6}"
+    r"|\d{4}年(\d{1,2}月?)?|(\d{4}年)?\d{1,2}月(\d{1,2}[日号]?.*)?"
+)
 
 
 def read_list(path: Path) -> list[str]:
@@ -51,8 +59,13 @@ def refuse_twins(columns: Sequence[str], chosen: Sequence[str], named: Sequence[
         )
 
 
-def find_review(columns: Sequence[str], table: str) -> int:
+def find_review(columns: Sequence[str], table: str, warnings: Sequence[str] = ()) -> int:
     """The column of the reviews.
+
+    Args:
+        columns: names of all.
+        table: what the table is called, for the message.
+        warnings: what was odd about it, which may be why there is none.
 
     Raises:
         UserError: none is called like one.
@@ -64,12 +77,8 @@ def find_review(columns: Sequence[str], table: str) -> int:
     shown = ", ".join(map(repr, columns[:30]))
     raise UserError(
         f"{table}: which column holds the reviews? Call it review, content or 评论; its columns are {shown}"
+        + "".join(f"; {told}" for told in warnings)
     )
-
-
-def passed_over(columns: Sequence[str], taken: Sequence[int]) -> list[str]:
-    """The columns beside those that are taken of which nobody knows that they are no aspects."""
-    return [name for place, name in enumerate(columns) if place not in taken and name_key(name) not in OTHER_KEYS]
 
 
 def find_aspects(
@@ -124,7 +133,7 @@ def find_aspects(
 
 
 def _holds_states(column: str, cells: Sequence[tuple[int, str]], table: str) -> bool:
-    """Whether the numbered cells of a column hold few different short values.
+    """Whether the numbered cells of a column hold few different short values, and no days.
 
     Of names of users, 匿名用户 but for some, nearly all do, and are none: apart from the commonest they hardly repeat.
 
@@ -133,6 +142,8 @@ def _holds_states(column: str, cells: Sequence[tuple[int, str]], table: str) -> 
     """
     keys = {cell: name_key(state_in(cell)) for cell in dict.fromkeys(cell for _, cell in cells)}
     counts = Counter(keys[cell] for _, cell in cells if keys[cell])
+    if sum(count for key, count in counts.items() if DAY.fullmatch(key)) >= NEARLY_ALL * counts.total():
+        return False
     short = [key for key, _ in counts.most_common() if len(key) <= LONGEST_VALUE]
     usual = short[:MOST_VALUES]
     odd = next(((number, cell) for number, cell in cells if keys[cell] and keys[cell] not in usual), None)

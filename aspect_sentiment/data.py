@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from tyro.conf import Positional, arg
 
-from aspect_sentiment.columns import find_aspects, find_review, passed_over, read_list, refuse_twins, state_in
-from aspect_sentiment.states import MOST_STATES, names_of
+from aspect_sentiment.columns import REVIEW_NAMES, find_aspects, find_review, read_list, refuse_twins, state_in
+from aspect_sentiment.states import MOST_STATES, judge_absent, judge_columns, names_of
 from aspect_sentiment.texts import clean, encode
 from config import BUNDLED_BERT, PROJECT, Config
 from core.answers import text_fault
@@ -96,7 +96,11 @@ def find_file(folder: Path, split: str) -> Path | None:
 
 
 def read(
-    path: Path, labels: Sequence[str] | None = None, limit: int | None = None, aspects: Sequence[str] | None = None
+    path: Path,
+    labels: Sequence[str] | None = None,
+    limit: int | None = None,
+    aspects: Sequence[str] | None = None,
+    sheet: str | None = None,
 ) -> Reviews:
     """Read and check a labelled file.
 
@@ -105,14 +109,15 @@ def read(
         labels: names of the states of a model; None: those of states.txt or of the file.
         limit: keep only the first so many reviews; the states are those of all.
         aspects: names of the columns; None: those of aspects.txt, or all that look like one.
+        sheet: of a workbook; None: the first one with such columns, else the first one.
 
     Raises:
         UserError: the file is missing or damaged, two columns have one name, a cell names no state, or there is no
             review or no aspect; see `find_aspects` too.
     """
     named = aspects or (read_list(list_file) if (list_file := path.parent / "aspects.txt").is_file() else None)
-    with open_table(path, wanted=named or ()) as table:
-        review = find_review(table.columns, table.name)
+    with open_table(path, wanted=(*REVIEW_NAMES, *(named or ())), sheet=sheet) as table:
+        review = find_review(table.columns, table.name, table.warnings)
         rows = [[cell_text(cell) for cell in row] for row in table.rows]
         columns, warnings, first = table.columns, list(table.warnings), table.first_row
     seen = [(number, row) for number, row in enumerate(rows, start=first) if not text_fault(clean(row[review]))]
@@ -121,12 +126,11 @@ def read(
         raise UserError(f"{path} has no review in column {columns[review]!r}: write some, or name the column review")
     places = find_aspects(columns, seen, review, named, table.name)
     found = [columns[place] for place in places]
-    if named is None and (others := passed_over(columns, [review, *places])):
-        told = ", ".join(map(repr, others[:20]))
-        warnings.append(f"column(s) taken for no aspects: {told}; if some are, list all aspects in aspects.txt")
+    warnings += judge_columns(columns, seen, review, places) if named is None else []
     refuse_twins(columns, [columns[review], *found], named, table.name)
     values = {cell: state_in(cell) for cell in dict.fromkeys(row[place] for _, row in seen for place in places)}
-    labels, names = names_of(list(filter(None, values.values())), labels, path.parent)
+    given = labels
+    labels, names = names_of(list(filter(None, values.values())), given, path.parent)
     if not 2 <= len(labels) <= MOST_STATES:
         raise UserError(
             f"{path}: the cells of {', '.join(found[:20])} hold {len(labels)} different states "
@@ -150,7 +154,7 @@ def read(
             f"name all states in states.txt:{listed(faults)}"
         )
     items = [row[review] for _, row in seen]
-    warnings += _oddities(items, states, empty)
+    warnings += _oddities(items, states, empty) + ([] if given else judge_absent(labels))
     return Reviews(items, states, found, labels, warnings, path)
 
 

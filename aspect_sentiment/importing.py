@@ -39,6 +39,8 @@ class ImportConfig:
     """Tables of labelled reviews, with the same aspects: .xlsx .csv .tsv .jsonl .parquet."""
     to: Annotated[Path | None, arg(constructor=Path, metavar="PATH", help_behavior_hint="(required)")] = None
     """The data folder to write."""
+    sheet: str | None = None
+    """Sheet of a workbook. Not given: the first one with such columns, else the first one."""
     seed: int = 42
     """Of the shuffles that choose dev and test."""
 
@@ -58,8 +60,9 @@ def import_tables(config: ImportConfig) -> None:
     known += [path for path in lists if path.is_file() and source.resolve() != config.to.resolve()]
     if there := next(filter(None, known), None):
         raise UserError(f"{there} is there already: choose another folder for --to, or delete it")
-    first = read(config.files[0])
-    tables = [first, *(read(path, first.labels, aspects=first.aspects) for path in config.files[1:])]
+    first = read(config.files[0], sheet=config.sheet)
+    shared = {"labels": first.labels, "aspects": first.aspects, "sheet": config.sheet}
+    tables = [first, *(read(path, **shared) for path in config.files[1:])]
     items = [text for table in tables for text in table.items]
     states = np.concatenate([table.states for table in tables])
     whole = Reviews(items, states, first.aspects, first.labels)

@@ -1,9 +1,10 @@
 """States of an aspect: what they are called, which of them means "not mentioned", and which are praise and blame."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from aspect_sentiment.columns import read_list, state_in
+from aspect_sentiment.columns import OTHER_KEYS, read_list, state_in
 from core.console import UserError
 from core.files import atomic_write
 from core.text.names import name_key
@@ -14,7 +15,14 @@ ASPECTS_FILE, STATES_FILE = "aspects.txt", "states.txt"
 # The numbers of ASAP and AI Challenger, known by name where -2 is among the values of a file without states.txt.
 NUMBERS = {"-2": "未提及", "-1": "负面", "0": "中性", "1": "正面"}
 MEANINGS = {
-    "absent": ("未提及", "没提到", "未提到", "没有提到", "无", "不涉及", "none", "not mentioned", "absent", "n/a"),
+    "absent": (
+        *("未提及", "没提及", "没有提及", "不提及", "无提及", "未提到", "没提到", "没有提到", "未提", "没提"),
+        *("未说", "没说", "没有说", "未说到", "没说到", "未谈及", "没谈到", "没讲", "未涉及", "没涉及", "没有涉及"),
+        *("不涉及", "未评价", "没评价", "没有评价", "无评价", "不适用", "无关", "没有", "无"),
+        *("/", "-", "--", "—", "——"),
+        *("none", "null", "absent", "na", "n/a", "not mentioned", "not_mentioned", "not-mentioned", "unmentioned"),
+        *("no mention", "not applicable"),
+    ),
     "negative": ("负面", "消极", "差评", "贬", "不满意", "negative", "neg"),
     "neutral": ("中性", "一般", "中评", "中立", "neutral", "neu"),
     "positive": ("正面", "积极", "好评", "褒", "满意", "positive", "pos"),
@@ -25,6 +33,52 @@ MEANING_OF = {name_key(word): meaning for meaning, words in MEANINGS.items() for
 def find_state(labels: Sequence[str], meaning: str) -> int | None:
     """The id of the state with a meaning (absent, negative, neutral, positive), by its name; None: there is none."""
     return next((index for index, name in enumerate(labels) if MEANING_OF.get(name_key(name)) == meaning), None)
+
+
+def judge_absent(labels: Sequence[str]) -> list[str]:
+    """What is odd about "not mentioned" among the states, in sentences: all others count as said of an aspect."""
+    meanings = {name: MEANING_OF.get(name_key(name)) for name in labels}
+    absent = [name for name, meaning in meanings.items() if meaning == "absent"]
+    if len(absent) > 1:
+        told = f"{len(absent)} states mean 'not mentioned' ({', '.join(absent)})"
+        return [f"{told}, and all but {absent[0]} count as opinions: write one of them in all cells"]
+    if absent:
+        return []
+    told = f"no state is known to mean 'not mentioned' ({', '.join(labels)}), so each counts as an opinion: "
+    if None in meanings.values():
+        told += f"if one does, list all states in {STATES_FILE} beside the data, one a line, and that one "
+        return [f"{told}with its meaning, such as 没说<TAB>未提及 where the cells hold 没说"]
+    return [f"{told}write 未提及 where a review says nothing of an aspect; empty cells teach nothing"]
+
+
+def judge_columns(
+    columns: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]], review: int, places: Sequence[int]
+) -> list[str]:
+    """Which columns may be taken for aspects, or for none, by mistake, in sentences; see `find_aspects`."""
+    said: list[dict[str, str]] = []  # of each column what it says but "not mentioned", by `name_key`
+    for place in range(len(columns)):
+        looked = place in places or name_key(columns[place]) in OTHER_KEYS
+        states = map(state_in, dict.fromkeys(row[place] for _, row in rows) if looked else ())
+        said.append({key: state for state in states if (key := name_key(state)) and MEANING_OF.get(key) != "absent"})
+    counts = Counter(key for place in places for key in said[place])
+    warnings = []
+    for place in places:
+        own = said[place]
+        if len(places) > 1 and any(key not in MEANING_OF for key in own) and all(counts[key] == 1 for key in own):
+            warnings.append(
+                f"column {columns[place]!r} has states of its own: {', '.join(own.values())}; if it is no aspect, list "
+                "the aspects in aspects.txt, one a line"
+            )
+    others = [
+        name
+        for place, name in enumerate(columns)
+        if place not in (review, *places)
+        and (name_key(name) not in OTHER_KEYS or said[place] and said[place].keys() <= counts.keys())
+    ]
+    if others:
+        told = ", ".join(map(repr, others[:20]))
+        warnings.append(f"column(s) taken for no aspects: {told}; if some are, list all aspects in aspects.txt")
+    return warnings
 
 
 def in_order(names: Sequence[str]) -> list[str]:

@@ -35,10 +35,11 @@ def read_reviews(
             warnings = file.warnings
     else:
         wanted = [column] if column else []
-        with open_table(path, wanted=wanted, sheet=sheet) as found:
+        with open_table(path, wanted=(*wanted, *REVIEW_NAMES), sheet=sheet) as found:
             chosen = choose_columns(found.columns, wanted, REVIEW_NAMES, "--column", str(path))
             if not chosen:
-                raise UserError(f"{path} has no column that is known to hold reviews: name it with --column")
+                odd = "".join(f"; {told}" for told in found.warnings)
+                raise UserError(f"{path} has no column that is known to hold reviews: name it with --column{odd}")
             columns, rows, place, schema = found.columns, list(found.rows), chosen[0], found.schema
             warnings = found.warnings
     for warning in warnings:

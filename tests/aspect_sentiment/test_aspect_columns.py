@@ -68,6 +68,63 @@ def test_other_columns_are_passed_over(cells: list[str], tmp_path: Path):
     assert read(one_aspect(tmp_path / "a.csv", cells)).aspects == ["口味"]
 
 
+@pytest.mark.parametrize(
+    "day",
+    ["2024-03-01", "2024/3/1", "2024.3.1", "2024-03-01 12:30:00", "2024-03-01T12:30", "03/01/2024", "20240301", "12:30"]
+    + ["2024年3月1日", "2024年3月", "2024-03", "3月1日", "2024年", "2024-03-01 12时"],
+)
+def test_days_are_no_states_however_few_they_are(day: str, tmp_path: Path):
+    for cells in ([day] * 30, [day, "2024-03-02"] * 15, [day] * 29 + ["昨天"], [day, ""] * 15):
+        found = read(one_aspect(tmp_path / "a.csv", cells))
+        assert found.aspects == ["口味"]
+        assert any("taken for no aspects: '服务'" in told for told in found.warnings)
+
+
+@pytest.mark.parametrize("values", [["-2", "-1", "0", "1"], ["4.5", "3.0"], ["10", "20"]])
+def test_numbers_are_no_days(values: list[str], tmp_path: Path):
+    rows = [[f"好{i}", values[i % len(values)], values[-1 - i % len(values)]] for i in range(12)]
+    assert read(write_table(tmp_path / "a.csv", rows)).aspects == ["口味", "服务"]
+
+
+@pytest.mark.parametrize(
+    "name", ["性别", "评论日期", "评论时间", "城市", "渠道", "平台", "来源", "年龄", "Gender", "会员等级"]
+)
+def test_usual_columns_beside_aspects_are_none_but_told_where_they_hold_states(name: str, tmp_path: Path):
+    rows = [[f"好{i}", "正面" if i % 2 else "未提及", "男" if i % 3 else "女"] for i in range(20)]
+    found = read(write_table(tmp_path / "a.csv", rows, ("评论", "口味", name)))
+    assert found.aspects == ["口味"] and not found.warnings
+    found = read(write_table(tmp_path / "a.csv", [[*row[:2], row[1]] for row in rows], ("评论", "口味", name)))
+    assert found.aspects == ["口味"] and f"taken for no aspects: {name!r}" in found.warnings[0]
+
+
+def own_states(path: Path) -> list[str]:
+    return [told.split("; ")[0] for told in read(path).warnings if "of its own" in told]
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        (["男", "女"], ["column '服务' has states of its own: 男, 女"]),
+        (["是", "否", ""], ["column '服务' has states of its own: 是, 否"]),
+        (["美团", "-", "点评"], ["column '服务' has states of its own: 美团, 点评"]),
+        (["正面", "很好"], []),
+        (["负面"], []),
+        (["积极", "消极"], []),
+        (["未提及"], []),
+    ],
+    ids=["sex", "yes", "dash", "shared", "one", "opinions", "absent"],
+)
+def test_a_column_that_shares_no_state_is_told_and_aspects_txt_helps(cells: list[str], says: list[str], tmp_path: Path):
+    path = one_aspect(tmp_path / "a.csv", [cells[i % len(cells)] for i in range(30)])
+    assert own_states(path) == says
+    (tmp_path / "aspects.txt").write_text("口味\n", encoding="utf-8")
+    assert read(path).aspects == ["口味"] and not own_states(path)
+
+
+def test_states_of_one_aspect_alone_are_nobody_elses_business(tmp_path: Path):
+    assert not own_states(write_table(tmp_path / "a.csv", [["好", "赞"], ["坏", "踩"]], ("评论", "口味")))
+
+
 def users(rows: int, named: int) -> list[str]:
     return [f"用户{row}" if row % (rows // named) == 0 else "匿名用户" for row in range(rows)]
 
@@ -116,7 +173,7 @@ def test_reviews_are_no_aspect(tmp_path: Path):
 
 
 def test_columns_that_are_known_to_be_none_are_not_told(tmp_path: Path):
-    rows = [[str(i), "匿名用户", "5", f"好{i}", "正面" if i % 2 else "负面"] for i in range(20)]
+    rows = [[str(i), "匿名用户", "5", f"好{i}", "正面" if i % 2 else "未提及"] for i in range(20)]
     found = read(write_table(tmp_path / "a.csv", rows, ("编号", "用户名", "star", "评论", "口味")))
     assert found.aspects == ["口味"] and not found.warnings
 
