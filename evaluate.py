@@ -56,13 +56,16 @@ class EvaluateConfig:
 def answers_of(report: dict[str, Any]) -> tuple[str, np.ndarray]:
     """What a report has for each row, and its name there.
 
-    That is the score (`row_scores`), as of answers; or what is right, found and there (`rows`), as of entities; or the
-    class `predicted`.
+    That is the score (`row_scores`), as of answers; or what is right, found and there (`rows`), as of entities and, for
+    each state, of aspects; or the class `predicted`.
     """
     if "row_scores" in report:
         return "row_scores", np.array(report["row_scores"], float)
     if "rows" in report:
-        return "rows", np.array(report["rows"], int).reshape(-1, 3)
+        rows = np.array(report["rows"], int)
+        if rows.shape[-1:] != (3,) or rows.ndim < 2:
+            raise ValueError("rows must be counts of three")
+        return "rows", rows
     return "predicted", np.array(report["predicted"].split(), int)
 
 
