@@ -240,7 +240,9 @@ class Page:
 
     def slide(self, label: str, key: str) -> None:
         """Press a key in the slider whose name begins so."""
-        self.driver.find_element(By.CSS_SELECTOR, f"{MAIN} input[type=range][aria-label^='{label}']").send_keys(key)
+        slider = self.driver.find_element(By.CSS_SELECTOR, f"{MAIN} input[type=range][aria-label^='{label}']")
+        self.driver.execute_script("arguments[0].focus()", slider)  # the element itself may not be visible
+        ActionChains(self.driver).send_keys(key).perform()
 
     def hosts(self) -> set[str]:
         """Hosts asked for anything over the network since the last call."""

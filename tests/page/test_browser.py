@@ -364,7 +364,7 @@ def test_the_other_tasks(page: Page, servers: Servers, models: list[str], tagger
     assert words[1:8:2] == ["实体识别", "方面情感", "阅读理解", "模型信息"]
 
     sentence = "王芳昨天到了北京。"
-    found = servers.predict(sentence, "e")["entities"]
+    found = servers.ask({"text": sentence, "model": "e"})["entities"]
     page.fill("文字，一行一段", f"{sentence}\n{TITLE}")
     page.press("识别")
     page.wait(lambda: "2 段里有" in page.text() and len((page.tables() or [[]])[0]) >= len(found), "no entities")
@@ -377,7 +377,7 @@ def test_the_other_tasks(page: Page, servers: Servers, models: list[str], tagger
     page.fill("评论", review)
     page.press("判断")
     page.wait(lambda: page.count(CHART) == 1, "no aspects")
-    overall = servers.predict(review, "a")["overall"]
+    overall = servers.ask({"text": review, "model": "a"})["overall"]
     assert page.metrics() == {"总体": overall["state"], "占提到的方面": f"{overall['confidence']:.1%}"}
     page.click("//p[contains(., '一行一条评论')]")
     page.fill("评论", f"{review}\n菜太咸。\n{TITLE}")
